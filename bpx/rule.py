@@ -1,0 +1,150 @@
+"""How a spec entry is run: the one call path, shared by every framework.
+
+    public function -> Rule.__call__ -> SPEC.bind (checks) -> choose (kernel) -> run -> kernel.forward
+    loss.backward() / jax.grad                                                -> kernel.backward
+
+A framework package subclasses Rule and says only how to wrap a forward/backward pair in its own
+differentiable function. This module touches shapes and options, never numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from bpx.dims import Dims
+from bpx.spec import Op, Options, SpecError
+
+
+def always(arrays: tuple[Any, ...], dims: Dims) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One way to run a rule.
+
+    forward(*arrays, **options) -> (y, residuals)
+    backward(dy, arrays, residuals, needs, **options) -> gradients; `arrays` holds None for what the
+        entry does not save; a gradient may be None where `needs` is False
+    tangent(tangents, arrays, residuals, **options) -> dy, linear in the tangents (None for zero), or
+        None when the rule has no forward mode
+    refuses(arrays, dims) -> None, or why this kernel cannot run the call
+    """
+
+    name: str
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    tangent: Callable[..., Any] | None = None
+    refuses: Callable[[tuple[Any, ...], Dims], str | None] = always
+
+    @staticmethod
+    def lazy(name: str, module: str) -> Kernel:
+        """A kernel whose module is imported when first asked; a failing import is its refusal."""
+
+        def call(function: str) -> Callable[..., Any]:
+            def run(*args: Any, **kwargs: Any) -> Any:
+                return getattr(importlib.import_module(module), function)(*args, **kwargs)
+
+            return run
+
+        def refuses(arrays: tuple[Any, ...], dims: Dims) -> str | None:
+            try:
+                return importlib.import_module(module).refuses(arrays, dims)
+            except ImportError as error:
+                return str(error)
+
+        return Kernel(name, call("forward"), call("backward"), refuses=refuses)
+
+
+class Rule:
+    """A spec entry with the kernels that run it, the fastest first and "plain" last."""
+
+    def __init__(self, spec: Op, kernels: tuple[Kernel, ...]) -> None:
+        if not kernels or kernels[-1].name != "plain":
+            raise TypeError(
+                f"{spec.name}: the last kernel must be 'plain'; got {[k.name for k in kernels]}"
+            )
+        self.spec, self.kernels = spec, kernels
+        self.plain = kernels[-1]
+        self.runs = tuple(self.wrap(k) for k in kernels)
+        self._bound: dict[Any, Dims] = {}
+
+    def wrap(self, kernel: Kernel) -> Callable[..., Any]:
+        """The kernel as this framework's differentiable function of (option values, *arrays)."""
+        raise NotImplementedError
+
+    def kernel(self, name: str) -> Kernel:
+        for k in self.kernels:
+            if k.name == name:
+                return k
+        raise SpecError(f"{self.spec.name}: no kernel {name!r}; {[k.name for k in self.kernels]}")
+
+    def bind(self, shapes: tuple[Any, ...], options: Options) -> tuple[Options, Dims]:
+        """Complete options and dims of a call; remembered by shapes and options."""
+        key = None
+        if all(s is None or all(type(n) is int for n in s) for s in shapes):
+            try:
+                key = (shapes, tuple((k, type(v), v) for k, v in options.items()))
+                found = self._bound.get(key)
+                if found is not None:
+                    return self.spec.complete(options), found
+            except TypeError:  # an option that cannot be hashed
+                key = None
+        full = self.spec.complete(options)
+        dims = self.spec.bind(shapes, full)
+        if key is not None:
+            if len(self._bound) > 512:
+                self._bound.clear()
+            self._bound[key] = dims
+        return full, dims
+
+
+@dataclass(frozen=True)
+class Use:
+    kernel: str | None = None
+    interpret: bool = False
+
+
+_use: ContextVar[Use] = ContextVar("bpx_use", default=Use())
+
+
+@contextlib.contextmanager
+def use(kernel: str | None, *, interpret: bool = False) -> Iterator[None]:
+    """Within this block every rule runs the named kernel, or raises and says why it cannot.
+
+    `interpret=True` lets GPU kernels run on the CPU in their toolchain's interpreter: slow, for tests.
+    A function that was compiled before keeps the kernel it was compiled with.
+    """
+    token = _use.set(Use(kernel, interpret))
+    try:
+        yield
+    finally:
+        _use.reset(token)
+
+
+def interpreting() -> bool:
+    """Whether kernels may run in their toolchain's interpreter."""
+    return _use.get().interpret
+
+
+def choose(rule: Rule, arrays: tuple[Any, ...], dims: Dims) -> int:
+    """The place of the first kernel that does not refuse the call, or of the one asked for."""
+    wanted = _use.get().kernel
+    if wanted is None and len(rule.kernels) == 1:
+        return 0
+    refusals = []
+    for i, k in enumerate(rule.kernels):
+        if wanted is None or k.name == wanted:
+            reason = k.refuses(arrays, dims)
+            if reason is None:
+                return i
+            refusals.append(f"{k.name}: {reason}")
+    raise SpecError(
+        f"{rule.spec.name}: no kernel {wanted!r} for this call; there are "
+        f"{[k.name for k in rule.kernels]}" + "".join(f"; {r}" for r in refusals)
+    )

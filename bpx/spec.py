@@ -1,0 +1,203 @@
+"""The records of the specification: what an entry says of itself, and the checks every call makes.
+
+`Op` is a layer, activation or loss; `Optimizer` and `Initializer` are what their names say. A record
+holds NumPy functions and data, no framework. Mistakes of a caller raise `SpecError`, mistakes in a
+record `TypeError` when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bpx import dims as dim
+
+Options = dict[str, Any]
+
+
+class SpecError(ValueError):
+    """A call that does not fit its entry: the message says what, the value, and what was expected."""
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SpecError(message)
+
+
+def one_of(entry: str, option: str, value: object, allowed: tuple[object, ...]) -> None:
+    """Raise unless an option has one of the allowed values."""
+    require(value in allowed, f"{entry}: {option} is {value!r}, expected one of {list(allowed)}")
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One array argument. kind "float" has a gradient; "index" (integers) has none.
+
+    An index lies in 0 <= i < the dim named by `below`, or equals the option named by `ignore`.
+    `domain` is the closed interval that float values lie in, for drawing and for documentation.
+    """
+
+    name: str
+    dims: str
+    kind: str = "float"
+    optional: bool = False
+    below: str | None = None
+    ignore: str | None = None
+    domain: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        dim.parse(self.dims)
+        if self.kind not in ("float", "index"):
+            raise TypeError(f"Arg {self.name}: kind is {self.kind!r}, expected 'float' or 'index'")
+        if (self.kind == "index") != (self.below is not None):
+            raise TypeError(f"Arg {self.name}: 'below' belongs to an index, and every index has one")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of inputs with options. `kink` says why finite differences do not apply here;
+    `constant` says why an array may hold one value only; `large` keeps it to the forward and the
+    adjoint, when differencing every element would be out of proportion."""
+
+    name: str
+    arrays: Mapping[str, Any]
+    options: Options = field(default_factory=dict)
+    kink: str = ""
+    constant: str = ""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A call that must raise SpecError with a message containing `message`.
+
+    `shapes` maps argument names to shapes (None for an absent one); `values` gives an index
+    argument's contents where they, not the shape, are wrong.
+    """
+
+    message: str
+    shapes: Mapping[str, tuple[int, ...] | None]
+    options: Options = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Op:
+    """One primitive.
+
+    forward(*arrays, **options) -> (y, residuals)      residuals in the order of `residuals`
+    backward(dy, *arrays, **options) -> one gradient per argument, None for index and absent ones
+    cases(draw) -> iterable of Case
+
+    `saves` names the arguments kept for backward. A residual named "y" is the output itself.
+    `path` is the file without suffix, the same in the three trees; `doc` has formula, choices, source.
+    """
+
+    name: str
+    path: str
+    doc: str
+    args: tuple[Arg, ...]
+    out: str | Callable[[Options], str]
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    cases: Callable[..., Iterable[Case]]
+    residuals: Mapping[str, str] = field(default_factory=dict)
+    saves: tuple[str, ...] = ()
+    options: Options = field(default_factory=dict)
+    check: Callable[[dim.Dims, Options], None] | None = None
+    rejects: tuple[Reject, ...] = ()
+    bench: tuple[Mapping[str, int], ...] = ()
+    elementwise: bool = False
+    analytic: bool = True
+    kinks: str = "none"
+    wide: str = ""
+
+    def __post_init__(self) -> None:
+        names = [a.name for a in self.args]
+        if unknown := set(self.saves) - set(names):
+            raise TypeError(f"{self.name}: saves {sorted(unknown)}, expected some of {names}")
+        if "Source:" not in self.doc:
+            raise TypeError(f"{self.name}: doc has no 'Source:' line")
+        computed = [r for r in self.residuals if r != "y"]
+        required = {a.name for a in self.args if not a.optional}
+        if computed and not required <= set(self.saves):
+            # a second derivative recomputes them, since autograd takes saved residuals as constants
+            raise TypeError(f"{self.name}: residuals {computed} need every required argument in saves")
+
+    def out_dims(self, options: Options) -> str:
+        return self.out if isinstance(self.out, str) else self.out(options)
+
+    def complete(self, options: Options) -> Options:
+        """The options of a call with the defaults filled in, in the order of the record."""
+        for name in options:
+            if name not in self.options:
+                raise SpecError(
+                    f"{self.name}: unknown option {name!r}; it takes {list(self.options)}"
+                )
+        return {**self.options, **options}
+
+    def bind(self, shapes: tuple[tuple[int, ...] | None, ...], options: Options) -> dim.Dims:
+        """Check one call's shapes and complete options. Returns the size of every dim met."""
+        if len(shapes) != len(self.args):
+            raise SpecError(
+                f"{self.name}: got {len(shapes)} arrays, expected {[a.name for a in self.args]}"
+            )
+        bound: dim.Dims = {}
+        for arg, shape in zip(self.args, shapes, strict=True):
+            if shape is None:
+                if not arg.optional:
+                    raise SpecError(f"{self.name}: {arg.name} is None, expected ({arg.dims})")
+            elif (problem := dim.match(arg.dims, shape, bound)) is not None:
+                raise SpecError(f"{self.name}: {arg.name} has shape {tuple(shape)}, {problem}")
+        if self.check is not None:
+            self.check(bound, options)
+        return bound
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """One optimizer, one parameter at a time.
+
+    init(p, **options) -> state, a dict of arrays
+    step(p, g, state, t, **options) -> (p, state)      t = 1, 2, ...; nothing is changed in place
+    """
+
+    name: str
+    path: str
+    doc: str
+    options: Options
+    state: tuple[str, ...]
+    init: Callable[..., dict[str, Any]]
+    step: Callable[..., Any]
+    check: Callable[[Options], None] | None = None
+    rejects: tuple[Reject, ...] = ()
+    trials: tuple[Options, ...] = ({},)
+
+    def __post_init__(self) -> None:
+        if "Source:" not in self.doc:
+            raise TypeError(f"{self.name}: doc has no 'Source:' line")
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """One initializer: a deterministic transform of given noise.
+
+    from_noise(noise, shape, **options) -> float64 array    noise(kind, shape) draws "uniform" [0, 1)
+                                                            or "normal" float64 from one key
+    moments(shape, **options) -> (mean, standard deviation), or None where it has no distribution
+    """
+
+    name: str
+    path: str
+    doc: str
+    options: Options
+    from_noise: Callable[..., Any]
+    moments: Callable[..., Any] | None = None
+    check: Callable[[tuple[int, ...], Options], None] | None = None
+    rejects: tuple[Reject, ...] = ()
+    trials: tuple[Options, ...] = ({},)
+
+    def __post_init__(self) -> None:
+        if "Source:" not in self.doc:
+            raise TypeError(f"{self.name}: doc has no 'Source:' line")

@@ -1,0 +1,9 @@
+"""Accumulation dtype shared by the JAX rules."""
+
+import jax
+import jax.numpy as jnp
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """x itself in float32 or float64; half precision widened to float32, in which rules compute."""
+    return x.astype(jnp.float32) if x.dtype in (jnp.bfloat16, jnp.float16) else x

@@ -1,0 +1,26 @@
+"""A row of a derivative table as a JAX rule.
+
+f(x, **options) -> y and df(dy, saved, **options) -> dx, where `saved` is x, or y for entries that
+keep the output. Both are called in float32 at least.
+"""
+
+from collections.abc import Callable
+
+from bpx.rule import Kernel
+from bpx.spec import Op
+from bpx_jax._dtype import at_least_float32
+from bpx_jax._rule import Rule
+
+
+def row(spec: Op, f: Callable, df: Callable) -> Rule:
+    keeps_y = "y" in spec.residuals
+
+    def forward(x, **options):
+        y = f(at_least_float32(x), **options).astype(x.dtype)
+        return y, ((y,) if keeps_y else ())
+
+    def backward(dy, arrays, residuals, needs, **options):
+        saved = at_least_float32(residuals[0] if keeps_y else arrays[0])
+        return (df(at_least_float32(dy), saved, **options).astype(dy.dtype),)
+
+    return Rule(spec, (Kernel("plain", forward, backward),))

@@ -1,0 +1,138 @@
+"""A bpx rule as a jax.custom_vjp function. The call path is in bpx/rule.py."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bpx import rule
+from bpx.spec import SpecError
+
+
+class Rule(rule.Rule):
+    def __call__(self, *arrays, **options):
+        arrays = tuple(None if a is None else self._array(i, a) for i, a in enumerate(arrays))
+        shapes = tuple(None if a is None else a.shape for a in arrays)
+        options, dims = self.bind(shapes, options)
+        self._check_indices(arrays, dims, options)
+        static = (tuple(options.values()), tuple(None if a is None else a.dtype for a in arrays))
+        try:
+            return self.runs[rule.choose(self, arrays, dims)](static, *arrays)
+        except TypeError as error:
+            if "custom_vjp" not in str(error):
+                raise
+            raise TypeError(
+                f"{self.spec.name}: forward mode (jax.jvp, jax.jacfwd, jax.linearize) of a "
+                "hand-written backward is not available in JAX; use jax.grad or jax.jacrev, for a "
+                "Hessian jax.jvp of jax.grad, or differentiate the plain forward: "
+                "RULE.forward(...)[0]"
+            ) from error
+
+    def forward(self, *arrays, kernel: str = "plain", **options):
+        """The pure forward: (y, residuals), which JAX differentiates by itself in every mode."""
+        return self.kernel(kernel).forward(*arrays, **self.spec.complete(options))
+
+    def backward(self, dy, arrays, residuals, needs=None, *, kernel: str = "plain", **options):
+        """The pure backward: one gradient per argument, None where `needs` is False."""
+        if needs is None:
+            needs = self._needs(arrays)
+        options = self.spec.complete(options)
+        return self.kernel(kernel).backward(dy, arrays, residuals, needs, **options)
+
+    def _needs(self, arrays_or_dtypes):
+        return tuple(
+            arg.kind == "float" and a is not None
+            for arg, a in zip(self.spec.args, arrays_or_dtypes, strict=True)
+        )
+
+    def _array(self, i, a):
+        if i >= len(self.spec.args):
+            return jnp.asarray(a)  # one array too many: bind says so
+        arg = self.spec.args[i]
+        try:
+            a = jnp.asarray(a)
+        except TypeError as error:
+            raise SpecError(
+                f"{self.spec.name}: {arg.name} is {type(a).__name__}, expected an array"
+            ) from error
+        kind = jnp.floating if arg.kind == "float" else jnp.integer
+        if not jnp.issubdtype(a.dtype, kind):
+            expected = "a floating dtype" if arg.kind == "float" else "an integer dtype"
+            raise SpecError(
+                f"{self.spec.name}: {arg.name} has dtype {a.dtype}, expected {expected}"
+            )
+        return a
+
+    def _check_indices(self, arrays, dims, options) -> None:
+        """Out-of-range indices raise where their values are known. Under jit they are not, and the
+        rules give NaN for them."""
+        for arg, a in zip(self.spec.args, arrays, strict=True):
+            if arg.kind != "index" or a is None or isinstance(a, jax.core.Tracer) or not a.size:
+                continue
+            values, high = np.asarray(a), dims[arg.below]
+            bad = (values < 0) | (values >= high)
+            if arg.ignore is not None:
+                bad &= values != options[arg.ignore]
+            if bad.any():
+                allowed = f" or {arg.ignore}={options[arg.ignore]}" if arg.ignore else ""
+                raise SpecError(
+                    f"{self.spec.name}: {arg.name} holds {int(values[bad][0])}, "
+                    f"expected 0 <= {arg.name} < {high}{allowed}"
+                )
+
+    def wrap(self, kernel):
+        spec, plain = self.spec, self.plain
+        names = tuple(spec.options)
+
+        def pair(values, needs):
+            """Forward and backward of the kernel; where JAX differentiates a kernel it cannot see
+            into, for a second derivative, it differentiates the plain rule."""
+            options = dict(zip(names, values, strict=True))
+            forward = functools.partial(kernel.forward, **options)
+            backward = functools.partial(kernel.backward, needs=needs, **options)
+            if kernel is plain:
+                return forward, backward
+            return (
+                _seen_as(forward, functools.partial(plain.forward, **options)),
+                _seen_as(backward, functools.partial(plain.backward, needs=needs, **options)),
+            )
+
+        @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+        def run(static, *arrays):
+            return pair(static[0], None)[0](*arrays)[0]
+
+        def fwd(static, *arrays):
+            y, residuals = pair(static[0], None)[0](*arrays)
+            kept = tuple(
+                a if arg.name in spec.saves else None
+                for arg, a in zip(spec.args, arrays, strict=True)
+            )
+            return y, (kept, residuals)
+
+        def bwd(static, saved, dy):
+            values, dtypes = static
+            needs = self._needs(dtypes)  # XLA drops what nobody asked for
+            grads = pair(values, needs)[1](dy, *saved)
+            # JAX takes a cotangent of any dtype without a word
+            return tuple(
+                g.astype(d) if n else None
+                for g, d, n in zip(grads, dtypes, needs, strict=True)
+            )
+
+        run.defvjp(fwd, bwd)
+        return run
+
+
+def _seen_as(fast, plain):
+    """`fast`, whose derivative is that of `plain`."""
+
+    @jax.custom_jvp
+    def f(*args):
+        return fast(*args)
+
+    @f.defjvp
+    def jvp(primals, tangents):
+        return f(*primals), jax.jvp(plain, primals, tangents)[1]
+
+    return f

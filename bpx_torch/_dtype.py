@@ -1,0 +1,13 @@
+"""Accumulation dtype and sums shared by the torch rules."""
+
+import torch
+
+
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """x itself in float32 or float64; half precision widened to float32, in which rules compute."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def sum_over(x: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+    """Sum over the axes; x itself when there are none (torch would sum over all of them)."""
+    return x.sum(axes) if axes else x

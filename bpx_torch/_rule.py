@@ -1,0 +1,188 @@
+"""A bpx rule as a torch.autograd.Function. The call path is in bpx/rule.py."""
+
+import torch
+from torch.autograd import forward_ad
+
+from bpx import rule
+from bpx.spec import Op, SpecError
+from bpx_torch._function import Function, forward_mode_depth
+
+AUTOCAST = ("keep", "lower", "float32")
+
+
+class Rule(rule.Rule):
+    """`autocast` is what torch.autocast does to the floating arguments: nothing, the autocast dtype,
+    or float32 (float64 is never touched), as torch's own lists have it for the operation."""
+
+    def __init__(self, spec: Op, kernels: tuple[rule.Kernel, ...], autocast: str = "keep") -> None:
+        super().__init__(spec, kernels)
+        if autocast not in AUTOCAST:
+            raise TypeError(f"{spec.name}: autocast is {autocast!r}, expected one of {AUTOCAST}")
+        self.autocast = autocast
+
+        def call(options, *arrays):
+            return self._call(dict(options), arrays)
+
+        # Dynamo would differentiate the forward under torch.func, and refuses one tensor passed
+        # twice: it may only record this call, AOTAutograd then traces the Function itself.
+        self._recorded = torch.compiler.allow_in_graph(call)
+
+    def __call__(self, *arrays, **options):
+        return self._recorded(tuple(options.items()), *arrays)
+
+    def forward(self, *arrays, kernel: str = "plain", **options):
+        """The pure forward: (y, residuals), no autograd Function."""
+        return self.kernel(kernel).forward(*arrays, **self.spec.complete(options))
+
+    def backward(self, dy, arrays, residuals, needs=None, *, kernel: str = "plain", **options):
+        """The pure backward: one gradient per argument, None where `needs` is False."""
+        if needs is None:
+            kinds = (a.kind for a in self.spec.args)
+            needs = tuple(k == "float" and a is not None for k, a in zip(kinds, arrays, strict=True))
+        options = self.spec.complete(options)
+        return self.kernel(kernel).backward(dy, arrays, residuals, needs, **options)
+
+    def _call(self, options, arrays):
+        self._check_types(arrays)
+        shapes = tuple(None if a is None else tuple(a.shape) for a in arrays)
+        options, dims = self.bind(shapes, options)
+        self._check_indices(arrays, dims, options)
+        values = tuple(options.values())
+        device = next(a.device.type for a in arrays if a is not None)
+        if self.autocast != "keep" and torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device) if self.autocast == "lower" else torch.float32
+            arrays = tuple(_autocast(a, dtype) for a in arrays)
+            with torch.autocast(device, enabled=False):
+                return self.runs[rule.choose(self, arrays, dims)](values, *arrays)
+        return self.runs[rule.choose(self, arrays, dims)](values, *arrays)
+
+    def _check_types(self, arrays) -> None:
+        for arg, a in zip(self.spec.args, arrays, strict=False):
+            if a is None:
+                continue
+            if not isinstance(a, torch.Tensor):
+                raise SpecError(
+                    f"{self.spec.name}: {arg.name} is {type(a).__name__}, expected a torch.Tensor"
+                )
+            if arg.kind == "float" and not a.is_floating_point():
+                raise SpecError(
+                    f"{self.spec.name}: {arg.name} has dtype {a.dtype}, expected a floating dtype"
+                )
+            if arg.kind == "index" and a.dtype not in (torch.int64, torch.int32, torch.uint8):
+                raise SpecError(
+                    f"{self.spec.name}: {arg.name} has dtype {a.dtype}, expected an integer dtype"
+                )
+
+    def _check_indices(self, arrays, dims, options) -> None:
+        """Out-of-range indices raise in eager code on the CPU. Elsewhere looking at them would wait
+        for the device or break the trace; there the rules give NaN for them."""
+        for arg, a in zip(self.spec.args, arrays, strict=True):
+            if arg.kind != "index" or a is None or a.device.type != "cpu" or not a.numel():
+                continue
+            if type(a) is not torch.Tensor or torch._C._are_functorch_transforms_active():
+                continue
+            high = dims[arg.below]
+            bad = (a < 0) | (a >= high)
+            if arg.ignore is not None:
+                bad &= a != options[arg.ignore]
+            if bad.any():
+                allowed = f" or {arg.ignore}={options[arg.ignore]}" if arg.ignore else ""
+                raise SpecError(
+                    f"{self.spec.name}: {arg.name} holds {int(a[bad].flatten()[0])}, "
+                    f"expected 0 <= {arg.name} < {high}{allowed}"
+                )
+
+    def wrap(self, kernel):
+        spec, plain = self.spec, self.plain
+        names, n_args = tuple(spec.options), len(spec.args)
+        kept = tuple(i for i, a in enumerate(spec.args) if a.name in spec.saves)
+        y_at = tuple(spec.residuals).index("y") if "y" in spec.residuals else None
+        recompute = any(r != "y" for r in spec.residuals)
+
+        def split(saved):
+            arrays = [None] * n_args
+            for i, a in zip(kept, saved, strict=False):
+                arrays[i] = a
+            return tuple(arrays), tuple(saved[len(kept) :])
+
+        class KernelFunction(Function):
+            generate_vmap_rule = kernel.name == "plain"
+
+            @staticmethod
+            def forward(values, *arrays):
+                y, residuals = kernel.forward(*arrays, **dict(zip(names, values, strict=True)))
+                # setup_context may save inputs and outputs only
+                return (y, *(r for i, r in enumerate(residuals) if i != y_at))
+
+            @staticmethod
+            def setup_context(ctx, inputs, output):
+                ctx.values, *arrays = inputs
+                ctx.dtypes = tuple(None if a is None else a.dtype for a in arrays)
+                y, *residuals = output
+                ctx.mark_non_differentiable(*residuals)
+                ctx.set_materialize_grads(False)
+                if y_at is not None:
+                    residuals.insert(y_at, y)
+                saved = (*(arrays[i] for i in kept), *residuals)
+                ctx.save_for_backward(*saved)
+                ctx.save_for_forward(*saved)
+
+            @staticmethod
+            def backward(ctx, dy, *_):
+                if dy is None:
+                    return (None,) * (1 + n_args)
+                options = dict(zip(names, ctx.values, strict=True))
+                arrays, residuals = split(ctx.saved_tensors)
+                half = kernel
+                if torch.is_grad_enabled():
+                    # create_graph=True. Saved residuals are constants to autograd, so a second
+                    # derivative through them would be wrong without a word: recompute them from x.
+                    half = plain
+                    if recompute:
+                        again = plain.forward(*arrays, **options)[1]
+                        residuals = tuple(
+                            r if i == y_at else again[i] for i, r in enumerate(residuals)
+                        )
+                grads = half.backward(dy, arrays, residuals, ctx.needs_input_grad[1:], **options)
+                cast = (
+                    None if g is None or d is None or not n else g.to(d)
+                    for g, d, n in zip(grads, ctx.dtypes, ctx.needs_input_grad[1:], strict=True)
+                )
+                return (None, *cast)
+
+            @staticmethod
+            def jvp(ctx, _, *tangents):
+                if plain.tangent is None:
+                    raise NotImplementedError(
+                        f"{spec.name}: forward mode is not available for this rule; use torch.func.vjp "
+                        "or torch.autograd.grad"
+                    )
+                options = dict(zip(names, ctx.values, strict=True))
+                arrays, residuals = split(ctx.saved_tensors)
+                dy = plain.tangent(tangents, arrays, residuals, **options)
+                return (dy, *[None] * (len(residuals) - (y_at is not None)))
+
+        KernelFunction.__name__ = KernelFunction.__qualname__ = f"{spec.name}_{kernel.name}"
+
+        def run(values, *arrays):
+            if forward_mode_depth() > 1:
+                raise NotImplementedError(
+                    f"{spec.name}: forward mode inside forward mode would give zeros in torch; "
+                    "use torch.func.hessian or jacfwd of jacrev"
+                )
+            if (
+                (torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in arrays))
+                or torch._C._are_functorch_transforms_active()
+                or forward_ad._current_level >= 0
+            ):
+                return KernelFunction.apply(values, *arrays)[0]
+            return kernel.forward(*arrays, **dict(zip(names, values, strict=True)))[0]
+
+        run.function = KernelFunction
+        return run
+
+
+def _autocast(a, dtype):
+    if a is None or not a.is_floating_point() or a.dtype == torch.float64:
+        return a
+    return a.to(dtype)
