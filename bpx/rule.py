@@ -84,6 +84,14 @@ class Rule:
                 return k
         raise SpecError(f"{self.spec.name}: no kernel {name!r}; {[k.name for k in self.kernels]}")
 
+    def plain_value(self, *arrays: Any, **options: Any) -> Any:
+        """The output of the plain forward, for the framework to differentiate by itself."""
+        return self.plain.forward(*arrays, **options)[0]
+
+    def with_plain(self, plain: Kernel) -> Rule:
+        """The same entry with another plain kernel and no others: how the kit plants bugs."""
+        return type(self)(self.spec, (plain,))
+
     def bind(self, shapes: tuple[Any, ...], options: Options) -> tuple[Options, Dims]:
         """Complete options and dims of a call; remembered by shapes and options."""
         key = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from bpx import dims as dim
@@ -28,6 +29,11 @@ def require(condition: bool, message: str) -> None:
 def one_of(entry: str, option: str, value: object, allowed: tuple[object, ...]) -> None:
     """Raise unless an option has one of the allowed values."""
     require(value in allowed, f"{entry}: {option} is {value!r}, expected one of {list(allowed)}")
+
+
+def number(entry: str, option: str, value: object) -> None:
+    """Raise unless an option is one real number."""
+    require(isinstance(value, Real), f"{entry}: {option} is {value!r}, expected a number")
 
 
 @dataclass(frozen=True)
@@ -56,15 +62,19 @@ class Arg:
 
 @dataclass(frozen=True)
 class Case:
-    """One set of inputs with options. `kink` says why finite differences do not apply here;
-    `constant` says why an array may hold one value only; `large` keeps it to the forward and the
-    adjoint, when differencing every element would be out of proportion."""
+    """One set of inputs with options.
+
+    kink       why finite differences do not apply here
+    constant   why an array may hold one value only
+    cancels    size of the terms that cancel to nothing in this case, of which rounding is left
+    """
 
     name: str
     arrays: Mapping[str, Any]
     options: Options = field(default_factory=dict)
     kink: str = ""
     constant: str = ""
+    cancels: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """A bpx rule as a torch.autograd.Function. The call path is in bpx/rule.py."""
 
+import warnings
+
 import torch
 from torch.autograd import forward_ad
 
@@ -29,6 +31,9 @@ class Rule(rule.Rule):
 
     def __call__(self, *arrays, **options):
         return self._recorded(tuple(options.items()), *arrays)
+
+    def with_plain(self, plain: rule.Kernel) -> "Rule":
+        return Rule(self.spec, (plain,), self.autocast)
 
     def forward(self, *arrays, kernel: str = "plain", **options):
         """The pure forward: (y, residuals), no autograd Function."""
@@ -165,13 +170,20 @@ class Rule(rule.Rule):
         KernelFunction.__name__ = KernelFunction.__qualname__ = f"{spec.name}_{kernel.name}"
 
         def run(values, *arrays):
+            wanted = torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in arrays)
+            if wanted and torch.compiler.is_exporting():
+                warnings.warn(
+                    f"{spec.name}: an exported program holds the plain forward; gradients taken "
+                    "through it are torch's autodiff of that, not the hand-written backward",
+                    stacklevel=2,
+                )
             if forward_mode_depth() > 1:
                 raise NotImplementedError(
                     f"{spec.name}: forward mode inside forward mode would give zeros in torch; "
                     "use torch.func.hessian or jacfwd of jacrev"
                 )
             if (
-                (torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in arrays))
+                wanted
                 or torch._C._are_functorch_transforms_active()
                 or forward_ad._current_level >= 0
             ):

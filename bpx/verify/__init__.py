@@ -1,0 +1,53 @@
+"""The verification kit: a rule against its spec, autodiff, calculus and the framework's transforms.
+
+`verify_op` runs every leg on one entry in one framework; `verify_rule` checks anyone's rule against a
+plain reference function. Both return findings; `Report` gathers and judges them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpx.rule import Rule
+from bpx.verify.finding import Finding
+from bpx.verify.legs import (
+    LEGS,
+    verify_backward,
+    verify_fd,
+    verify_forward,
+    verify_oracle,
+    verify_spec,
+    verify_structure,
+)
+from bpx.verify.report import Report
+from bpx.verify.runner import Runner
+from bpx.verify.yours import Float, Index, verify_rule
+
+DTYPES = ("float64", "float32", "bfloat16")
+
+__all__ = [
+    "DTYPES",
+    "LEGS",
+    "Finding",
+    "Float",
+    "Index",
+    "Report",
+    "verify_op",
+    "verify_rule",
+    "verify_spec",
+]
+
+
+def verify_op(
+    rule: Rule, runner: Runner, dtypes: tuple[str, ...] = DTYPES, kernels: tuple[str, ...] = ()
+) -> Iterator[Finding]:
+    """Every leg but `spec` for one rule: each of its kernels (or those named) in each dtype."""
+    if "float64" in dtypes:
+        yield from verify_oracle(rule, runner)
+    for kernel in kernels or tuple(k.name for k in rule.kernels):
+        for dtype in dtypes:
+            yield from verify_forward(rule, runner, kernel, dtype)
+            yield from verify_backward(rule, runner, kernel, dtype)
+        if "float64" in dtypes:
+            yield from verify_fd(rule, runner, kernel)
+            yield from verify_structure(rule, runner, kernel)

@@ -1,0 +1,46 @@
+"""What the kit asks of a framework: NumPy arrays in, NumPy arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from bpx.rule import Rule
+from bpx.spec import Case
+
+Arrays = tuple[Any, ...]
+
+
+class Runner(Protocol):
+    """One framework. Values come back as float64 arrays (integers as they are), whatever the dtype
+    they were computed in; `dtype` is "float64", "float32", "bfloat16" or "float16"."""
+
+    name: str
+    rules: Mapping[str, Rule]
+    oracles: Mapping[str, Callable[..., Any]]
+    differs: Mapping[str, Mapping[str, str]]
+    checks: Mapping[str, Callable[..., str | None]]
+    stranger_checks: tuple[str, ...]
+
+    def refusal(self, rule: Rule, kernel: str, case: Case, dtype: str) -> str | None:
+        """Why this kernel cannot run the case, None when it can."""
+
+    def rounded(self, array: Any, dtype: str) -> Any:
+        """The array after a round trip through the dtype."""
+
+    def value(self, rule: Rule, kernel: str, case: Case, dtype: str) -> tuple[Any, Arrays]:
+        """(y, residuals) of the kernel's forward."""
+
+    def gradient(self, rule: Rule, kernel: str, case: Case, dy: Any, dtype: str) -> Arrays:
+        """One gradient per argument through the framework's engine, None for index and absent."""
+
+    def autodiff(self, f: Callable[..., Any], rule: Rule, case: Case, dy: Any) -> Arrays:
+        """The framework's own derivative of f(*arrays, **options) in float64."""
+
+    def oracle_value(
+        self, f: Callable[..., Any], rule: Rule, case: Case, dtype: str = "float64"
+    ) -> Any:
+        """f(*arrays, **options) in a dtype."""
+
+    def finite_differences(self, rule: Rule, kernel: str, case: Case) -> str:
+        """The framework's own checker: "" when it passes, else what it said."""

@@ -1,0 +1,254 @@
+"""Structural checks of a JAX rule: what is not arithmetic. Each raises AssertionError with what it
+met, returns a reason when there was nothing to check, and None when all is well."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.test_util import check_grads
+
+from bpx.rule import Kernel
+from bpx.verify.legs import NOT_APPLICABLE
+
+ODD = 3.0  # the factor of a backward scaled on purpose
+
+
+def _close(got, want, what, dtype):
+    """Equal up to the order of a few sums."""
+    limit = {"float64": 1e-13, "float32": 1e-5}[dtype]
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape, f"{what}: shape {got.shape}, expected {want.shape}"
+    scale = np.abs(want).max(initial=0.0)
+    worst = np.abs(got - want).max(initial=0.0)
+    assert worst <= limit * max(scale, 1e-300), f"{what}: off by {worst:.3g} of {scale:.3g}"
+
+
+class Call:
+    """A rule on a case, as a function of its floating arguments alone."""
+
+    def __init__(self, runner, rule, kernel, case, dtype):
+        self.rule, self.options = rule, case.options
+        self.arrays = runner.arrays(case, dtype)
+        self.places = runner.floats(rule, self.arrays)
+        self.floats = [self.arrays[i] for i in self.places]
+        self.using = lambda: runner.using(kernel)
+        with self.using():
+            shape = self.f(*self.floats).shape
+        dy = np.random.default_rng(11).standard_normal(shape)
+        self.dy = jnp.asarray(dy, self.floats[0].dtype)
+
+    def fill(self, values):
+        full = list(self.arrays)
+        for i, v in zip(self.places, values, strict=True):
+            full[i] = v
+        return full
+
+    def f(self, *values):
+        return self.rule(*self.fill(values), **self.options)
+
+    def loss_of(self, rule):
+        return lambda *values: (rule(*self.fill(values), **self.options) * self.dy).sum()
+
+    def grads(self, rule=None, argnums=None, dy=None):
+        with self.using():
+            argnums = tuple(range(len(self.floats))) if argnums is None else argnums
+            if dy is not None:
+                return jax.vjp(self.f, *self.floats)[1](dy)
+            return jax.grad(self.loss_of(rule or self.rule), argnums)(*self.floats)
+
+
+def needs(runner, rule, kernel, case, dtype):
+    """Every subset of arguments gives the same gradients."""
+    call = Call(runner, rule, kernel, case, dtype)
+    full, n = call.grads(), len(call.floats)
+    for size in range(1, n):
+        for chosen in itertools.combinations(range(n), size):
+            for i, g in zip(chosen, call.grads(argnums=chosen), strict=True):
+                _close(g, full[i], f"gradient when {chosen} are asked for", dtype)
+
+
+def jitted(runner, rule, kernel, case, dtype):
+    """jit of value and gradient equals eager; inputs are unchanged; two runs agree."""
+    call = Call(runner, rule, kernel, case, dtype)
+    before = [np.array(a) for a in (*call.floats, call.dy)]
+    want = call.grads()
+    with call.using():
+        compiled = jax.jit(jax.grad(call.loss_of(rule), tuple(range(len(call.floats)))))
+        for g, w in zip(compiled(*call.floats), want, strict=True):
+            _close(g, w, "under jit", dtype)
+    for g, w in zip(call.grads(), want, strict=True):
+        assert np.array_equal(g, w), "two backward passes differ"
+    for a, b in zip((*call.floats, call.dy), before, strict=True):
+        assert np.array_equal(a, b), "an input or the incoming gradient was written to"
+
+
+def linearity(runner, rule, kernel, case, dtype):
+    """backward(-1000 dy) = -1000 backward(dy); zero and constant incoming gradients."""
+    call = Call(runner, rule, kernel, case, dtype)
+    for g, w in zip(call.grads(dy=-1000 * call.dy), call.grads(), strict=True):
+        _close(g, -1000 * w, "gradient at -1000 dy", dtype)
+    for g in call.grads(dy=jnp.zeros_like(call.dy)):
+        assert not np.any(g), "a zero incoming gradient gives a gradient"
+
+
+def raw_return(runner, rule, kernel, case, dtype):
+    """Shapes and dtypes of what backward gives: JAX would take any dtype without a word."""
+    for low in (dtype, "bfloat16"):
+        if runner.refusal(rule, kernel, case, low):
+            continue
+        call = Call(runner, rule, kernel, case, low)
+        with call.using():
+            y, residuals = rule.forward(*call.arrays, kernel=kernel, **case.options)
+            kept = tuple(
+                a if spec.name in rule.spec.saves else None
+                for spec, a in zip(rule.spec.args, call.arrays, strict=True)
+            )
+            raw = rule.backward(
+                call.dy, kept, residuals, rule._needs(call.arrays), kernel=kernel, **case.options
+            )
+        assert len(raw) == len(call.arrays), f"{len(raw)} gradients, expected {len(call.arrays)}"
+        for i in call.places:
+            name = rule.spec.args[i].name
+            assert raw[i] is not None, f"d{name} is None"
+            shape = call.arrays[i].shape
+            assert raw[i].shape == shape, f"d{name} has shape {raw[i].shape}, expected {shape}"
+        assert y.dtype == call.floats[0].dtype, f"y has dtype {y.dtype}"
+        for a, g in zip(call.floats, call.grads(dy=call.dy), strict=True):
+            assert g.dtype == a.dtype, f"a gradient has dtype {g.dtype}, expected {a.dtype}"
+
+
+def saved_bytes(f, arrays):
+    """(all, new) bytes that jax.vjp keeps for f: `new` leaves out arguments and the output."""
+    y, vjp = jax.vjp(f, *arrays)
+    leaves = {id(a): a for a in jax.tree.leaves(vjp) if isinstance(a, jax.Array)}
+    own = {a.unsafe_buffer_pointer() for a in (*arrays, y) if a.size}
+    new = [a for a in leaves.values() if a.size and a.unsafe_buffer_pointer() not in own]
+    return sum(a.nbytes for a in leaves.values()), sum(a.nbytes for a in new)
+
+
+def saved(runner, rule, kernel, case, dtype):
+    """No more bytes kept for backward than autodiff of the same forward keeps."""
+    call = Call(runner, rule, kernel, case, dtype)
+    with call.using():
+        _, ours = saved_bytes(call.f, call.floats)
+    plain = lambda *v: rule.plain_value(*call.fill(v), **call.options)  # noqa: E731
+    _, theirs = saved_bytes(plain, call.floats)
+    assert ours <= theirs, f"keeps {ours} bytes, autodiff {theirs}"
+
+
+def second_derivative(runner, rule, kernel, case, dtype):
+    """grad of grad against finite differences; the Hessian by forward over reverse equals it."""
+    if dtype != "float64":
+        return "the kernel has no float64"
+    call = Call(runner, rule, kernel, case, dtype)
+    with call.using():
+        check_grads(call.f, call.floats, 2, ["rev"], atol=1e-5, rtol=1e-5, eps=1e-5)
+        f = lambda v: jnp.sin(call.loss_of(rule)(v, *call.floats[1:]))  # noqa: E731
+        over = jax.jacfwd(jax.grad(f))(call.floats[0])
+        _close(over, jax.jacrev(jax.grad(f))(call.floats[0]), "hessian", dtype)
+    return None
+
+
+def odd(rule):
+    """The rule with its backward scaled on purpose: whoever returns another gradient did not run it."""
+    plain = rule.plain
+
+    def backward(*args, **options):
+        return tuple(None if g is None else ODD * g for g in plain.backward(*args, **options))
+
+    return rule.with_plain(Kernel("plain", plain.forward, backward))
+
+
+def _scan(loss, n):
+    def total(*values):
+        return jax.lax.scan(lambda c, _: (c + loss(*values), None), 0.0 * loss(*values), None, 2)[0] / 2
+
+    return jax.grad(total, tuple(range(n)))
+
+
+def _vmap(loss, n):
+    g = jax.vmap(jax.grad(loss, tuple(range(n))))
+    return lambda *values: tuple(x[1] for x in g(*(jnp.stack([v, v]) for v in values)))
+
+
+WAYS = {
+    "grad": lambda loss, n: jax.grad(loss, tuple(range(n))),
+    "jit": lambda loss, n: jax.jit(jax.grad(loss, tuple(range(n)))),
+    "grad of jit": lambda loss, n: jax.grad(jax.jit(loss), tuple(range(n))),
+    "vmap of grad": _vmap,
+    "checkpoint": lambda loss, n: jax.grad(jax.checkpoint(loss), tuple(range(n))),
+    "scan": _scan,
+}
+
+
+def hand_written_ran(runner, rule, kernel, case, dtype):
+    """Under every transform the gradient is that of the rule's own backward, here scaled on purpose."""
+    if kernel != "plain":
+        return f"{kernel} has its own check of the lowered program"
+    call = Call(runner, rule, kernel, case, dtype)
+    want = call.grads()
+    with call.using():
+        for name, way in WAYS.items():
+            got = way(call.loss_of(odd(rule)), len(call.floats))(*call.floats)
+            for g, w in zip(got, want, strict=True):
+                _close(g, ODD * w, f"backward scaled on purpose under {name}", dtype)
+    return None
+
+
+def vmapped(runner, rule, kernel, case, dtype):
+    """vmap over every argument, and over the first alone, equals a loop; so do its gradients."""
+    call = Call(runner, rule, kernel, case, dtype)
+    n = len(call.floats)
+    with call.using():
+        for batched in (range(n), range(1)):
+            axes = tuple(min(1, call.floats[i].ndim) if i in batched else None for i in range(n))
+            stacked = [
+                a if d is None else jnp.stack([a, a * 1.5 if i else a + 0.1], d)
+                for i, (a, d) in enumerate(zip(call.floats, axes, strict=True))
+            ]
+            whole = jax.vmap(call.f, axes)(*stacked)
+            for k in range(2):
+                one = [a if d is None else jnp.take(a, k, d) for a, d in zip(stacked, axes, strict=True)]
+                _close(whole[k], call.f(*one), "vmap", dtype)
+    return None
+
+
+def forward_mode(runner, rule, kernel, case, dtype):
+    """A bare jvp raises and names the way out."""
+    call = Call(runner, rule, kernel, case, dtype)
+    with call.using():
+        try:
+            jax.jvp(call.f, tuple(call.floats), tuple(call.floats))
+        except TypeError as error:
+            assert rule.spec.name in str(error), f"the error does not name the rule: {error}"
+            assert "jax.jvp of jax.grad" in str(error), f"the error names no way out: {error}"
+            return None
+    raise AssertionError("forward mode gave an answer")
+
+
+def lowered(runner, rule, kernel, case, dtype):
+    """The forced kernel is in the lowered program, in forward and in backward."""
+    if kernel == "plain":
+        return NOT_APPLICABLE
+    if kernel == "pallas" and runner.device.platform == "cpu":
+        return "the interpreter leaves no custom call"
+    call = Call(runner, rule, kernel, case, dtype)
+    with call.using():
+        text = jax.jit(jax.grad(call.loss_of(rule))).lower(*call.floats).as_text()
+    assert text.count("custom_call") >= 2, "the kernel is not in the lowered program"
+    return None
+
+
+CHECKS = {
+    "needs": needs,
+    "jit": jitted,
+    "linear in dy": linearity,
+    "raw return": raw_return,
+    "saved bytes": saved,
+    "second derivative": second_derivative,
+    "hand-written ran": hand_written_ran,
+    "vmap": vmapped,
+    "forward mode": forward_mode,
+    "lowered": lowered,
+}

@@ -1,0 +1,126 @@
+"""JAX under the verification kit: NumPy arrays in, NumPy arrays out.
+
+float64 needs `jax_enable_x64`; the constructor turns it on, since a check in float32 would call
+itself float64.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.test_util import check_grads
+
+from bpx import rule as call_path
+from bpx.spec import SpecError
+from bpx_jax import RULES
+from bpx_jax._checks import CHECKS
+from bpx_jax.oracles import DIFFERS, ORACLES
+
+DTYPES = {
+    "float64": jnp.float64,
+    "float32": jnp.float32,
+    "bfloat16": jnp.bfloat16,
+    "float16": jnp.float16,
+}
+
+
+def to_numpy(x):
+    if x is None:
+        return None
+    return np.asarray(x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x)
+
+
+class JaxRunner:
+    name = "jax"
+    rules, oracles, differs, checks = RULES, ORACLES, DIFFERS, CHECKS
+    stranger_checks = ("needs", "jit", "linear in dy", "second derivative", "vmap")
+
+    def __init__(self, device: str = "cpu") -> None:
+        jax.config.update("jax_enable_x64", True)
+        platform = {"cuda": "gpu"}.get(device, device)
+        try:
+            self.device = jax.devices(platform)[0]
+        except RuntimeError as error:
+            raise SpecError(
+                f"verify: device is {device!r}, expected one of {sorted({jax.default_backend()})}"
+            ) from error
+
+    def array(self, a, dtype: str):
+        if a is None:
+            return None
+        a = np.asarray(a)
+        dtype = DTYPES[dtype] if a.dtype.kind == "f" else a.dtype
+        return jax.device_put(jnp.asarray(a, dtype), self.device)
+
+    def arrays(self, case, dtype: str):
+        return [self.array(a, dtype) for a in case.arrays.values()]
+
+    def floats(self, rule, arrays):
+        """Places of the arguments that have a gradient."""
+        return tuple(
+            i
+            for i, (spec, a) in enumerate(zip(rule.spec.args, arrays, strict=True))
+            if spec.kind == "float" and a is not None
+        )
+
+    def using(self, kernel: str):
+        """Force the kernel; a GPU kernel on the CPU runs in its interpreter."""
+        interpret = kernel == "pallas" and self.device.platform == "cpu"
+        return call_path.use(kernel, interpret=interpret)
+
+    def refusal(self, rule, kernel, case, dtype):
+        arrays = self.arrays(case, dtype)
+        shapes = tuple(None if a is None else a.shape for a in arrays)
+        with self.using(kernel):
+            return rule.kernel(kernel).refuses(tuple(arrays), rule.bind(shapes, case.options)[1])
+
+    def rounded(self, array, dtype):
+        return to_numpy(self.array(array, dtype))
+
+    def value(self, rule, kernel, case, dtype):
+        with self.using(kernel):
+            y, residuals = rule.forward(*self.arrays(case, dtype), kernel=kernel, **case.options)
+        return to_numpy(y), tuple(to_numpy(r) for r in residuals)
+
+    def gradient(self, rule, kernel, case, dy, dtype):
+        with self.using(kernel):
+            return self._gradient(rule, rule, case, dy, dtype)
+
+    def autodiff(self, f, rule, case, dy):
+        return self._gradient(f, rule, case, dy, "float64")
+
+    def _gradient(self, f, rule, case, dy, dtype):
+        arrays = self.arrays(case, dtype)
+        floats = self.floats(rule, arrays)
+
+        def of_floats(*values):
+            full = list(arrays)
+            for i, v in zip(floats, values, strict=True):
+                full[i] = v
+            return f(*full, **case.options)
+
+        y, vjp = jax.vjp(of_floats, *(arrays[i] for i in floats))
+        grads = dict(zip(floats, vjp(self.array(dy, dtype).astype(y.dtype)), strict=True))
+        return tuple(to_numpy(grads.get(i)) for i in range(len(arrays)))
+
+    def oracle_value(self, f, rule, case, dtype="float64"):
+        return to_numpy(f(*self.arrays(case, dtype), **case.options))
+
+    def finite_differences(self, rule, kernel, case):
+        arrays = self.arrays(case, "float64")
+        floats = self.floats(rule, arrays)
+
+        def f(*values):
+            full = list(arrays)
+            for i, v in zip(floats, values, strict=True):
+                full[i] = v
+            return rule(*full, **case.options)
+
+        with self.using(kernel):
+            try:
+                check_grads(f, [arrays[i] for i in floats], 1, ["rev"], atol=1e-7, rtol=1e-7, eps=1e-5)
+            except AssertionError as error:
+                return str(error).strip().splitlines()[0]
+        return ""
+
+
+RUNNER = JaxRunner

@@ -1,0 +1,222 @@
+"""Structural checks of a torch rule: what is not arithmetic. Each raises AssertionError with what
+it met, returns a reason when there was nothing to check, and None when all is well."""
+
+import itertools
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from bpx.rule import Kernel
+
+ODD = 3.0  # the factor of a backward scaled on purpose
+
+
+def _close(got, want, what, dtype):
+    """Equal up to the order of a few sums."""
+    limit = {"float64": 1e-13, "float32": 1e-5}[dtype]
+    assert got.shape == want.shape, f"{what}: shape {tuple(got.shape)}, expected {tuple(want.shape)}"
+    scale = want.abs().max().item() if want.numel() else 0.0
+    worst = (got - want).abs().max().item() if want.numel() else 0.0
+    assert worst <= limit * max(scale, 1e-300), f"{what}: off by {worst:.3g} of {scale:.3g}"
+
+
+def _asked(arrays):
+    return [a for a in arrays if a is not None and a.requires_grad]
+
+
+class Call:
+    """A rule on a case: value and gradients, with the arrays and dy that may be swapped."""
+
+    def __init__(self, runner, rule, kernel, case, dtype):
+        self.runner, self.rule, self.options, self.dtype = runner, rule, case.options, dtype
+        self.arrays = runner.tensors(case, dtype, grad=True)
+        with runner.using(kernel):
+            self.y = rule(*self.arrays, **case.options)
+        generator = torch.Generator().manual_seed(11)
+        dy = torch.randn(self.y.shape, dtype=self.y.dtype, generator=generator)
+        self.dy = dy.to(self.y.device)
+        self.using = lambda: runner.using(kernel)
+
+    def f(self, *arrays):
+        return self.rule(*arrays, **self.options)
+
+    def grads(self, arrays=None, dy=None, f=None):
+        arrays = self.arrays if arrays is None else arrays
+        dy = self.dy if dy is None else dy
+        with self.using():
+            y = (f or self.f)(*arrays)
+            return torch.autograd.grad(y, _asked(arrays), dy, retain_graph=True)
+
+    def fresh(self, change=lambda a: a):
+        """New leaves with the same values, each passed through `change` without its graph."""
+        return [
+            None
+            if a is None
+            else change(a.detach().clone()).requires_grad_(a.is_floating_point())
+            for a in self.arrays
+        ]
+
+
+def needs(runner, rule, kernel, case, dtype):
+    """Every subset of arguments asking for a gradient gives the same gradients."""
+    call = Call(runner, rule, kernel, case, dtype)
+    full = dict(zip(map(id, _asked(call.arrays)), call.grads(), strict=True))
+    floats = _asked(call.arrays)
+    for size in range(1, len(floats)):
+        for chosen in itertools.combinations(floats, size):
+            kept = {id(a) for a in chosen}
+            arrays = [a if a is None or id(a) in kept else a.detach() for a in call.arrays]
+            for a, g in zip(_asked(arrays), call.grads(arrays), strict=True):
+                _close(g, full[id(a)], f"gradient when {size} of {len(floats)} are asked for", dtype)
+
+
+def _strided(t):
+    """The same values in every second place of a larger storage, with an offset."""
+    if not t.dim():
+        return torch.stack([t, t + 1])[0]
+    wide = torch.full((*t.shape[:-1], 2 * t.shape[-1] + 1), 9.5, dtype=t.dtype, device=t.device)
+    if not t.is_floating_point():
+        wide = torch.zeros_like(wide)
+    view = wide[..., 1 : 1 + 2 * t.shape[-1] : 2]
+    view.copy_(t)
+    return view
+
+
+def _transposed(t):
+    return t.transpose(0, -1).contiguous().transpose(0, -1) if t.dim() > 1 else t
+
+
+def _row_of_cat(t):
+    return torch.stack([t, t + 1])[0] if t.is_floating_point() else t
+
+
+LAYOUTS = {"strided": _strided, "transposed": _transposed, "row of cat": _row_of_cat}
+
+
+def layouts(runner, rule, kernel, case, dtype):
+    """Inputs, and the incoming gradient, in every legal layout."""
+    call = Call(runner, rule, kernel, case, dtype)
+    want = call.grads()
+    for name, change in LAYOUTS.items():
+        for g, w in zip(call.grads(call.fresh(change)), want, strict=True):
+            _close(g, w, f"{name} inputs", dtype)
+        for g, w in zip(call.grads(dy=change(call.dy)), want, strict=True):
+            _close(g, w, f"{name} incoming gradient", dtype)
+    expanded = torch.full((), 0.7, dtype=call.dy.dtype, device=call.dy.device).expand(call.dy.shape)
+    pairs = zip(call.grads(dy=expanded), call.grads(dy=expanded.contiguous()), strict=True)
+    for g, w in pairs:
+        _close(g, w, "expanded incoming gradient", dtype)
+
+
+def unchanged(runner, rule, kernel, case, dtype):
+    """Neither inputs nor the incoming gradient are written to; two runs agree bit for bit."""
+    call = Call(runner, rule, kernel, case, dtype)
+    before = [None if a is None else a.detach().clone() for a in (*call.arrays, call.dy)]
+    first, second = call.grads(), call.grads()
+    for a, b in zip((*call.arrays, call.dy), before, strict=True):
+        assert a is None or torch.equal(a, b), "an input or the incoming gradient was written to"
+    for g, w in zip(second, first, strict=True):
+        assert torch.equal(g, w), "two backward passes differ"
+
+
+def linearity(runner, rule, kernel, case, dtype):
+    """backward(-1000 dy) = -1000 backward(dy), and a zero incoming gradient gives zeros."""
+    call = Call(runner, rule, kernel, case, dtype)
+    scaled = call.grads(dy=-1000 * call.dy)
+    for g, w in zip(scaled, call.grads(), strict=True):
+        _close(g, -1000 * w, "gradient at -1000 dy", dtype)
+    for g in call.grads(dy=torch.zeros_like(call.dy)):
+        assert not g.any(), "a zero incoming gradient gives a gradient"
+
+
+def raw_return(runner, rule, kernel, case, dtype):
+    """What backward itself returns, before the engine sums and casts it."""
+    for low in (dtype, "bfloat16"):
+        if runner.refusal(rule, kernel, case, low):
+            continue
+        arrays = runner.tensors(case, low)
+        with runner.using(kernel):
+            y, residuals = rule.forward(*arrays, kernel=kernel, **case.options)
+            kept = tuple(
+                a if spec.name in rule.spec.saves else None
+                for spec, a in zip(rule.spec.args, arrays, strict=True)
+            )
+            asked = tuple(
+                spec.kind == "float" and a is not None
+                for spec, a in zip(rule.spec.args, arrays, strict=True)
+            )
+            dy = torch.randn_like(y)
+            grads = rule.backward(dy, kept, residuals, asked, kernel=kernel, **case.options)
+        assert len(grads) == len(arrays), f"{len(grads)} gradients, expected {len(arrays)}"
+        for spec, a, g, n in zip(rule.spec.args, arrays, grads, asked, strict=True):
+            if n:
+                assert g is not None, f"d{spec.name} is None"
+                assert g.shape == a.shape, f"d{spec.name} has shape {g.shape}, expected {a.shape}"
+                assert g.is_floating_point(), f"d{spec.name} has dtype {g.dtype}"
+        expected = next(a.dtype for a in arrays if a is not None and a.is_floating_point())
+        assert y.dtype == expected, f"y has dtype {y.dtype}, expected {expected}"
+
+
+def saved_bytes(f, arrays):
+    """(all, new) bytes that autograd keeps for f: `new` leaves out arguments and the output."""
+    kept = {}
+
+    def pack(t):
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        y = f(*arrays)
+    own = {a.untyped_storage().data_ptr() for a in (*arrays, y) if a is not None}
+    return sum(kept.values()), sum(n for p, n in kept.items() if p not in own)
+
+
+def saved(runner, rule, kernel, case, dtype):
+    """No more bytes kept for backward than autodiff of the same forward keeps."""
+    call = Call(runner, rule, kernel, case, dtype)
+    with call.using():
+        _, ours = saved_bytes(call.f, call.arrays)
+    _, theirs = saved_bytes(lambda *a: rule.plain_value(*a, **call.options), call.fresh())
+    assert ours <= theirs, f"keeps {ours} bytes, autodiff {theirs}"
+
+
+def second_derivative(runner, rule, kernel, case, dtype):
+    """Backward of backward against finite differences of backward."""
+    if dtype != "float64":
+        return "the kernel has no float64"
+    call = Call(runner, rule, kernel, case, dtype)
+    with call.using():
+        assert torch.autograd.gradgradcheck(call.f, call.arrays, atol=1e-7)
+
+
+def checkpointed(runner, rule, kernel, case, dtype):
+    """Recomputation under torch.utils.checkpoint gives the same gradients."""
+    call = Call(runner, rule, kernel, case, dtype)
+    again = call.grads(f=lambda *a: checkpoint(call.f, *a, use_reentrant=False))
+    for g, w in zip(again, call.grads(), strict=True):
+        _close(g, w, "under checkpoint", dtype)
+
+
+def odd(rule):
+    """The rule with its backward scaled on purpose: whoever returns another gradient did not run it."""
+    plain = rule.plain
+
+    def backward(*args, **options):
+        return tuple(None if g is None else ODD * g for g in plain.backward(*args, **options))
+
+    return rule.with_plain(Kernel("plain", plain.forward, backward, plain.tangent))
+
+
+from bpx_torch._transforms import TRANSFORMS  # noqa: E402  (they use what stands above)
+
+CHECKS = {
+    "needs": needs,
+    "layouts": layouts,
+    "unchanged": unchanged,
+    "linear in dy": linearity,
+    "raw return": raw_return,
+    "saved bytes": saved,
+    "second derivative": second_derivative,
+    "checkpoint": checkpointed,
+    **TRANSFORMS,
+}
