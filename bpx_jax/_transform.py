@@ -1,0 +1,164 @@
+"""What the optimizers share: transformations shaped as optax's, schedules, decay, leaf dtypes.
+
+optax is not imported. The tuples below have the field names and the nesting of optax's, so a state
+has optax's leaves in optax's order under optax's key paths.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bpx.spec import Optimizer, SpecError
+
+Schedule = Callable[[Any], Any]  # step count, from 0 -> value
+
+
+class GradientTransformation(NamedTuple):
+    """init(params) -> state; update(grads, state, params=None, **ignored) -> (updates, state)."""
+
+    init: Callable[[Any], Any]
+    update: Callable[..., tuple[Any, Any]]
+
+
+class EmptyState(NamedTuple):
+    pass
+
+
+class ScaleByScheduleState(NamedTuple):
+    count: Any
+
+
+class WeightDecaySchedule(NamedTuple):
+    count: Any
+
+
+class MaskedState(NamedTuple):
+    inner_state: Any
+
+
+class TraceState(NamedTuple):
+    trace: Any
+
+
+def check(spec: Optimizer, **given: Any) -> None:
+    """Check the options that are plain numbers; arrays (perhaps traced) and schedules pass."""
+    if spec.check is not None:
+        spec.check({**spec.options, **given})
+
+
+def known(value: Any, stand_in: Any) -> Any:
+    """The value, or a value that passes every check for one that cannot be read here."""
+    return stand_in if callable(value) or isinstance(value, (jax.Array, np.ndarray)) else value
+
+
+def zero() -> jax.Array:
+    return jnp.zeros((), jnp.int32)
+
+
+def advance(count: Any) -> jax.Array:
+    """count + 1, staying at the largest int32."""
+    return count + (count < jnp.iinfo(count.dtype).max).astype(count.dtype)
+
+
+def rate_start(rate: Any) -> Any:
+    return ScaleByScheduleState(zero()) if callable(rate) else EmptyState()
+
+
+def rate_now(rate: Any, state: Any) -> tuple[Any, Any]:
+    """The value of a number or schedule in this step, and the state of the next."""
+    if not callable(rate):
+        return rate, state
+    return rate(state.count), type(state)(advance(state.count))
+
+
+class Decay:
+    """A decoupled weight decay: a number or schedule, and which leaves have it."""
+
+    def __init__(self, entry: str, weight_decay: Any, mask: Any) -> None:
+        self.entry, self.weight_decay, self.mask = entry, weight_decay, mask
+
+    def start(self) -> Any:
+        state = WeightDecaySchedule(zero()) if callable(self.weight_decay) else EmptyState()
+        return state if self.mask is None else MaskedState(state)
+
+    def now(self, state: Any, grads: Any, params: Any) -> tuple[Any, Any, Any]:
+        """This step's decay, a tree of bools (which leaves), and the state of the next step."""
+        if params is None:
+            raise SpecError(
+                f"{self.entry}: params is None, expected the parameters (the decay needs them)"
+            )
+        if self.mask is None:
+            value, state = rate_now(self.weight_decay, state)
+            return value, jax.tree.map(lambda _: True, grads), state
+        mask = self.mask(grads) if callable(self.mask) else self.mask
+        value, inner = rate_now(self.weight_decay, state.inner_state)
+        which = jax.tree.map(lambda m, part: jax.tree.map(lambda _: bool(m), part), mask, grads)
+        return value, which, MaskedState(inner)
+
+
+def zeros(params: Any, dtype: Any = None) -> Any:
+    return jax.tree.map(lambda p: jnp.zeros_like(p, dtype=dtype), params)
+
+
+def full(params: Any, value: Any) -> Any:
+    return jax.tree.map(lambda p: jnp.full_like(p, value), params)
+
+
+def scalar(value: Any, dtype: Any) -> Any:
+    """An option for arithmetic in `dtype`: a Python number keeps all its digits."""
+    if isinstance(value, (int, float)):
+        return float(value)
+    return jnp.asarray(value).astype(dtype)
+
+
+def unbiased(rate: Any, count: Any, dtype: Any) -> jax.Array:
+    """1 - rate^count as -expm1(count log rate), which does not cancel for small counts."""
+    if isinstance(rate, float):
+        log: Any = math.log(rate) if rate > 0 else -math.inf
+    else:
+        log = jnp.log(rate)
+    return -jnp.expm1(count.astype(dtype) * log)
+
+
+def wide(entry: str, x: jax.Array) -> Any:
+    """The dtype a leaf is computed in: at least float32, rounded once when it is stored."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise SpecError(f"{entry}: a gradient has dtype {x.dtype}, expected a real floating one")
+    return jnp.dtype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
+
+
+def map_leaves(
+    entry: str, rule: Callable[..., Any], grads: Any, states: tuple[Any, ...], *others: Any
+) -> tuple[Any, tuple[Any, ...]]:
+    """Run rule(dtype, g, *state leaves, *other leaves) -> (update, state leaves...) on every leaf.
+
+    Arrays reach the rule in `dtype`. The update leaves it in the gradient's dtype and each state in
+    its own, so a state keeps its type over the steps. A tree that is None is passed on as None.
+    """
+    leaves, tree = jax.tree.flatten(grads)
+    columns = [
+        [None] * len(leaves) if x is None else tree.flatten_up_to(x) for x in (*states, *others)
+    ]
+    updates: list[Any] = []
+    news: list[list[Any]] = [[] for _ in states]
+    for g, *rest in zip(leaves, *columns, strict=True):
+        g = jnp.asarray(g)
+        dtype = wide(entry, g)
+        given = [
+            x if x is None or isinstance(x, bool) else jnp.asarray(x).astype(dtype) for x in rest
+        ]
+        update, *after = rule(dtype, g.astype(dtype), *given)
+        updates.append(update.astype(g.dtype))
+        for column, new, old in zip(news, after, rest[: len(states)], strict=True):
+            column.append(None if old is None else new.astype(old.dtype))
+    trees = tuple(
+        None if state is None else tree.unflatten(column)
+        for state, column in zip(states, news, strict=True)
+    )
+    return tree.unflatten(updates), trees

@@ -1,0 +1,97 @@
+"""The leaf update that adam, amsgrad and adamw share."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from bpx.spec import Optimizer
+from bpx_jax import _transform as tf
+
+
+class ScaleByAdamState(NamedTuple):
+    count: Any
+    mu: Any
+    nu: Any
+
+
+class ScaleByAmsgradState(NamedTuple):
+    count: Any
+    mu: Any
+    nu: Any
+    nu_max: Any
+
+
+def transformation(
+    spec: Optimizer,
+    learning_rate: Any,
+    b1: Any,
+    b2: Any,
+    eps: Any,
+    eps_root: Any,
+    mu_dtype: Any,
+    *,
+    nesterov: bool = False,
+    amsgrad: bool = False,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+    decay: tf.Decay | None = None,
+) -> tf.GradientTransformation:
+    options = {} if decay is None else {"weight_decay": tf.known(decay.weight_decay, 0.0)}
+    tf.check(
+        spec,
+        lr=tf.known(learning_rate, 0.0),
+        betas=(tf.known(b1, 0.0), tf.known(b2, 0.0)),
+        eps=tf.known(eps, 0.0),
+        eps_root=tf.known(eps_root, 0.0),
+        **options,
+    )
+
+    def init(params: Any) -> Any:
+        moments = (tf.zero(), tf.zeros(params, mu_dtype), tf.zeros(params))
+        adam = (
+            ScaleByAmsgradState(*moments, tf.zeros(params))
+            if amsgrad
+            else ScaleByAdamState(*moments)
+        )
+        middle = () if decay is None else (decay.start(),)
+        return (adam, *middle, tf.rate_start(learning_rate))
+
+    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        adam, *middle, rate = state
+        lr, rate = tf.rate_now(learning_rate, rate)
+        wd, which = None, None
+        if decay is not None:
+            wd, which, middle[0] = decay.now(middle[0], grads, params)
+        count = tf.advance(adam.count)
+
+        def leaf(dtype: Any, g: Any, m: Any, v: Any, v_max: Any, p: Any, decays: Any) -> Any:
+            r1, r2, small, inside, size = (tf.scalar(x, dtype) for x in (b1, b2, eps, eps_root, lr))
+            m = r1 * m + (1 - r1) * g
+            v = r2 * v + (1 - r2) * g * g
+            c1 = tf.unbiased(r1, count, dtype) if bias_correction_mu else 1.0
+            c2 = tf.unbiased(r2, count, dtype) if bias_correction_nu else jnp.ones((), dtype)
+            square = v
+            if amsgrad:
+                square = v_max = jnp.maximum(v_max, v / c2)
+                c2 = jnp.ones((), dtype)  # the maximum is corrected already
+            ahead = m / c1
+            if nesterov:
+                ahead = m * (r1 / tf.unbiased(r1, count + 1, dtype)) + g * ((1 - r1) / c1)
+            # x / (sqrt(v / c2 + inside) + small), with sqrt(c2) multiplied through: the correction
+            # of the second moment costs no pass over the elements
+            root = jnp.sqrt(c2)
+            d = ahead * root / (jnp.sqrt(square + inside * c2) + small * root)
+            if decays:
+                d = d + tf.scalar(wd, dtype) * p
+            return -size * d, m, v, v_max
+
+        largest = adam.nu_max if amsgrad else None
+        moments = (adam.mu, adam.nu, largest)
+        params = None if decay is None else params
+        updates, (mu, nu, largest) = tf.map_leaves(spec.name, leaf, grads, moments, params, which)
+        new = (count, mu, nu, largest) if amsgrad else (count, mu, nu)
+        return updates, (type(adam)(*new), *middle, rate)
+
+    return tf.GradientTransformation(init, update)

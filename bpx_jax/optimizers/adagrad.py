@@ -1,0 +1,57 @@
+"""Adagrad for JAX, with optax's signature. Maths, options and source: bpx/optimizers/adagrad.py."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bpx.optimizers.adagrad import SPEC
+from bpx_jax import _transform as tf
+
+
+class ScaleByRssState(NamedTuple):
+    sum_of_squares: Any
+
+
+def adagrad(
+    learning_rate: Any,
+    initial_accumulator_value: Any = 0.1,
+    eps: Any = 1e-7,
+) -> tf.GradientTransformation:
+    """As optax.adagrad: eps is inside the root.
+
+    Args:
+        learning_rate: a number, or a schedule (step count from 0 -> number).
+        initial_accumulator_value: what the sums of squares start with, at least 0.
+        eps: added to the sum, inside the root.
+
+    Raises:
+        SpecError: an option outside its limits.
+    """
+    tf.check(
+        SPEC,
+        lr=tf.known(learning_rate, 0.0),
+        initial_accumulator_value=tf.known(initial_accumulator_value, 0.0),
+        eps=tf.known(eps, 0.0),
+    )
+
+    def init(params: Any) -> Any:
+        sums = tf.full(params, initial_accumulator_value)
+        return ScaleByRssState(sums), tf.rate_start(learning_rate)
+
+    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        sums, rate = state
+        lr, rate = tf.rate_now(learning_rate, rate)
+
+        def leaf(dtype: Any, g: Any, total: Any) -> tuple[Any, Any]:
+            total = total + g * g
+            inverse = jax.lax.rsqrt(total + tf.scalar(eps, dtype))
+            step = -tf.scalar(lr, dtype) * g * inverse
+            return jnp.where(total > 0, step, jnp.zeros_like(step)), total
+
+        updates, (total,) = tf.map_leaves(SPEC.name, leaf, grads, (sums.sum_of_squares,))
+        return updates, (ScaleByRssState(total), rate)
+
+    return tf.GradientTransformation(init, update)

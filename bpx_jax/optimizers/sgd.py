@@ -1,0 +1,57 @@
+"""SGD for JAX, with optax's signature. Maths, options and source: bpx/optimizers/sgd.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bpx.optimizers.sgd import SPEC
+from bpx_jax import _transform as tf
+
+
+def sgd(
+    learning_rate: Any,
+    momentum: Any = None,
+    nesterov: bool = False,
+    accumulator_dtype: Any = None,
+) -> tf.GradientTransformation:
+    """As optax.sgd: stochastic gradient descent, with momentum where it is given.
+
+    Args:
+        learning_rate: a number, or a schedule (step count from 0 -> number).
+        momentum: the decay of the velocity; None keeps no velocity.
+        nesterov: look one step ahead along the velocity.
+        accumulator_dtype: dtype of the velocity; None takes each parameter's.
+
+    Raises:
+        SpecError: an option outside its limits; nesterov without momentum (optax ignores it).
+    """
+    tf.check(
+        SPEC,
+        lr=tf.known(learning_rate, 0.0),
+        momentum=0.0 if momentum is None else tf.known(momentum, 0.5),
+        nesterov=nesterov,
+    )
+
+    def init(params: Any) -> Any:
+        rate = tf.rate_start(learning_rate)
+        if momentum is None:
+            return tf.EmptyState(), rate
+        return tf.TraceState(tf.zeros(params, accumulator_dtype)), rate
+
+    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        trace, rate = state
+        lr, rate = tf.rate_now(learning_rate, rate)
+
+        def leaf(dtype: Any, g: Any, buf: Any) -> tuple[Any, Any]:
+            size = tf.scalar(lr, dtype)
+            if momentum is None:
+                return -size * g, None
+            decay = tf.scalar(momentum, dtype)
+            buf = decay * buf + g
+            return -size * (g + decay * buf if nesterov else buf), buf
+
+        bufs = None if momentum is None else trace.trace
+        updates, (bufs,) = tf.map_leaves(SPEC.name, leaf, grads, (bufs,))
+        return updates, (trace if bufs is None else tf.TraceState(bufs), rate)
+
+    return tf.GradientTransformation(init, update)

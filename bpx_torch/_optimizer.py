@@ -1,0 +1,240 @@
+"""What the optimizers share: groups, state, closures, the loops over tensors and over lists.
+
+An optimizer says which state a parameter starts with (`_start`) and moves one parameter
+(`_step_one`) or a list of them (`_step_many`). State keys, shapes and dtypes are those of
+torch.optim, so a state_dict goes both ways.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from bpx.spec import Optimizer, SpecError
+
+Number = float | Tensor
+Group = dict[str, Any]
+State = dict[str, Tensor]
+
+
+class SpecOptimizer(torch.optim.Optimizer):
+    """Base class of the optimizers. Raises SpecError for options outside the entry's limits."""
+
+    SPEC: ClassVar[Optimizer]
+    STATE: ClassVar[dict[str, str]]  # the entry's name of a state array -> torch's
+    COUNTS: ClassVar[bool] = True  # whether the state has a "step"
+    LATER: ClassVar[Group] = {}  # group keys that old checkpoints lack
+
+    def __init__(self, params: Any, defaults: Group) -> None:
+        self._check(defaults)
+        super().__init__(params, defaults)
+
+    def _start(self, p: Tensor, group: Group) -> State:
+        raise NotImplementedError
+
+    def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
+        raise NotImplementedError
+
+    def _step_many(
+        self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
+    ) -> None:
+        raise NotImplementedError
+
+    def _check(self, group: Group) -> None:
+        name = self.SPEC.name
+        for key, value in group.items():
+            for x in value if isinstance(value, (tuple, list)) else (value,):
+                if key != "params" and isinstance(x, Tensor) and x.numel() != 1:
+                    raise SpecError(
+                        f"{name}: {key} is a tensor of shape {tuple(x.shape)}, expected one element"
+                    )
+        if self.SPEC.check is not None:
+            given = {k: v for k, v in group.items() if k in self.SPEC.options}
+            self.SPEC.check({**self.SPEC.options, **given})
+        if group.get("fused"):
+            raise SpecError(
+                f"{name}: fused is True, expected None or False (use foreach, or torch.compile)"
+            )
+        if group.get("foreach") and group.get("differentiable"):
+            raise SpecError(
+                f"{name}: foreach is True with differentiable True, expected at most one of them"
+            )
+
+    def add_param_group(self, param_group: Group) -> None:
+        self._check({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+        for i, p in enumerate(self.param_groups[-1]["params"]):
+            if p.is_complex():
+                del self.param_groups[-1]
+                raise SpecError(
+                    f"{self.SPEC.name}: parameter {i} of the group has dtype {p.dtype}, "
+                    "expected a real one (torch.view_as_real gives its two parts)"
+                )
+
+    def _counter(self, p: Tensor, group: Group, value: float = 0.0) -> Tensor:
+        device = p.device if group.get("capturable") else "cpu"  # reading it there never waits
+        return torch.tensor(value, dtype=torch.float32, device=device)
+
+    def _state_of(self, p: Tensor, group: Group) -> State:
+        state = self.state[p]
+        if not state:
+            if self.COUNTS:
+                state["step"] = self._counter(p, group)
+            state.update(self._start(p, group))
+        elif group["differentiable"]:  # what the last step's graph holds must not be overwritten
+            state.update({k: v.clone() for k, v in state.items() if k != "step" and v is not None})
+        return state
+
+    def step(self, closure: Any = None) -> Any:
+        """Move every parameter that has a gradient.
+
+        Args:
+            closure: reevaluates the model and returns the loss, which is then returned.
+
+        Raises:
+            RuntimeError: a gradient is sparse.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            for group in self.param_groups:
+                self._step_group(group)
+        return loss
+
+    def _step_group(self, group: Group) -> None:
+        params = [p for p in group["params"] if p.grad is not None]
+        for p in params:
+            if p.grad.layout != torch.strided:
+                raise RuntimeError(
+                    f"{self.SPEC.name}: the gradient of a parameter of shape {tuple(p.shape)} has "
+                    f"layout {p.grad.layout}, expected a dense one"
+                )
+        on_device = group.get("capturable") or torch.compiler.is_compiling()
+        many = not on_device and _by_list(group, params)
+        lists: dict[Any, list[Any]] = defaultdict(list)
+        for p in params:
+            state = self._state_of(p, group)
+            g = -p.grad if group["maximize"] else p.grad
+            t: Number = 0.0
+            if self.COUNTS:
+                state["step"] += 1
+                t = _exact(state["step"]) if on_device else state["step"].item()
+            if many:
+                lists[p.device, p.dtype, g.dtype].append((p, g, state, t))
+            else:
+                self._step_one(p, g, state, group, t)
+        for rows in lists.values():
+            ps, gs, states, ts = (list(column) for column in zip(*rows, strict=True))
+            self._step_many(ps, gs, states, group, ts)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for key, value in self.LATER.items():
+                group.setdefault(key, value)
+            fused = bool(group.get("fused"))
+            if fused:  # torch's choice of a kernel, not of a method: step as if it were not set
+                group["fused"] = None
+            for p in group["params"]:
+                count = self.state[p].get("step") if p in self.state else None
+                if count is not None and (fused or not isinstance(count, Tensor)):
+                    self.state[p]["step"] = self._counter(p, group, float(count))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, but float32 (or wider) state of a 16-bit parameter is kept in float32."""
+        seen: dict[str, Any] = {}
+        before = self.register_load_state_dict_pre_hook(lambda _, given: seen.update(given))
+        after = self.register_load_state_dict_post_hook(lambda _: self._widen(seen), prepend=True)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            before.remove()
+            after.remove()
+
+    def _widen(self, saved: dict[str, Any]) -> None:
+        places = [i for group in saved["param_groups"] for i in group["params"]]
+        params = [p for group in self.param_groups for p in group["params"]]
+        for place, p in zip(places, params, strict=True):
+            for key, value in saved["state"].get(place, {}).items():
+                if key != "step" and isinstance(value, Tensor) and value.is_floating_point():
+                    if p.dtype.itemsize < 4 <= value.dtype.itemsize:
+                        self.state[p][key] = value.to(dtype=torch.float32, device=p.device)
+
+
+def _by_list(group: Group, params: list[Tensor]) -> bool:
+    numbers = (group["lr"], group["weight_decay"], *group.get("betas", ()))
+    if group["differentiable"] or any(isinstance(x, Tensor) for x in numbers):
+        return False
+    if group["foreach"] is not None:
+        return bool(group["foreach"])
+    plain = (Tensor, torch.nn.Parameter)  # one launch for many tensors pays on a GPU only
+    return all(p.device.type == "cuda" and type(p) in plain for p in params)
+
+
+def _exact(count: Tensor) -> Tensor:
+    """A step count for arithmetic as exact as a Python number's, where the device has float64."""
+    return count if count.device.type == "mps" else count.double()
+
+
+def number(x: Number) -> Number:
+    """A Python number as it is, a tensor of one element without dims."""
+    return x.reshape(()) if isinstance(x, Tensor) else x
+
+
+def nonzero(x: Number) -> bool:
+    """Whether a number may differ from 0; a tensor is not read."""
+    return isinstance(x, Tensor) or x != 0
+
+
+def unbiased(rate: Number, t: Number) -> Number:
+    """1 - rate^t. On tensors as -expm1(t log rate), which does not cancel for small t."""
+    if not isinstance(t, Tensor) and not isinstance(rate, Tensor):
+        return 1 - rate**t
+    if isinstance(rate, Tensor):
+        log: Number = rate.log()
+    else:
+        log = math.log(rate) if rate > 0 else -math.inf
+    return -torch.expm1(t * log)
+
+
+def add_scaled(x: Tensor, y: Tensor, scale: Number) -> Tensor:
+    """x + scale * y, a new tensor."""
+    return x + y * scale if isinstance(scale, Tensor) else x.add(y, alpha=scale)
+
+
+def mix_(mean: Tensor, x: Tensor, rate: Number) -> None:
+    """mean <- rate * mean + (1 - rate) * x."""
+    if isinstance(rate, Tensor):
+        mean.mul_(rate).add_(x * (1 - rate))
+    else:
+        mean.mul_(rate).add_(x, alpha=1 - rate)
+
+
+def mix_square_(mean: Tensor, x: Tensor, rate: Number) -> None:
+    """mean <- rate * mean + (1 - rate) * x^2."""
+    if isinstance(rate, Tensor):
+        mean.mul_(rate).add_(x * x * (1 - rate))
+    else:
+        mean.mul_(rate).addcmul_(x, x, value=1 - rate)
+
+
+def descend_(p: Tensor, d: Tensor, size: Number) -> None:
+    """p <- p - size * d."""
+    if isinstance(size, Tensor):
+        p.sub_(d * size)
+    else:
+        p.add_(d, alpha=-size)
+
+
+def descend_quotient_(p: Tensor, a: Tensor, b: Tensor, size: Number) -> None:
+    """p <- p - size * a / b."""
+    if isinstance(size, Tensor):
+        p.sub_(a / b * size)
+    else:
+        p.addcdiv_(a, b, value=-size)

@@ -1,0 +1,104 @@
+"""Adagrad for PyTorch. Maths, options and source: bpx/optimizers/adagrad.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bpx.optimizers.adagrad import SPEC
+from bpx_torch._optimizer import (
+    Group,
+    Number,
+    SpecOptimizer,
+    State,
+    add_scaled,
+    descend_quotient_,
+    nonzero,
+    number,
+)
+
+
+class Adagrad(SpecOptimizer):
+    """Replaces torch.optim.Adagrad: the same arguments, steps and state.
+
+    Differs: `fused=True`, sparse gradients and complex parameters are refused, and a group's own
+    `initial_accumulator_value` is used (torch takes the constructor's for every group).
+
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    >>> w.grad = torch.tensor([0.5, -1.0])
+    >>> Adagrad([w], lr=0.5).step()
+    >>> w.detach()
+    tensor([0.5000, 2.5000])
+    """
+
+    SPEC = SPEC
+    STATE = {"sum": "sum"}  # noqa: RUF012
+    LATER = {  # noqa: RUF012
+        "foreach": None,
+        "maximize": False,
+        "differentiable": False,
+        "fused": None,
+    }
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "lr_decay": lr_decay,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "initial_accumulator_value": initial_accumulator_value,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
+        super().__init__(params, defaults)
+        for group in self.param_groups:  # before the first step, as in torch
+            for p in group["params"]:
+                self._state_of(p, group)
+
+    def share_memory(self) -> None:
+        """Move the accumulated sums to shared memory."""
+        for state in self.state.values():
+            state["sum"].share_memory_()
+
+    def _start(self, p: Tensor, group: Group) -> State:
+        value = group["initial_accumulator_value"]
+        return {"sum": torch.full_like(p, value, memory_format=torch.preserve_format)}
+
+    def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
+        decay = number(group["weight_decay"])
+        if nonzero(decay):
+            g = add_scaled(g, p, decay)
+        total = state["sum"].addcmul_(g, g)
+        root = total.sqrt()
+        root = root + group["eps"] if group["differentiable"] else root.add_(group["eps"])
+        size = number(group["lr"]) / (1 + (t - 1) * group["lr_decay"])
+        descend_quotient_(p, g, root, size)
+
+    def _step_many(
+        self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
+    ) -> None:
+        if group["weight_decay"] != 0:
+            gs = list(torch._foreach_add(gs, ps, alpha=group["weight_decay"]))
+        totals = [s["sum"] for s in states]
+        torch._foreach_addcmul_(totals, gs, gs)
+        roots = torch._foreach_sqrt(totals)
+        torch._foreach_add_(roots, group["eps"])
+        sizes = [-group["lr"] / (1 + (t - 1) * group["lr_decay"]) for t in ts]
+        torch._foreach_addcdiv_(ps, gs, roots, sizes)

@@ -1,0 +1,131 @@
+"""Adam for PyTorch. Maths, options and source: bpx/optimizers/adam.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bpx.optimizers.adam import SPEC
+from bpx_torch._optimizer import (
+    Group,
+    Number,
+    SpecOptimizer,
+    State,
+    add_scaled,
+    descend_quotient_,
+    mix_,
+    mix_square_,
+    nonzero,
+    number,
+    unbiased,
+)
+
+
+class Adam(SpecOptimizer):
+    """Replaces torch.optim.Adam: the same arguments, steps and state.
+
+    Differs: `fused=True` and complex parameters are refused; `capturable=True` also runs on a CPU,
+    tensor by tensor.
+
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    >>> w.grad = torch.tensor([0.5, -1.0])
+    >>> Adam([w], lr=0.5).step()
+    >>> w.detach()
+    tensor([0.5000, 2.5000])
+    """
+
+    SPEC = SPEC
+    STATE = {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}  # noqa: RUF012
+    LATER = {  # noqa: RUF012
+        "amsgrad": False,
+        "maximize": False,
+        "foreach": None,
+        "capturable": False,
+        "differentiable": False,
+        "decoupled_weight_decay": False,
+        "fused": None,
+    }
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, defaults)
+
+    def _start(self, p: Tensor, group: Group) -> State:
+        keys = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if group["amsgrad"] else [])
+        return {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in keys}
+
+    def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
+        lr, decay = number(group["lr"]), number(group["weight_decay"])
+        b1, b2 = (number(b) for b in group["betas"])
+        if nonzero(decay):
+            if group["decoupled_weight_decay"]:
+                p.mul_(1 - lr * decay)
+            else:
+                g = add_scaled(g, p, decay)
+        m, v = state["exp_avg"], state["exp_avg_sq"]
+        mix_(m, g, b1)
+        mix_square_(v, g, b2)
+        if group["amsgrad"]:
+            held = state["max_exp_avg_sq"]
+            v = torch.maximum(held, v, out=None if group["differentiable"] else held)
+            state["max_exp_avg_sq"] = v
+        # m / c1 / (sqrt(v / c2) + eps) = (sqrt(c2) / c1) * m / (sqrt(v) + eps * sqrt(c2)): the bias
+        # corrections are folded into two numbers, so that they cost no pass over the elements
+        correction = unbiased(b2, t) ** 0.5
+        eps = group["eps"] * correction
+        root = v.sqrt()
+        root = root + eps if group["differentiable"] else root.add_(eps)
+        descend_quotient_(p, m, root, lr * correction / unbiased(b1, t))
+
+    def _step_many(
+        self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
+    ) -> None:
+        lr, (b1, b2), decay = group["lr"], group["betas"], group["weight_decay"]
+        if decay != 0:
+            if group["decoupled_weight_decay"]:
+                torch._foreach_mul_(ps, 1 - lr * decay)
+            else:
+                gs = list(torch._foreach_add(gs, ps, alpha=decay))
+        ms, vs = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
+        torch._foreach_mul_(ms, b1)
+        torch._foreach_add_(ms, gs, alpha=1 - b1)
+        torch._foreach_mul_(vs, b2)
+        torch._foreach_addcmul_(vs, gs, gs, 1 - b2)
+        if group["amsgrad"]:
+            largest = [s["max_exp_avg_sq"] for s in states]
+            torch._foreach_maximum_(largest, vs)
+            vs = largest
+        corrections = [unbiased(b2, t) ** 0.5 for t in ts]
+        roots = torch._foreach_sqrt(vs)
+        torch._foreach_add_(roots, [group["eps"] * c for c in corrections])
+        sizes = [-lr * c / unbiased(b1, t) for c, t in zip(corrections, ts, strict=True)]
+        torch._foreach_addcdiv_(ps, ms, roots, sizes)
