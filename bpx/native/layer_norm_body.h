@@ -1,0 +1,170 @@
+/* One element type: NAME, T (elements), A (arithmetic and statistics), SQRT. Included by layer_norm.c.
+ *
+ * The rounding of mu to A shifts every centred value of a row by the same amount, which is large
+ * beside a small deviation on a large mean. The mean of the centred values is that shift: it is
+ * summed along the way and taken off (the corrected two-pass algorithm, Chan, Golub and LeVeque,
+ * "Algorithms for computing the sample variance", 1983, equation 1.7). */
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define LOAD JOIN(bpx_load_, NAME)
+#define STORE JOIN(bpx_store_, NAME)
+#define STATE JOIN(State_, NAME)
+
+typedef struct {
+    const T *x, *dy;
+    const A *weight, *bias;
+    T *out;               /* y or dx */
+    A *mu, *rstd;
+    A *dweight, *dbias;   /* chunks x columns of partial sums */
+    int64_t rows, columns, chunks;
+    A eps;
+} STATE;
+
+BPX_CLONES static void JOIN(forward_rows_, NAME)(const STATE *s, int64_t first, int64_t last) {
+    const int64_t columns = s->columns;
+    const A *restrict weight = s->weight, *restrict bias = s->bias;
+    for (int64_t row = first; row < last; row++) {
+        const T *restrict x = s->x + row * columns;
+        T *restrict y = s->out + row * columns;
+        A sum = 0, shift = 0, square = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < columns; i++) sum += LOAD(x[i]);
+        const A mu = sum / (A)columns;
+#pragma omp simd reduction(+ : shift)
+        for (int64_t i = 0; i < columns; i++) shift += LOAD(x[i]) - mu;
+        shift /= (A)columns;
+#pragma omp simd reduction(+ : square)
+        for (int64_t i = 0; i < columns; i++) {
+            const A centred = LOAD(x[i]) - mu - shift;
+            square += centred * centred;
+        }
+        const A rstd = 1 / SQRT(square / (A)columns + s->eps);
+        s->mu[row] = mu;
+        s->rstd[row] = rstd;
+#pragma omp simd
+        for (int64_t i = 0; i < columns; i++) {
+            const A xhat = (LOAD(x[i]) - mu - shift) * rstd;
+            y[i] = STORE(xhat * weight[i] + bias[i]);
+        }
+    }
+}
+
+/* With g = dy * weight, the gradient of xhat:
+ *     dx = rstd * (g                       through xhat itself
+ *                  - mean(g)               through mu
+ *                  - xhat * mean(g xhat))  through rstd
+ *     dweight = sum over rows of dy * xhat,  dbias = sum over rows of dy */
+BPX_CLONES static void JOIN(backward_rows_, NAME)(const STATE *s, int64_t first, int64_t last,
+                                                  A *restrict dweight, A *restrict dbias) {
+    const int64_t columns = s->columns;
+    const A *restrict weight = s->weight;
+    for (int64_t row = first; row < last; row++) {
+        const T *restrict x = s->x + row * columns;
+        const T *restrict dy = s->dy + row * columns;
+        const A mu = s->mu[row], rstd = s->rstd[row];
+        A shift = 0, g_mean = 0, gx_mean = 0;
+#pragma omp simd reduction(+ : shift, g_mean, gx_mean)
+        for (int64_t i = 0; i < columns; i++) {
+            const A xhat = (LOAD(x[i]) - mu) * rstd;
+            const A g = LOAD(dy[i]) * weight[i];
+            shift += xhat;
+            g_mean += g;
+            gx_mean += g * xhat;
+        }
+        shift /= (A)columns;
+        g_mean /= (A)columns;
+        gx_mean = gx_mean / (A)columns - shift * g_mean;
+        if (s->out != NULL) {
+            T *restrict dx = s->out + row * columns;
+#pragma omp simd
+            for (int64_t i = 0; i < columns; i++) {
+                const A xhat = (LOAD(x[i]) - mu) * rstd - shift;
+                const A g = LOAD(dy[i]) * weight[i];
+                dx[i] = STORE(rstd * (g - g_mean - xhat * gx_mean));
+            }
+        }
+        if (dweight != NULL) {
+#pragma omp simd
+            for (int64_t i = 0; i < columns; i++)
+                dweight[i] += LOAD(dy[i]) * ((LOAD(x[i]) - mu) * rstd - shift);
+        }
+        if (dbias != NULL) {
+#pragma omp simd
+            for (int64_t i = 0; i < columns; i++) dbias[i] += LOAD(dy[i]);
+        }
+    }
+}
+
+static void JOIN(forward_task_, NAME)(void *state, int64_t chunk) {
+    const STATE *s = state;
+    JOIN(forward_rows_, NAME)(s, bpx_first_row(chunk, s->chunks, s->rows),
+                              bpx_first_row(chunk + 1, s->chunks, s->rows));
+}
+
+static void JOIN(backward_task_, NAME)(void *state, int64_t chunk) {
+    const STATE *s = state;
+    A *dweight = s->dweight == NULL ? NULL : s->dweight + chunk * s->columns;
+    A *dbias = s->dbias == NULL ? NULL : s->dbias + chunk * s->columns;
+    for (int64_t i = 0; i < s->columns; i++) {
+        if (dweight != NULL) dweight[i] = 0;
+        if (dbias != NULL) dbias[i] = 0;
+    }
+    JOIN(backward_rows_, NAME)(s, bpx_first_row(chunk, s->chunks, s->rows),
+                               bpx_first_row(chunk + 1, s->chunks, s->rows), dweight, dbias);
+}
+
+int JOIN(bpx_layer_norm_forward_, NAME)(const T *x, const A *weight, const A *bias, T *y, A *mu,
+                                        A *rstd, int64_t rows, int64_t columns, double eps,
+                                        bpx_parallel_for parallel, void *host) {
+    A *absent = NULL;  /* ones for the weight, then zeros for the bias */
+    if (weight == NULL || bias == NULL) {
+        absent = malloc(2 * (size_t)columns * sizeof(A));
+        if (absent == NULL) return 1;
+        for (int64_t i = 0; i < columns; i++) absent[i] = 1, absent[columns + i] = 0;
+    }
+    STATE s = {.x = x, .out = y, .mu = mu, .rstd = rstd, .rows = rows, .columns = columns};
+    s.weight = weight != NULL ? weight : absent;
+    s.bias = bias != NULL ? bias : absent + columns;
+    s.eps = (A)eps;
+    s.chunks = bpx_chunks(rows, columns);
+    bpx_run(parallel, host, s.chunks, JOIN(forward_task_, NAME), &s);
+    free(absent);
+    return 0;
+}
+
+int JOIN(bpx_layer_norm_backward_, NAME)(const T *dy, const T *x, const A *weight, const A *mu,
+                                         const A *rstd, T *dx, A *dweight, A *dbias, int64_t rows,
+                                         int64_t columns, bpx_parallel_for parallel, void *host) {
+    const int64_t chunks = bpx_chunks(rows, columns), partial = chunks * columns;
+    A *memory = malloc((size_t)(2 * partial + columns) * sizeof(A));
+    if (memory == NULL) return 1;
+    A *ones = memory + 2 * partial;
+    for (int64_t i = 0; i < columns; i++) ones[i] = 1;
+    STATE s = {.x = x, .dy = dy, .out = dx, .rows = rows, .columns = columns, .chunks = chunks};
+    s.mu = (A *)mu, s.rstd = (A *)rstd;  /* only read */
+    s.weight = weight != NULL ? weight : ones;
+    s.dweight = dweight != NULL ? memory : NULL;
+    s.dbias = dbias != NULL ? memory + partial : NULL;
+    bpx_run(parallel, host, chunks, JOIN(backward_task_, NAME), &s);
+    for (int which = 0; which < 2; which++) {
+        A *restrict total = which == 0 ? dweight : dbias;
+        const A *restrict sums = which == 0 ? s.dweight : s.dbias;
+        if (total == NULL) continue;
+        memcpy(total, sums, (size_t)columns * sizeof(A));
+        for (int64_t chunk = 1; chunk < chunks; chunk++)
+            for (int64_t i = 0; i < columns; i++) total[i] += sums[chunk * columns + i];
+    }
+    free(memory);
+    return 0;
+}
+
+#undef JOIN_
+#undef JOIN
+#undef LOAD
+#undef STORE
+#undef STATE
+#undef NAME
+#undef T
+#undef A
+#undef SQRT
