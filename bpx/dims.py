@@ -1,8 +1,8 @@
 """The shape language: "*N D" is any number of leading dims N and a last dim D.
 
-Tokens are separated by spaces: a capitalised name binds one dim, "*Name" binds any number of dims (at
-most one per pattern, anywhere in it), a number is that size, "" is a scalar. A name met twice must
-have one size. The grammar is a subset of jaxtyping's.
+Tokens are separated by spaces: a capitalised name binds one dim, "*Name" binds any number of dims
+(at most one per pattern, anywhere in it), a number is that size, "" is a scalar. A name met twice
+must have one size. The grammar is a subset of jaxtyping's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def parse(pattern: str) -> tuple[tuple[str, ...], int | None]:
     names = tuple(token.removeprefix("*") for token in tokens)
     for name in names:
         if not (name.isdigit() or (name.isidentifier() and name[0].isupper())):
-            raise TypeError(f"dims {pattern!r}: {name!r} is neither a number nor a capitalised name")
+            raise TypeError(f"dims {pattern!r}: {name!r} is no number and no capitalised name")
     return names, (starred[0] if starred else None)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from bpx.dims import Dims
 from bpx.spec import Arg, Case, Op, Options, Reject
 
-# Zero of both signs, the edges of float32's exp, and values where a tail underflows or would overflow.
+# The edges of float32's exp, and values where a tail underflows or would overflow.
 TAILS = (-1e4, -95.0, -30.0, -9.0, -1e-4, 1e-4, 9.0, 30.0, 95.0, 1e4)
 
 
@@ -32,8 +32,8 @@ def row(
     analytic: bool = True,
 ) -> Op:
     """`df(x, **options)` is f'(x). `saves` is "x" or "y": what a rule may keep. `kinks` states the
-    value chosen where f' jumps, `at(options)` lists those points; `loud` are option sets that differ
-    from the defaults."""
+    value chosen where f' jumps, `at(options)` lists those points; `loud` are option sets that
+    differ from the defaults."""
 
     def forward(x: Any, **chosen: Any) -> Any:
         y = f(x, **chosen)
@@ -50,7 +50,9 @@ def row(
         yield Case("tails", {"x": np.array(tails)})
         for chosen in loud:
             yield Case("loud " + " ".join(map(str, chosen)), {"x": 2 * draw(3, 5)}, chosen)
-        for chosen in ({}, *loud) if at is not None else ():
+        for chosen in ({}, *loud):
+            if at is None:
+                break
             points = at({**(options or {}), **chosen})
             yield Case(f"kinks {len(chosen)}", {"x": np.array(points)}, chosen, kink=kinks)
 
@@ -67,7 +69,11 @@ def row(
         saves=("x",) if saves == "x" else (),
         options=options or {},
         check=check,
-        rejects=rejects,
+        rejects=(
+            Reject("x is None, expected (*N)", {"x": None}),
+            Reject("unknown option 'inplace'", {"x": (2, 3)}, {"inplace": True}),
+            *rejects,
+        ),
         bench=({"N": 1000}, {"N": 1_000_003}),
         elementwise=True,
         analytic=analytic,

@@ -1,7 +1,7 @@
 """How a spec entry is run: the one call path, shared by every framework.
 
-    public function -> Rule.__call__ -> SPEC.bind (checks) -> choose (kernel) -> run -> kernel.forward
-    loss.backward() / jax.grad                                                -> kernel.backward
+    public function -> Rule.__call__ -> SPEC.bind (checks) -> choose -> run -> kernel.forward
+    loss.backward() / jax.grad                                           -> kernel.backward
 
 A framework package subclasses Rule and says only how to wrap a forward/backward pair in its own
 differentiable function. This module touches shapes and options, never numbers.
@@ -31,8 +31,8 @@ class Kernel:
     forward(*arrays, **options) -> (y, residuals)
     backward(dy, arrays, residuals, needs, **options) -> gradients; `arrays` holds None for what the
         entry does not save; a gradient may be None where `needs` is False
-    tangent(tangents, arrays, residuals, **options) -> dy, linear in the tangents (None for zero), or
-        None when the rule has no forward mode
+    tangent(tangents, arrays, residuals, **options) -> dy, linear in the tangents (None for zero);
+        None in place of the function when the rule has no forward mode
     refuses(arrays, dims) -> None, or why this kernel cannot run the call
     """
 
@@ -118,21 +118,27 @@ class Use:
     interpret: bool = False
 
 
-_use: ContextVar[Use] = ContextVar("bpx_use", default=Use())
+NOTHING = Use()
+_use: ContextVar[Use] = ContextVar("bpx_use", default=NOTHING)
 
 
 @contextlib.contextmanager
 def use(kernel: str | None, *, interpret: bool = False) -> Iterator[None]:
     """Within this block every rule runs the named kernel, or raises and says why it cannot.
 
-    `interpret=True` lets GPU kernels run on the CPU in their toolchain's interpreter: slow, for tests.
-    A function that was compiled before keeps the kernel it was compiled with.
+    `interpret=True` lets GPU kernels run on the CPU in their toolchain's interpreter: slow, for
+    tests. A function that was compiled before keeps the kernel it was compiled with.
     """
     token = _use.set(Use(kernel, interpret))
     try:
         yield
     finally:
         _use.reset(token)
+
+
+def asked() -> str | None:
+    """The kernel that `use` forces, None outside of it."""
+    return _use.get().kernel
 
 
 def interpreting() -> bool:

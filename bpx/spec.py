@@ -1,8 +1,8 @@
 """The records of the specification: what an entry says of itself, and the checks every call makes.
 
-`Op` is a layer, activation or loss; `Optimizer` and `Initializer` are what their names say. A record
-holds NumPy functions and data, no framework. Mistakes of a caller raise `SpecError`, mistakes in a
-record `TypeError` when it is made.
+`Op` is a layer, activation or loss; `Optimizer` and `Initializer` are what their names say. A
+record holds NumPy functions and data, no framework. Mistakes of a caller raise `SpecError`,
+mistakes in a record `TypeError` when it is made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Options = dict[str, Any]
 
 
 class SpecError(ValueError):
-    """A call that does not fit its entry: the message says what, the value, and what was expected."""
+    """A call that does not fit its entry: what, the value, and what was expected."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -57,7 +57,7 @@ class Arg:
         if self.kind not in ("float", "index"):
             raise TypeError(f"Arg {self.name}: kind is {self.kind!r}, expected 'float' or 'index'")
         if (self.kind == "index") != (self.below is not None):
-            raise TypeError(f"Arg {self.name}: 'below' belongs to an index, and every index has one")
+            raise TypeError(f"Arg {self.name}: every index has 'below', and nothing else does")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ class Op:
     cases(draw) -> iterable of Case
 
     `saves` names the arguments kept for backward. A residual named "y" is the output itself.
-    `path` is the file without suffix, the same in the three trees; `doc` has formula, choices, source.
+    `path` is the file without suffix, the same in the three trees; `doc` has formula, choices and
+    source.
     """
 
     name: str
@@ -133,7 +134,9 @@ class Op:
         required = {a.name for a in self.args if not a.optional}
         if computed and not required <= set(self.saves):
             # a second derivative recomputes them, since autograd takes saved residuals as constants
-            raise TypeError(f"{self.name}: residuals {computed} need every required argument in saves")
+            raise TypeError(
+                f"{self.name}: residuals {computed} need every required argument in saves"
+            )
 
     def out_dims(self, options: Options) -> str:
         return self.out if isinstance(self.out, str) else self.out(options)
@@ -193,7 +196,7 @@ class Optimizer:
 class Initializer:
     """One initializer: a deterministic transform of given noise.
 
-    from_noise(noise, shape, **options) -> float64 array    noise(kind, shape) draws "uniform" [0, 1)
+    from_noise(noise, shape, **options) -> float64 array; noise(kind, shape) draws "uniform" [0, 1)
                                                             or "normal" float64 from one key
     moments(shape, **options) -> (mean, standard deviation), or None where it has no distribution
     """

@@ -50,12 +50,13 @@ class Rule(rule.Rule):
         if i >= len(self.spec.args):
             return jnp.asarray(a)  # one array too many: bind says so
         arg = self.spec.args[i]
-        try:
-            a = jnp.asarray(a)
-        except TypeError as error:
-            raise SpecError(
-                f"{self.spec.name}: {arg.name} is {type(a).__name__}, expected an array"
-            ) from error
+        if not isinstance(a, jax.Array):  # asarray would copy a tracer, and backward keep the copy
+            try:
+                a = jnp.asarray(a)
+            except TypeError as error:
+                raise SpecError(
+                    f"{self.spec.name}: {arg.name} is {type(a).__name__}, expected an array"
+                ) from error
         kind = jnp.floating if arg.kind == "float" else jnp.integer
         if not jnp.issubdtype(a.dtype, kind):
             expected = "a floating dtype" if arg.kind == "float" else "an integer dtype"
@@ -116,8 +117,7 @@ class Rule(rule.Rule):
             grads = pair(values, needs)[1](dy, *saved)
             # JAX takes a cotangent of any dtype without a word
             return tuple(
-                g.astype(d) if n else None
-                for g, d, n in zip(grads, dtypes, needs, strict=True)
+                g.astype(d) if n else None for g, d, n in zip(grads, dtypes, needs, strict=True)
             )
 
         run.defvjp(fwd, bwd)

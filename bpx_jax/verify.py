@@ -117,7 +117,9 @@ class JaxRunner:
 
         with self.using(kernel):
             try:
-                check_grads(f, [arrays[i] for i in floats], 1, ["rev"], atol=1e-7, rtol=1e-7, eps=1e-5)
+                check_grads(
+                    f, [arrays[i] for i in floats], 1, ["rev"], atol=1e-7, rtol=1e-7, eps=1e-5
+                )
             except AssertionError as error:
                 return str(error).strip().splitlines()[0]
         return ""

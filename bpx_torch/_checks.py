@@ -14,7 +14,9 @@ ODD = 3.0  # the factor of a backward scaled on purpose
 def _close(got, want, what, dtype):
     """Equal up to the order of a few sums."""
     limit = {"float64": 1e-13, "float32": 1e-5}[dtype]
-    assert got.shape == want.shape, f"{what}: shape {tuple(got.shape)}, expected {tuple(want.shape)}"
+    assert got.shape == want.shape, (
+        f"{what}: shape {tuple(got.shape)}, expected {tuple(want.shape)}"
+    )
     scale = want.abs().max().item() if want.numel() else 0.0
     worst = (got - want).abs().max().item() if want.numel() else 0.0
     assert worst <= limit * max(scale, 1e-300), f"{what}: off by {worst:.3g} of {scale:.3g}"
@@ -50,9 +52,7 @@ class Call:
     def fresh(self, change=lambda a: a):
         """New leaves with the same values, each passed through `change` without its graph."""
         return [
-            None
-            if a is None
-            else change(a.detach().clone()).requires_grad_(a.is_floating_point())
+            None if a is None else change(a.detach().clone()).requires_grad_(a.is_floating_point())
             for a in self.arrays
         ]
 
@@ -67,7 +67,9 @@ def needs(runner, rule, kernel, case, dtype):
             kept = {id(a) for a in chosen}
             arrays = [a if a is None or id(a) in kept else a.detach() for a in call.arrays]
             for a, g in zip(_asked(arrays), call.grads(arrays), strict=True):
-                _close(g, full[id(a)], f"gradient when {size} of {len(floats)} are asked for", dtype)
+                _close(
+                    g, full[id(a)], f"gradient when {size} of {len(floats)} are asked for", dtype
+                )
 
 
 def _strided(t):
@@ -198,7 +200,8 @@ def checkpointed(runner, rule, kernel, case, dtype):
 
 
 def odd(rule):
-    """The rule with its backward scaled on purpose: whoever returns another gradient did not run it."""
+    """The rule with its backward scaled on purpose: whoever returns another gradient did not run
+    it."""
     plain = rule.plain
 
     def backward(*args, **options):

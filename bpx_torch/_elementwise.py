@@ -12,7 +12,7 @@ from bpx_torch._dtype import at_least_float32
 from bpx_torch._rule import Rule
 
 
-def row(spec: Op, f: Callable, df: Callable, autocast: str = "keep") -> Rule:
+def row(spec: Op, f: Callable, df: Callable, autocast: str | dict[str, str] = "keep") -> Rule:
     keeps_y = "y" in spec.residuals
 
     def forward(x, **options):

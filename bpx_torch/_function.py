@@ -1,8 +1,8 @@
 """The autograd.Function that every bpx rule derives from.
 
-Two things torch leaves to its users are settled here: `apply` skips the signature binding that costs
-more than a small operation, and forward mode nested in forward mode, which torch would answer with
-zeros, raises.
+Two things torch leaves to its users are settled here: `apply` skips the signature binding that
+costs more than a small operation, and forward mode nested in forward mode, which torch would
+answer with zeros, raises.
 """
 
 import torch

@@ -1,4 +1,5 @@
-"""A torch rule under torch's transforms: the values, and that the hand-written backward is what ran."""
+"""A torch rule under torch's transforms: the values, and that the hand-written backward is what
+ran."""
 
 import torch
 from torch.autograd import forward_ad
@@ -59,7 +60,8 @@ WAYS = {
 
 
 def hand_written_ran(runner, rule, kernel, case, dtype):
-    """Under every transform the gradient is that of the rule's own backward, here scaled on purpose."""
+    """Under every transform the gradient is that of the rule's own backward, here scaled on
+    purpose."""
     if reason := _plain_only(kernel):
         return reason
     call = checks.Call(runner, rule, kernel, case, dtype)
@@ -81,7 +83,9 @@ def vmapped(runner, rule, kernel, case, dtype):
     floats = [i for i, a in enumerate(arrays) if a is not None and a.is_floating_point()]
     with call.using():
         for batched in (floats, floats[:1]):
-            dims = tuple(1 if i in batched and arrays[i].dim() else None for i in range(len(arrays)))
+            dims = tuple(
+                1 if i in batched and arrays[i].dim() else None for i in range(len(arrays))
+            )
             if not any(d is not None for d in dims):
                 dims = tuple(0 if i in batched else None for i in range(len(arrays)))
             stacked = [
@@ -109,12 +113,7 @@ def forward_mode(runner, rule, kernel, case, dtype):
     loss, values = _loss(call, rule)
     with call.using():
         if rule.plain.tangent is None:
-            try:
-                torch.func.jvp(loss, tuple(values), tuple(tangents))
-            except NotImplementedError as error:
-                assert rule.spec.name in str(error), f"the error does not name the rule: {error}"
-                return None
-            raise AssertionError("forward mode gave an answer without a tangent")
+            return _refused(lambda: torch.func.jvp(loss, tuple(values), tuple(tangents)), rule)
         want = sum((g * t).sum() for g, t in zip(call.grads(), tangents, strict=True))
         got = torch.func.jvp(loss, tuple(values), tuple(tangents))[1]
         checks._close(got, want, "torch.func.jvp", dtype)
@@ -123,15 +122,19 @@ def forward_mode(runner, rule, kernel, case, dtype):
                 duals = [forward_ad.make_dual(v, t) if i == j else v for j, v in enumerate(values)]
                 got = forward_ad.unpack_dual(loss(*duals)).tangent
             checks._close(got, (call.grads()[i] * t).sum(), f"dual argument {i}", dtype)
-        try:
-            torch.func.jvp(
-                lambda v: torch.func.jvp(lambda u: loss(u, *values[1:]), (v,), (tangents[0],))[1],
-                (values[0],),
-                (tangents[0],),
-            )
-        except NotImplementedError:
-            return None
-    raise AssertionError("forward mode inside forward mode gave an answer")
+        inner = lambda v: torch.func.jvp(lambda u: loss(u, *values[1:]), (v,), (tangents[0],))[1]  # noqa: E731
+        return _refused(lambda: torch.func.jvp(inner, (values[0],), (tangents[0],)), rule)
+
+
+def _refused(call, rule):
+    """None when the call says, by name, that there is no forward mode; an answer is a failure."""
+    message = ""
+    try:
+        call()
+    except NotImplementedError as error:
+        message = str(error)
+    assert message, "forward mode gave an answer without a tangent to give it"
+    assert rule.spec.name in message, f"the error does not name the rule: {message}"
 
 
 def hessian(runner, rule, kernel, case, dtype):

@@ -27,11 +27,21 @@ def to_numpy(t):
 class TorchRunner:
     name = "torch"
     rules, oracles, differs, checks = RULES, ORACLES, DIFFERS, CHECKS
-    stranger_checks = ("needs", "layouts", "unchanged", "linear in dy", "second derivative", "checkpoint", "vmap")
+    stranger_checks = (
+        "needs",
+        "layouts",
+        "unchanged",
+        "linear in dy",
+        "second derivative",
+        "checkpoint",
+        "vmap",
+    )
 
     def __init__(self, device: str = "cpu") -> None:
         if device != "cpu" and not torch.cuda.is_available():
-            raise SpecError(f"verify: device is {device!r}, expected 'cpu' (no CUDA GPU found here)")
+            raise SpecError(
+                f"verify: device is {device!r}, expected 'cpu' (no CUDA GPU found here)"
+            )
         self.device = device
 
     def tensor(self, array, dtype: str):

@@ -1,9 +1,9 @@
-"""Settings of every test: strict JAX, one device option, one seed, and a summary that names skips."""
+"""Settings of every test: strict JAX, one device option, one seed, and a summary that names
+skips."""
 
 import os
 import pathlib
 
-import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -32,7 +32,6 @@ def device(request):
 
 @pytest.fixture(autouse=True)
 def seeded():
-    np.random.seed(0)
     try:
         import torch
     except ImportError:

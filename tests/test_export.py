@@ -24,7 +24,9 @@ def test_torch_export_says_that_the_backward_is_lost(strict):
     y = program.module()(x)
     (g,) = torch.autograd.grad(y, x, torch.full_like(y, 0.7))
     assert torch.allclose(y, torch.sin(x))
-    assert torch.allclose(g, 0.7 * torch.cos(x)), "the exported gradient is not what the warning says"
+    assert torch.allclose(g, 0.7 * torch.cos(x)), (
+        "the exported gradient is not what the warning says"
+    )
 
 
 def test_torch_export_for_inference_is_quiet():

@@ -1,10 +1,9 @@
 """Every rule in JAX, in every kernel and dtype, through every leg of the kit."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("jax")
-
-import numpy as np
 
 from bpx.spec import SpecError
 from bpx.verify import DTYPES, Report
@@ -47,23 +46,23 @@ def judge(record_property):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule,kernel", RULE_KERNELS)
+@pytest.mark.parametrize(("rule", "kernel"), RULE_KERNELS)
 def test_forward(rule, kernel, dtype, runner, judge):
     judge(verify_forward(rule, runner, kernel, dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule,kernel", RULE_KERNELS)
+@pytest.mark.parametrize(("rule", "kernel"), RULE_KERNELS)
 def test_backward(rule, kernel, dtype, runner, judge):
     judge(verify_backward(rule, runner, kernel, dtype))
 
 
-@pytest.mark.parametrize("rule,kernel", RULE_KERNELS)
+@pytest.mark.parametrize(("rule", "kernel"), RULE_KERNELS)
 def test_finite_differences(rule, kernel, runner, judge):
     judge(verify_fd(rule, runner, kernel))
 
 
-@pytest.mark.parametrize("rule,kernel", RULE_KERNELS)
+@pytest.mark.parametrize(("rule", "kernel"), RULE_KERNELS)
 def test_structure(rule, kernel, runner, judge):
     judge(verify_structure(rule, runner, kernel))
 

@@ -47,7 +47,7 @@ def arithmetic(rule, runner):
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax"])
-@pytest.mark.parametrize("path,target,name", TARGETS)
+@pytest.mark.parametrize(("path", "target", "name"), TARGETS)
 def test_broken_rules_are_caught(framework, path, target, name):
     pytest.importorskip(framework)
     runner = importlib.import_module(f"bpx_{framework}.verify").RUNNER()

@@ -1,5 +1,5 @@
-"""Rules that are right in their arithmetic and wrong in their behaviour: each structural check fails
-for the bug it is there for."""
+"""Rules that are right in their arithmetic and wrong in their behaviour: each structural check
+fails for the bug it is there for."""
 
 import pytest
 
@@ -42,9 +42,11 @@ def test_dy_written_to():
 
 def test_dy_read_as_contiguous():
     def backward(dy, *args, **options):
-        flat = torch.as_strided(dy, (dy.numel(),), (1,), dy.storage_offset()) if (
-            dy.untyped_storage().nbytes() >= dy.numel() * 8
-        ) else dy.reshape(-1)
+        flat = (
+            torch.as_strided(dy, (dy.numel(),), (1,), dy.storage_offset())
+            if (dy.untyped_storage().nbytes() >= dy.numel() * 8)
+            else dy.reshape(-1)
+        )
         return PLAIN.backward(flat.reshape(dy.shape), *args, **options)
 
     assert "incoming gradient" in fails("layouts", backward=backward)
@@ -144,7 +146,7 @@ def test_verify_rule_names_what_is_wrong():
     report = verify_rule(
         silu_function(wrong), ref=torch.nn.functional.silu, args=[Float("*N D")], framework="torch"
     )
-    with pytest.raises(AssertionError, match="backward.*gradient of argument 0"):
+    with pytest.raises(AssertionError, match=r"backward.*gradient of argument 0"):
         report.check()
 
 

@@ -10,7 +10,7 @@ from bpx import dims
 from bpx.spec import SpecError
 from bpx.verify import verify_spec
 from bpx.verify.draw import Draw
-from bpx.verify.legs import cases, cotangent, value
+from bpx.verify.reference import cases, cotangent, value
 from bpx.verify.report import Report
 
 ENTRIES = pytest.mark.parametrize("spec", bpx.ALL, ids=lambda s: s.name)
@@ -48,8 +48,11 @@ def test_no_blind_inputs(spec):
         for i, a in enumerate(floats):
             if a.size > 1 and not case.constant:
                 assert np.ptp(a[np.isfinite(a)]) > 0 or not np.isfinite(a).all(), case.name
-            assert not any(
-                a.size and a.shape == b.shape and np.array_equal(a, b) for b in floats[:i]
+            assert (
+                case.kink
+                or not any(  # a kink of x - target is where they are equal
+                    a.size and a.shape == b.shape and np.array_equal(a, b) for b in floats[:i]
+                )
             ), f"{case.name}: two arguments are equal"
 
 
@@ -62,8 +65,13 @@ def test_every_option_is_loud(spec):
             if case.options[option] == default:
                 continue
             y = value(spec, case)[0]
-            with np.errstate(all="ignore"):
-                quiet = spec.forward(*case.arrays.values(), **{**case.options, option: default})[0]
+            try:
+                with np.errstate(all="ignore"):
+                    options = {**case.options, option: default}
+                    quiet = spec.forward(*case.arrays.values(), **options)[0]
+            except ValueError:  # these arrays need the other value
+                heard = True
+                continue
             if y.shape != quiet.shape or not np.array_equal(y, quiet, equal_nan=True):
                 heard = True
         assert heard, f"no case hears option {option}"

@@ -48,12 +48,15 @@ def test_broken_rule_exits_1_and_names_the_argument(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "argv,message",
+    ("argv", "message"),
     [
         (["verify", "layernorm"], "there is no 'layernorm'; did you mean layer_norm"),
         (["verify", "sin", "--framework", "torch", "--device", "cuda"], "device is 'cuda'"),
         (["verify", "sin", "--framework", "jax", "--device", "cuda"], "device is 'cuda'"),
-        (["verify", "sin", "--dtype", "float64", "--json", "/no/such/folder/x"], "cannot write /no"),
+        (
+            ["verify", "sin", "--dtype", "float64", "--json", "/no/such/folder/x"],
+            "cannot write /no",
+        ),
     ],
 )
 def test_bad_input(argv, message, capsys):
@@ -90,7 +93,7 @@ def test_report_counts_what_was_not_run():
 
 
 @pytest.mark.parametrize(
-    "got,want,message",
+    ("got", "want", "message"),
     [
         (None, [1.0], "is absent, expected an array"),
         ([1.0, 2.0], [1.0], "has shape (2,), expected (1,)"),

@@ -4,8 +4,8 @@ r"""Layer normalisation over the last axis.
     rstd = 1 / sqrt(mean_D((x - mu)^2) + eps)
     y    = (x - mu) * rstd * weight + bias
 
-eps is added to the biased variance, inside the root; the variance takes a second pass over x - mu, so
-that a large mean costs no digits.
+eps is added to the biased variance, inside the root; the variance takes a second pass over x - mu,
+so that a large mean costs no digits.
 Source: Ba, Kiros, Hinton 2016, "Layer Normalization", arXiv:1607.06450, section 3; eps as in
 torch.nn.LayerNorm.
 """
@@ -74,8 +74,12 @@ SPEC = Op(
         o["eps"] > 0, f"layer_norm: eps is {o['eps']}, expected a number above 0"
     ),
     rejects=(
-        Reject("weight has shape (4,), but dim D is 5", {"x": (2, 5), "weight": (4,), "bias": None}),
-        Reject("bias has shape (5, 1), expected (D)", {"x": (2, 5), "weight": None, "bias": (5, 1)}),
+        Reject(
+            "weight has shape (4,), but dim D is 5", {"x": (2, 5), "weight": (4,), "bias": None}
+        ),
+        Reject(
+            "bias has shape (5, 1), expected (D)", {"x": (2, 5), "weight": None, "bias": (5, 1)}
+        ),
         Reject("x has shape (), expected (*N D)", {"x": (), "weight": None, "bias": None}),
         Reject("eps is 0", {"x": (2, 5), "weight": None, "bias": None}, {"eps": 0}),
         Reject(

@@ -1,7 +1,7 @@
-"""The verification kit: a rule against its spec, autodiff, calculus and the framework's transforms.
+"""The verification kit: a rule against its spec, autodiff, calculus and a framework's transforms.
 
-`verify_op` runs every leg on one entry in one framework; `verify_rule` checks anyone's rule against a
-plain reference function. Both return findings; `Report` gathers and judges them.
+`verify_op` runs every leg on one entry in one framework; `verify_rule` checks anyone's rule against
+a plain reference function. Both return findings; `Report` gathers and judges them.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@
 
 u     unit roundoff of the dtype under test
 d_i   how far ref_i moves when every float input moves by u of itself: input conditioning, sampled.
-      Where the movement does not shrink with the perturbation the point is a jump, d_i is 0, and the
-      convention of the spec must be met to rounding.
-K     roundings on the longest path of an entry: 32 in float32 and float64; 4 in half precision, where
-      rules compute in float32 and round what they keep and what they return.
-8 u max|ref| stands for sums whose terms cancel; an elementwise entry has none and gets no such term.
+      Where the movement does not shrink with the perturbation the point is a jump, d_i is 0, and
+      the convention of the spec must be met to rounding.
+K     roundings on the longest path of an entry: 32 in float32 and float64; 4 in half precision,
+      where rules compute in float32 and round what they keep and what they return.
+8 u max|ref| stands for sums whose terms cancel; an elementwise entry has none and no such term.
 Where they cancel to nothing, ref says nothing of their size: the case states it (`cancels`).
 Nothing is multiplied by the size of an array.
 """

@@ -1,8 +1,8 @@
 """The spec against calculus: every element of every float argument, no framework involved.
 
-Where the spec is analytic it runs on x + ih and the imaginary part divided by h is the derivative to
-rounding (Squire, Trapp 1998, "Using complex variables to estimate derivatives of real functions",
-SIAM Review 40(1)). Where not, central differences at two steps.
+Where the spec is analytic it runs on x + ih and the imaginary part divided by h is the derivative
+to rounding (Squire, Trapp 1998, "Using complex variables to estimate derivatives of real
+functions", SIAM Review 40(1)). Where not, central differences at two steps.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def central(loss: Callable[[Any], Any], x: Any) -> Any:
     return grad
 
 
-def gradient(forward: Callable[..., Any], arrays: list[Any], i: int, dy: Any, analytic: bool) -> Any:
+def gradient(
+    forward: Callable[..., Any], arrays: list[Any], i: int, dy: Any, analytic: bool
+) -> Any:
     """d(sum dy * y) / d(arrays[i]) by calculus on the forward alone."""
 
     def loss(x: Any) -> Any:

@@ -104,9 +104,8 @@ def show(report: Report, verbose: bool) -> None:
     for failure in report.failures:
         console.print("FAILED", str(failure), markup=False, highlight=False, soft_wrap=True)
     skips = report.skips()
-    console.print(
-        f"{report.compared} comparisons, {len(report.failures)} failed, {sum(skips.values())} not run"
-    )
+    failed, left_out = len(report.failures), sum(skips.values())
+    console.print(f"{report.compared} comparisons, {failed} failed, {left_out} not run")
     for reason, count in skips.items() if verbose else list(skips.items())[:12]:
         console.print(f"  not run, {count} times: {reason}", markup=False, soft_wrap=True)
     if not verbose and len(skips) > 12:

@@ -13,7 +13,7 @@ from bpx.verify.bound import UNIT
 @dataclass(frozen=True)
 class Finding:
     """One comparison. `eps` is max|got - want| / (eps(dtype) max|want|); `ratio` is the worst
-    |got - want| over its bound, above 1 a failure. `skipped` says why there was nothing to compare."""
+    |got - want| over its bound, above 1 a failure. `skipped` says why nothing was compared."""
 
     entry: str
     framework: str
@@ -32,7 +32,9 @@ class Finding:
         return not self.message and self.ratio <= 1.0
 
     def __str__(self) -> str:
-        where = f"{self.framework} {self.entry}[{self.kernel}] {self.leg}, {self.case}, {self.dtype}"
+        where = (
+            f"{self.framework} {self.entry}[{self.kernel}] {self.leg}, {self.case}, {self.dtype}"
+        )
         if self.skipped:
             return f"{where}: {self.what} skipped: {self.skipped}"
         if self.message:
@@ -55,7 +57,9 @@ def compare(got: Any, want: Any, limit: Any, dtype: str) -> tuple[float, float, 
     if not np.isfinite(got[~special]).all():
         bad = got[~special][~np.isfinite(got[~special])][0]
         return 0.0, 0.0, f"holds {bad} where a finite value is expected"
-    diff = np.where(special, 0.0, np.abs(np.where(special, 0.0, got) - np.where(special, 0.0, want)))
+    diff = np.where(
+        special, 0.0, np.abs(np.where(special, 0.0, got) - np.where(special, 0.0, want))
+    )
     scale = float(np.abs(want[~special]).max(initial=0.0))
     eps = float(diff.max()) / (2 * UNIT[dtype] * scale) if scale else float(diff.max() > 0) * 1e99
     return (0.0 if not diff.any() else eps), float((diff / limit).max()), ""

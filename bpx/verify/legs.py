@@ -1,19 +1,18 @@
 """The legs: what is compared with what, for one entry in one framework.
 
-    spec       spec.backward with the complex step (or central differences) of spec.forward
-    oracle     spec.forward with the framework's own operation
-    forward    rule.forward with spec.forward, and its residuals with the spec's
-    backward   rule.backward, through the engine, with spec.backward
-    autodiff   rule.backward with the framework's autodiff of the rule's plain forward
-    own        rule.backward with the framework's autodiff of its own operation
-    fd         the framework's own finite-difference checker
-    structure  everything that is not arithmetic: the runner's `checks`
+spec       spec.backward with the complex step (or central differences) of spec.forward
+oracle     spec.forward with the framework's own operation
+forward    rule.forward with spec.forward, and its residuals with the spec's
+backward   rule.backward, through the engine, with spec.backward
+autodiff   rule.backward with the framework's autodiff of the rule's plain forward
+own        rule.backward with the framework's autodiff of its own operation
+fd         the framework's own finite-difference checker
+structure  everything that is not arithmetic: the runner's `checks`
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,37 +20,14 @@ import numpy as np
 
 from bpx.rule import Rule
 from bpx.spec import Case, Op
-from bpx.verify.bound import bound, movement
 from bpx.verify.calculus import ANALYTIC, DIFFERENCED, gradient
-from bpx.verify.draw import Draw
 from bpx.verify.finding import Finding, compare
+from bpx.verify.reference import Reference, cases, cotangent
 from bpx.verify.runner import Runner
 
 NOT_APPLICABLE = "not applicable"  # what a check returns that has nothing to look at by design
 
 LEGS = ("spec", "oracle", "forward", "backward", "autodiff", "own", "fd", "structure")
-
-
-def cases(spec: Op) -> list[Case]:
-    """The cases of an entry, options completed, arguments in the order of the record."""
-    found = []
-    for c in spec.cases(Draw(spec.name)):
-        arrays = {a.name: c.arrays.get(a.name) for a in spec.args}
-        found.append(
-            Case(c.name, arrays, spec.complete(c.options), c.kink, c.constant, c.cancels)
-        )
-    return found
-
-
-def cotangent(spec: Op, case: Case) -> Any:
-    """A generic incoming gradient: normal values, different from every input."""
-    shape = np.shape(value(spec, case)[0])
-    return np.asarray(Draw(f"dy {spec.name} {case.name}", 1)(*shape))
-
-
-def value(spec: Op, case: Case) -> Any:
-    with np.errstate(all="ignore"):
-        return spec.forward(*case.arrays.values(), **case.options)
 
 
 def verify_spec(spec: Op) -> Iterator[Finding]:
@@ -71,77 +47,28 @@ def verify_spec(spec: Op) -> Iterator[Finding]:
                 yield found(f"d{arg.name}", message="" if grads[i] is None else "is not None")
                 continue
             want = gradient(forward, arrays, i, dy, spec.analytic)
-            scale = float(np.abs(want).max(initial=0.0)) or 1.0
-            eps, ratio, message = compare(grads[i], want, np.full(want.shape, limit * scale), "float64")
+            scale = max(float(np.abs(want).max(initial=0.0)), case.cancels) or 1.0
+            eps, ratio, message = compare(
+                grads[i], want, np.full(want.shape, limit * scale), "float64"
+            )
             yield found(f"d{arg.name}", eps=eps, ratio=ratio, message=message)
-
-
-class Bench:
-    """One case in one dtype: inputs as that dtype sees them, references and bounds in float64."""
-
-    def __init__(self, spec: Op, case: Case, runner: Runner, dtype: str) -> None:
-        self.spec, self.dtype = spec, dtype
-        arrays = {
-            k: runner.rounded(a, dtype) if a is not None and np.asarray(a).dtype.kind == "f" else a
-            for k, a in case.arrays.items()
-        }
-        self.case = replace(case, arrays=arrays)
-        self.dy = runner.rounded(cotangent(spec, case), dtype)
-
-    def forward_reference(self) -> tuple[list[Any], list[Any]]:
-        """y and residuals, and the bound of each."""
-
-        def f(arrays: Any) -> list[Any]:
-            y, residuals = self.spec.forward(*arrays, **self.case.options)
-            return [y, *residuals]
-
-        return self._reference(f, list(self.case.arrays.values()))
-
-    def backward_reference(self) -> tuple[list[Any], list[Any]]:
-        """The gradients, None where there is none, and the bound of each."""
-        present = [
-            a.kind == "float" and x is not None
-            for a, x in zip(self.spec.args, self.case.arrays.values(), strict=True)
-        ]
-
-        def f(arrays: Any) -> list[Any]:
-            grads = self.spec.backward(*arrays, **self.case.options)
-            return [g for g, p in zip(grads, present, strict=True) if p]
-
-        refs, limits = self._reference(f, [self.dy, *self.case.arrays.values()])
-        at = iter(range(len(refs)))
-        places = [next(at) if p else None for p in present]
-        return (
-            [None if i is None else refs[i] for i in places],
-            [None if i is None else limits[i] for i in places],
-        )
-
-    def _reference(self, f: Any, arrays: list[Any]) -> tuple[list[Any], list[Any]]:
-        with np.errstate(all="ignore"):
-            refs = f(arrays)
-        moved = movement(f, arrays, refs)
-        limits = [
-            bound(r, m, self.dtype, self.spec.elementwise, self.case.cancels)
-            for r, m in zip(refs, moved, strict=True)
-        ]
-        return refs, limits
 
 
 def verify_forward(rule: Rule, runner: Runner, kernel: str, dtype: str) -> Iterator[Finding]:
     """Leg `forward`: output and residuals of one kernel in one dtype."""
     spec = rule.spec
     for case in cases(spec):
-        found = partial(
-            Finding, spec.name, runner.name, kernel, "forward", case.name, dtype=dtype
-        )
+        found = partial(Finding, spec.name, runner.name, kernel, "forward", case.name, dtype=dtype)
         if reason := runner.refusal(rule, kernel, case, dtype):
             yield found("y", skipped=reason)
             continue
-        bench = Bench(spec, case, runner, dtype)
-        refs, limits = bench.forward_reference()
-        y, residuals = runner.value(rule, kernel, bench.case, dtype)
+        reference = Reference(spec, case, runner, dtype)
+        refs, limits = reference.forward_reference()
+        y, residuals = runner.value(rule, kernel, reference.case, dtype)
         if len(residuals) != len(spec.residuals):
-            yield found("residuals", message=f"{len(residuals)} of them, expected {len(spec.residuals)}")
+            yield found(
+                "residuals", message=f"{len(residuals)} of them, expected {len(spec.residuals)}"
+            )
             continue
         for what, got, want, limit in zip(
             ("y", *spec.residuals), (y, *residuals), refs, limits, strict=True
@@ -158,24 +85,27 @@ def verify_backward(rule: Rule, runner: Runner, kernel: str, dtype: str) -> Iter
         if reason := runner.refusal(rule, kernel, case, dtype):
             yield found(leg="backward", what="gradients", skipped=reason)
             continue
-        bench = Bench(spec, case, runner, dtype)
-        refs, limits = bench.backward_reference()
-        got = runner.gradient(rule, kernel, bench.case, bench.dy, dtype)
+        reference = Reference(spec, case, runner, dtype)
+        refs, limits = reference.backward_reference()
+        got = runner.gradient(rule, kernel, reference.case, reference.dy, dtype)
         yield from _gradients(partial(found, leg="backward"), spec, got, refs, limits, dtype)
         if dtype != "float64":
             continue
         if case.kink:
             yield found(leg="autodiff", what="gradients", skipped=f"kink: {case.kink}")
             continue
-        want = runner.autodiff(rule.plain_value, rule, bench.case, bench.dy)
+        limits = reference.of_the_largest(refs, limits)
+        want = runner.autodiff(rule.plain_value, rule, reference.case, reference.dy)
         yield from _gradients(partial(found, leg="autodiff"), spec, got, want, limits, dtype)
         oracle, differs = runner.oracles.get(spec.name), runner.differs.get(spec.name, {})
         if oracle is None or case.name in differs:
             why = differs.get(case.name, f"{runner.name} has no such operation")
             yield found(leg="own", what="gradients", skipped=why)
             continue
-        want = runner.autodiff(oracle, rule, bench.case, bench.dy)
-        yield from _gradients(partial(found, leg="own"), spec, got, want, limits, dtype, missing=True)
+        want = runner.autodiff(oracle, rule, reference.case, reference.dy)
+        yield from _gradients(
+            partial(found, leg="own"), spec, got, want, limits, dtype, missing=True
+        )
 
 
 def _gradients(
@@ -202,7 +132,7 @@ def verify_oracle(rule: Rule, runner: Runner) -> Iterator[Finding]:
             why = differs.get(case.name, f"{runner.name} has no such operation")
             yield found("y", skipped=why)
             continue
-        refs, limits = Bench(spec, case, runner, "float64").forward_reference()
+        refs, limits = Reference(spec, case, runner, "float64").forward_reference()
         got = runner.oracle_value(oracle, rule, case)
         eps, ratio, message = compare(got, refs[0], limits[0], "float64")
         yield found("y", eps=eps, ratio=ratio, message=message)

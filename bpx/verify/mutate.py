@@ -3,8 +3,8 @@
     for mutant in mutants(module, "backward"):
         mutant.namespace["RULE"]      the module's names, as the changed source defines them
 
-One change to a mutant: an operator, a dropped term, a sign, a constant, a reduction, a comparison. A
-change that leaves the bytecode as it was (in a comment, in a docstring) is no mutant.
+One change to a mutant: an operator, a dropped term, a sign, a constant, a reduction, a comparison.
+A change that leaves the bytecode as it was (in a comment, in a docstring) is no mutant.
 """
 
 from __future__ import annotations

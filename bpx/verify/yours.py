@@ -36,8 +36,8 @@ SIZES = (3, 5, 2, 7, 4, 6)
 
 @dataclass(frozen=True)
 class Float:
-    """A floating argument with these dims ("N D", "*N D", ""), drawn from `low` to `high` when given,
-    else standard normal."""
+    """A floating argument with these dims ("N D", "*N D", ""), drawn from `low` to `high` when
+    given, else standard normal."""
 
     dims: str
     low: float | None = None
@@ -63,7 +63,9 @@ class Index:
 class Subject:
     """A stranger's rule in the place of one of bpx's: what the structural checks look at."""
 
-    def __init__(self, name: str, call: Callable[..., Any], ref: Callable[..., Any], args: Any) -> None:
+    def __init__(
+        self, name: str, call: Callable[..., Any], ref: Callable[..., Any], args: Any
+    ) -> None:
         kinds = [("index", "B") if isinstance(a, Index) else ("float", None) for a in args]
         named = tuple(
             Arg(f"argument {i}", a.dims, kind, below=below)
@@ -124,9 +126,7 @@ def _compared(subject: Subject, runner: Any, case: Case, dtype: str) -> Iterator
     """Output and gradients in one dtype against the reference's in float64, at the same inputs."""
     found = partial(Finding, subject.spec.name, runner.name, "yours", case=case.name, dtype=dtype)
     names = list(case.arrays)
-    arrays = [
-        runner.rounded(a, dtype) if a.dtype.kind == "f" else a for a in case.arrays.values()
-    ]
+    arrays = [runner.rounded(a, dtype) if a.dtype.kind == "f" else a for a in case.arrays.values()]
     at = lambda values: Case(case.name, dict(zip(names, values, strict=True)))  # noqa: E731
 
     def value(values: Any) -> list[Any]:
@@ -140,7 +140,13 @@ def _compared(subject: Subject, runner: Any, case: Case, dtype: str) -> Iterator
         return [np.zeros(()) if g is None else g for g in grads]
 
     legs = (
-        ("forward", ["y"], value, arrays, [runner.oracle_value(subject, subject, at(arrays), dtype)]),
+        (
+            "forward",
+            ["y"],
+            value,
+            arrays,
+            [runner.oracle_value(subject, subject, at(arrays), dtype)],
+        ),
         (
             "backward",
             [f"gradient of {n}" for n in names],

@@ -54,5 +54,6 @@ RULE = Rule(
 
 
 def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
-    """Layer normalisation of x (*N D) over D; weight and bias (D). Maths: bpx/layers/layer_norm.py."""
+    """Layer normalisation of x (*N D) over D; weight and bias (D). Maths:
+    bpx/layers/layer_norm.py."""
     return RULE(x, weight, bias, eps=eps)

@@ -43,7 +43,8 @@ def backward(dy, arrays, residuals, needs, *, eps):
 
 
 def tangent(tangents, arrays, residuals, *, eps):
-    # dxhat = rstd * (dx - mean(dx) - xhat * mean(dx * xhat));  dy = dxhat * weight + xhat * dweight + dbias
+    # dxhat = rstd * (dx - mean(dx) - xhat * mean(dx * xhat));  dy = dxhat * weight + xhat *
+    # dweight + dbias
     x, weight, _ = arrays
     mu, rstd = residuals
     tx, tweight, tbias = tangents
@@ -67,9 +68,11 @@ RULE = Rule(
         Kernel.lazy("triton", "bpx_torch.kernels.triton.layer_norm"),
         Kernel("plain", forward, backward, tangent),
     ),
+    autocast={"cuda": "float32"},
 )
 
 
 def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
-    """Layer normalisation of x (*N D) over D; weight and bias (D). Maths: bpx/layers/layer_norm.py."""
+    """Layer normalisation of x (*N D) over D; weight and bias (D). Maths:
+    bpx/layers/layer_norm.py."""
     return RULE(x, weight, bias, eps=eps)

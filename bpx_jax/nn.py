@@ -1,0 +1,165 @@
+"""jax.nn's names and signatures over the rules of bpx, and linear, layer_norm, prelu and affine.
+
+At a kink the derivative is torch's: leaky_relu(0) has negative_slope, hard_tanh(-1) and
+hard_tanh(1) have 0, where jax.nn has 1. Inputs are floating; slopes and other options are Python
+numbers, an axis is one integer. GAPS has a reason for every other function of jax.nn.
+"""
+
+import jax.numpy as jnp
+
+from bpx.spec import SpecError
+from bpx_jax.activations import exponential, piecewise, smooth
+from bpx_jax.layers import log_softmax as _log_softmax
+from bpx_jax.layers import softmax as _softmax
+from bpx_jax.layers.affine import affine
+from bpx_jax.layers.layer_norm import layer_norm
+from bpx_jax.layers.linear import linear
+from bpx_jax.layers.prelu import prelu
+
+__all__ = [  # noqa: RUF022 - in the order of the rules
+    "sigmoid",
+    "tanh",
+    "softplus",
+    "log_sigmoid",
+    "silu",
+    "swish",
+    "mish",
+    "gelu",
+    "soft_sign",
+    "elu",
+    "selu",
+    "celu",
+    "relu",
+    "leaky_relu",
+    "relu6",
+    "hard_tanh",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "relu_squared",
+    "softmax",
+    "log_softmax",
+    "affine",
+    "layer_norm",
+    "linear",
+    "prelu",
+]
+
+
+def sigmoid(x):
+    return smooth.sigmoid(x)
+
+
+def tanh(x, /):
+    return smooth.tanh(x)
+
+
+def softplus(x):
+    """Without torch's threshold, above which torch returns x itself."""
+    return smooth.softplus(x, threshold=float("inf"))
+
+
+def log_sigmoid(x):
+    return smooth.log_sigmoid(x)
+
+
+def silu(x):
+    return smooth.silu(x)
+
+
+swish = silu
+
+
+def mish(x):
+    return smooth.mish(x)
+
+
+def gelu(x, approximate=True):
+    return smooth.gelu(x, approximate="tanh" if approximate else "none")
+
+
+def soft_sign(x):
+    return smooth.softsign(x)
+
+
+def elu(x, alpha=1.0):
+    return exponential.elu(x, alpha=_number("elu", "alpha", alpha))
+
+
+def selu(x):
+    return exponential.selu(x)
+
+
+def celu(x, alpha=1.0):
+    return exponential.celu(x, alpha=_number("celu", "alpha", alpha))
+
+
+def relu(x):
+    return piecewise.relu(x)
+
+
+def leaky_relu(x, negative_slope=0.01):
+    slope = _number("leaky_relu", "negative_slope", negative_slope)
+    return piecewise.leaky_relu(x, negative_slope=slope)
+
+
+def relu6(x):
+    return piecewise.relu6(x)
+
+
+def hard_tanh(x):
+    return piecewise.hardtanh(x)
+
+
+def hard_sigmoid(x):
+    return piecewise.hardsigmoid(x)
+
+
+def hard_silu(x):
+    return piecewise.hardswish(x)
+
+
+hard_swish = hard_silu
+
+
+def relu_squared(x):
+    return piecewise.relu_squared(x)
+
+
+def softmax(x, axis=-1, where=None):
+    """Elements outside `where` are left out and give 0."""
+    return _over(_softmax.softmax, x, axis, where, 0.0)
+
+
+def log_softmax(x, axis=-1, where=None):
+    """Elements outside `where` are left out and give -inf."""
+    return _over(_log_softmax.log_softmax, x, axis, where, -jnp.inf)
+
+
+def _over(rule, x, axis, where, outside):
+    if where is None:
+        return rule(x, dim=axis)
+    x = jnp.asarray(x)
+    where = jnp.broadcast_to(where, x.shape)
+    y = rule(jnp.where(where, x, -jnp.inf), dim=axis)
+    return jnp.where(where, y, outside)  # a row without any element is NaN
+
+
+def _number(entry, option, value):
+    try:
+        return float(value)
+    except TypeError as error:
+        raise SpecError(f"{entry}: {option} is {value!r}, expected a Python number") from error
+
+
+_REASONS = {
+    "attention: not written yet": "dot_product_attention",
+    "activation: not written yet": "glu sparse_plus sparse_sigmoid squareplus",
+    "normalisation: not written yet": "standardize",
+    "reduction: not written yet": "log1mexp logmeanexp logsumexp",
+    "embedding: not written yet": "one_hot",
+    "scaled matrix product: not written yet": """get_scaled_dot_general_config scaled_dot_general
+        scaled_matmul""",
+    "moves elements and computes nothing": "identity",
+}
+GAPS = {name: reason for reason, names in _REASONS.items() for name in names.split()}

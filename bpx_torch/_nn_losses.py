@@ -1,0 +1,63 @@
+"""The losses of torch.nn over the rules of bpx, re-exported by bpx_torch.nn.
+
+Each derives from its namesake and replaces `forward` alone. What differs from torch is said in
+bpx_torch/_functional_losses.py.
+"""
+
+import torch
+
+from bpx_torch import _functional_losses as F
+
+
+class MSELoss(torch.nn.MSELoss):
+    def forward(self, input, target):
+        return F.mse_loss(input, target, reduction=self.reduction)
+
+
+class L1Loss(torch.nn.L1Loss):
+    def forward(self, input, target):
+        return F.l1_loss(input, target, reduction=self.reduction)
+
+
+class HuberLoss(torch.nn.HuberLoss):
+    def forward(self, input, target):
+        return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
+
+
+class SmoothL1Loss(torch.nn.SmoothL1Loss):
+    def forward(self, input, target):
+        return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
+
+
+class BCELoss(torch.nn.BCELoss):
+    def forward(self, input, target):
+        return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
+
+
+class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
+    def forward(self, input, target):
+        return F.binary_cross_entropy_with_logits(
+            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
+        )
+
+
+class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
+    def forward(self, input, target):
+        return F.cross_entropy(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+_REASONS = {
+    "needs log-probabilities: CrossEntropyLoss takes the logits": "NLLLoss NLLLoss2d",
+    "loss: not written yet": """CTCLoss CosineEmbeddingLoss GaussianNLLLoss HingeEmbeddingLoss
+        KLDivLoss LinearCrossEntropyLoss MarginRankingLoss MultiLabelMarginLoss
+        MultiLabelSoftMarginLoss MultiMarginLoss PoissonNLLLoss SoftMarginLoss TripletMarginLoss
+        TripletMarginWithDistanceLoss""",
+}
+GAPS = {name: reason for reason, names in _REASONS.items() for name in names.split()}
