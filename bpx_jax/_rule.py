@@ -73,10 +73,11 @@ class Rule(rule.Rule):
                 continue
             values, high = np.asarray(a), dims[arg.below]
             bad = (values < 0) | (values >= high)
-            if arg.ignore is not None:
-                bad &= values != options[arg.ignore]
+            ignored = None if arg.ignore is None else options[arg.ignore]
+            if ignored is not None:
+                bad &= values != ignored
             if bad.any():
-                allowed = f" or {arg.ignore}={options[arg.ignore]}" if arg.ignore else ""
+                allowed = "" if ignored is None else f" or {arg.ignore}={ignored}"
                 raise SpecError(
                     f"{self.spec.name}: {arg.name} holds {int(values[bad][0])}, "
                     f"expected 0 <= {arg.name} < {high}{allowed}"

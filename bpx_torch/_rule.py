@@ -99,11 +99,13 @@ class Rule(rule.Rule):
             if type(a) is not torch.Tensor or torch._C._are_functorch_transforms_active():
                 continue
             high = dims[arg.below]
+            a = a.long()  # torch would wrap the numbers it is compared with to uint8
             bad = (a < 0) | (a >= high)
-            if arg.ignore is not None:
-                bad &= a != options[arg.ignore]
+            ignored = None if arg.ignore is None else options[arg.ignore]
+            if ignored is not None:
+                bad &= a != ignored
             if bad.any():
-                allowed = f" or {arg.ignore}={options[arg.ignore]}" if arg.ignore else ""
+                allowed = "" if ignored is None else f" or {arg.ignore}={ignored}"
                 raise SpecError(
                     f"{self.spec.name}: {arg.name} holds {int(a[bad].flatten()[0])}, "
                     f"expected 0 <= {arg.name} < {high}{allowed}"

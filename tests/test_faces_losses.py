@@ -229,3 +229,14 @@ def test_float16_is_summed_in_float32():
     logits = torch.zeros(3, 70_000, dtype=torch.float16)  # their exp sums to more than 65504
     y = functional.cross_entropy(logits, torch.tensor([0, 1, 69_999]))
     assert abs(y.item() - np.log(70_000)) < 0.01
+
+
+def test_uint8_labels_are_not_wrapped():
+    """300 classes do not fit uint8: 50 is a label, and 156 is not ignore_index -100."""
+    logits = torch.randn(3, 300, dtype=torch.float64)
+    labels = torch.tensor([50, 156, 255], dtype=torch.uint8)
+    want = functional.cross_entropy(logits, labels.long(), reduction="none")
+    from bpx_torch.losses import RULES
+
+    got = RULES["cross_entropy"](logits, labels, None, reduction="none")
+    assert torch.equal(got, want)

@@ -37,7 +37,10 @@ NAMES = {"mean": "sum", "sum": "mean", "sin": "cos", "cos": "sin", "rsqrt": "sqr
 
 @dataclass(frozen=True)
 class Mutant:
+    """What was changed, the source line it was changed in, and the changed module's names."""
+
     description: str
+    line: str
     namespace: dict[str, Any]
 
 
@@ -111,8 +114,8 @@ def mutants(module: ModuleType, target: str) -> Iterator[Mutant]:
                 continue
             namespace: dict[str, Any] = {"__name__": module.__name__, "__file__": name}
             exec(code, namespace)
-            line = getattr(node, "lineno", 0)
-            yield Mutant(f"{module.__name__}.{target} line {line}: {description}", namespace)
+            line = source.splitlines()[getattr(node, "lineno", 1) - 1].strip()
+            yield Mutant(f"{module.__name__}.{target}: {description}", line, namespace)
 
 
 def _essence(code: CodeType) -> tuple[Any, ...]:

@@ -1,0 +1,59 @@
+# Each target makes its own virtual environment when there is none, or when what goes into it changed.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+# PyTorch's own index has builds without CUDA, a tenth of the size. Where it cannot be reached, torch
+# comes from your default index. `make TORCH_INDEX= ...` takes the default index at once.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TRITON := triton==3.9.0
+
+# What an environment is made of; the checkout belongs to it, since bpx is installed in place.
+INPUTS := constraints.txt pyproject.toml setup.py $(sort $(wildcard bpx/native/*.c bpx/native/*.h))
+KEY := $(shell $(PYTHON) -c 'import hashlib, os, sys; h = hashlib.sha256(os.getcwd().encode()); \
+	[h.update(open(p, "rb").read()) for p in sys.argv[1:]]; print(h.hexdigest()[:16])' $(INPUTS))
+STAMP := $(VENV)/bpx-$(KEY)
+PIP := $(VENV)/bin/python -m pip
+
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+
+.PHONY: demo test lint ruff mypy docs docs-check bench coverage
+
+demo: $(STAMP)
+	$(VENV)/bin/python -m bpx demo
+
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+
+lint: ruff mypy
+
+ruff: $(STAMP)
+	$(VENV)/bin/ruff check .
+
+mypy: $(STAMP)
+	$(VENV)/bin/mypy
+
+docs: $(STAMP)
+	$(VENV)/bin/python -m bpx docs
+
+docs-check: $(STAMP)
+	$(VENV)/bin/python -m bpx docs --check
+
+bench: $(STAMP)
+	$(VENV)/bin/python -m bpx bench
+
+coverage: $(STAMP)
+	$(VENV)/bin/python -m pytest tests/test_spec.py --cov
+
+# Torch goes first and without its dependencies, so that the second line finds it and takes the
+# dependencies, pinned, from the default index. Triton is for the tests alone and may be missing.
+$(STAMP):
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -c 'import torch' 2>/dev/null || test -z "$(TORCH_INDEX)" \
+		|| $(PIP) install -q --retries 0 --timeout 15 --no-deps -c constraints.txt --index-url "$(TORCH_INDEX)" torch \
+		|| echo "$(TORCH_INDEX) gave no torch; taking it from the default index"
+	$(PIP) install -q -c constraints.txt setuptools -e '.[dev]'
+	$(VENV)/bin/python -c 'import triton' 2>/dev/null || test "$$(uname)" != Linux \
+		|| $(PIP) install -q --no-deps $(TRITON) || echo "no $(TRITON): its tests are skipped"
+	rm -f $(VENV)/bpx-*
+	touch $@
