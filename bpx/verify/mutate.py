@@ -62,7 +62,11 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], ast.AST]]]:
     elif isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
         swapped = COMPARISONS[type(node.ops[0])]()
         yield "comparison turned", lambda n: ast.Compare(n.left, [swapped], n.comparators)
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, int | float)
+        and not isinstance(node.value, bool)
+    ):
         yield f"{node.value} became {node.value + 1}", lambda n: ast.Constant(n.value + 1)
     elif isinstance(node, ast.Attribute) and node.attr in NAMES:
         name = NAMES[node.attr]

@@ -127,7 +127,9 @@ def _compared(subject: Subject, runner: Any, case: Case, dtype: str) -> Iterator
     found = partial(Finding, subject.spec.name, runner.name, "yours", case=case.name, dtype=dtype)
     names = list(case.arrays)
     arrays = [runner.rounded(a, dtype) if a.dtype.kind == "f" else a for a in case.arrays.values()]
-    at = lambda values: Case(case.name, dict(zip(names, values, strict=True)))  # noqa: E731
+
+    def at(values: Any) -> Case:
+        return Case(case.name, dict(zip(names, values, strict=True)))
 
     def value(values: Any) -> list[Any]:
         return [runner.oracle_value(subject.plain_value, subject, at(values))]

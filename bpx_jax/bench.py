@@ -1,0 +1,136 @@
+"""bpx_jax beside autodiff of JAX's own operations, for `python -m bpx bench`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bpx import _inputs, rule
+from bpx._timing import Candidate, Prepared, Saved
+from bpx_jax import OPTIMIZERS, RULES
+from bpx_jax.oracles import ORACLES, own_optimizers
+
+NAME = "jax"
+RULE_NAMES = tuple(RULES)
+OPTIMIZER_NAMES = tuple(OPTIMIZERS)
+LEARNING_RATE = 1e-3
+
+
+class Bench:
+    """Makes the candidates: forward and `jax.vjp` in one `jax.jit`, on both sides."""
+
+    def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
+        self.device = jax.devices(device)[0]  # a device that is not there raises now
+        self.threads = threads  # XLA takes NPROC when it starts: the caller has set it
+
+    def about(self) -> dict:
+        """What the figures belong to."""
+        about = {"jax": jax.__version__, "threads": self.threads}
+        if self.device.platform != "cpu":
+            about["device"] = self.device.device_kind
+        return about
+
+    def prepare(self, name: str, row: dict[str, int], dtype: str, seed: int = 0) -> Prepared:
+        """The candidates for one entry at the sizes of one bench row."""
+        chosen = RULES[name]
+        given, dy = _inputs.draw(chosen.spec, row, seed)
+        arrays = tuple(None if a is None else self._array(a, dtype) for a in given.values())
+        dy = self._array(dy, dtype)
+        wrt = tuple(
+            i
+            for i, want in enumerate(_inputs.wanted(chosen.spec))
+            if want and arrays[i] is not None
+        )
+        options, dims = chosen.bind(tuple(None if a is None else a.shape for a in arrays), {})
+        candidates, refused, default = {}, {}, None
+        if (own := ORACLES.get(name)) is not None:
+            candidates["own"] = _candidate(lambda *a: own(*a, **options), arrays, wrt, dy, None)
+        for kernel in chosen.kernels:
+            if (reason := kernel.refuses(arrays, dims)) is not None:
+                refused[kernel.name] = reason
+                continue
+            default = default or kernel.name
+            candidates[kernel.name] = _candidate(chosen, arrays, wrt, dy, kernel.name)
+        return Prepared(candidates, default, refused)
+
+    def prepare_optimizer(
+        self, name: str, shapes: list[tuple[int, ...]], dtype: str, seed: int = 0
+    ) -> Prepared:
+        """One update applied to parameters of these shapes, buffers donated, default options."""
+        own = own_optimizers()
+        makers = {"own": own[name]} if name in own else {}
+        makers["bpx"] = OPTIMIZERS[name]
+        candidates = {}
+        for label, make in makers.items():
+            pairs = _inputs.params(shapes, seed)
+            params = [self._array(p, dtype) for p, _ in pairs]
+            grads = [self._array(g, dtype) for _, g in pairs]
+            candidates[label] = Candidate(_stepping(make(LEARNING_RATE), params, grads))
+        return Prepared(candidates, "bpx")
+
+    def _array(self, a, dtype):
+        if dtype == "float64" and not jax.config.jax_enable_x64:
+            jax.config.update("jax_enable_x64", True)  # without it float64 is silently float32
+        a = np.asarray(a)
+        a = a.astype(jnp.dtype(dtype)) if a.dtype.kind == "f" else a.astype(np.int32)
+        return jax.device_put(a, self.device)
+
+
+def _candidate(f, arrays, wrt, dy, kernel):
+    def of_floats(arrays):
+        def g(*floats):
+            full = list(arrays)
+            for i, a in zip(wrt, floats, strict=True):
+                full[i] = a
+            return f(*full)
+
+        return g, [arrays[i] for i in wrt]
+
+    @jax.jit
+    def both(dy, *arrays):
+        g, floats = of_floats(arrays)
+        y, back = jax.vjp(g, *floats)
+        return y, back(dy)
+
+    with rule.use(kernel):  # a compiled function keeps the kernel it was compiled with
+        jax.block_until_ready(both(dy, *arrays))
+        g, floats = of_floats(arrays)
+        saved = saved_bytes(g, floats, arrays)
+    return Candidate(lambda: jax.block_until_ready(both(dy, *arrays)), saved)
+
+
+def _stepping(optimizer, params, grads):
+    def update(params, state):
+        moved, state = optimizer.update(grads, state, params)
+        return jax.tree.map(jnp.add, params, moved), state
+
+    step = jax.jit(update, donate_argnums=(0, 1))
+    carried = [params, optimizer.init(params)]
+
+    def run():
+        carried[:] = jax.block_until_ready(step(*carried))
+
+    return run
+
+
+def saved_bytes(f, floats, arrays) -> Saved:
+    """Bytes of the leaves of the function that `jax.vjp` returns, equal leaves once; those equal to
+    an argument apart (JAX copies some). A leaf that holds one value only is a constant, which XLA
+    folds, and is not counted. What XLA keeps when forward and backward are one program can be less.
+    """
+    given = {_bytes(a) for a in arrays if a is not None}
+    _, back = jax.vjp(f, *floats)
+    leaves = {_bytes(leaf): leaf for leaf in jax.tree.leaves(back) if hasattr(leaf, "nbytes")}
+    made = sum(
+        leaf.nbytes for key, leaf in leaves.items() if key not in given and not _constant(leaf)
+    )
+    return Saved(made, sum(leaf.nbytes for key, leaf in leaves.items() if key in given))
+
+
+def _bytes(a):
+    a = np.asarray(a)
+    return a.shape, str(a.dtype), a.tobytes()
+
+
+def _constant(a):
+    a = np.asarray(a).reshape(-1)
+    return bool((a == a[:1]).all())
