@@ -7,13 +7,13 @@ must have one size. The grammar is a subset of jaxtyping's.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 Dims = dict[str, Any]  # name -> int, or tuple of ints for a starred name
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(pattern: str) -> tuple[tuple[str, ...], int | None]:
     """The tokens of a pattern without the star, and the place of the starred one (None without)."""
     tokens = tuple(pattern.split())

@@ -41,7 +41,7 @@ class Bench:
             if want and arrays[i] is not None
         )
         options, dims = chosen.bind(tuple(None if a is None else a.shape for a in arrays), {})
-        candidates, refused, default = {}, {}, None
+        candidates, refused, default = {}, {}, ""
         if (own := ORACLES.get(name)) is not None:
             candidates["own"] = _candidate(lambda *a: own(*a, **options), arrays, wrt, dy, None)
         for kernel in chosen.kernels:

@@ -39,14 +39,14 @@ class Bench:
                 a.requires_grad_()
         dy = self._tensor(dy, dtype)
         options, dims = chosen.bind(tuple(None if a is None else a.shape for a in arrays), {})
-        candidates, refused, default = {}, {}, None
+        candidates, refused, default = {}, {}, ""
         if (own := ORACLES.get(name)) is not None:
             candidates["own"] = self._candidate(lambda: own(*arrays, **options), arrays, dy)
         for kernel in chosen.kernels:
             if (reason := kernel.refuses(arrays, dims)) is not None:
                 refused[kernel.name] = reason
                 continue
-            forward = _under(None if default is None else kernel.name, chosen, arrays)
+            forward = _under(kernel.name if default else None, chosen, arrays)
             default = default or kernel.name
             candidates[kernel.name] = self._candidate(forward, arrays, dy)
         return Prepared(candidates, default, refused)

@@ -5,13 +5,13 @@ import pytest
 
 jax = pytest.importorskip("jax")
 
-import jax.numpy as jnp  # noqa: E402
+import jax.numpy as jnp
 
-from bpx import rule  # noqa: E402
-from bpx.spec import SpecError  # noqa: E402
-from bpx_jax.kernels.cpu import layer_norm as cpu  # noqa: E402
-from bpx_jax.kernels.pallas import layer_norm as pallas  # noqa: E402
-from bpx_jax.layers.layer_norm import RULE, layer_norm  # noqa: E402
+from bpx import rule
+from bpx.spec import SpecError
+from bpx_jax.kernels.cpu import layer_norm as cpu
+from bpx_jax.kernels.pallas import layer_norm as pallas
+from bpx_jax.layers.layer_norm import RULE, layer_norm
 
 DIMS = {"N": (2,), "D": 3}
 

@@ -8,12 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bpx import native, rule  # noqa: E402
-from bpx.spec import SpecError  # noqa: E402
-from bpx_torch.kernels import _opaque  # noqa: E402
-from bpx_torch.kernels.cpu import _pool  # noqa: E402
-from bpx_torch.kernels.cpu import layer_norm as cpu  # noqa: E402
-from bpx_torch.layers.layer_norm import RULE, layer_norm  # noqa: E402
+from bpx import native, rule
+from bpx.spec import SpecError
+from bpx_torch.kernels import _opaque
+from bpx_torch.kernels.cpu import _pool
+from bpx_torch.kernels.cpu import layer_norm as cpu
+from bpx_torch.layers.layer_norm import RULE, layer_norm
 
 needs_library = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
 ALL = (True, True, True)

@@ -11,13 +11,13 @@ import pytest
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 
-import jax.numpy as jnp  # noqa: E402
+import jax.numpy as jnp
 
-from bpx.optimizers import ALL  # noqa: E402
-from bpx.spec import Optimizer, SpecError  # noqa: E402
-from bpx_jax import optim  # noqa: E402
-from bpx_jax.optimizers import OPTIMIZERS  # noqa: E402
-from tests import trajectories as tj  # noqa: E402
+from bpx.optimizers import ALL
+from bpx.spec import Optimizer, SpecError
+from bpx_jax import optim
+from bpx_jax.optimizers import OPTIMIZERS
+from tests import trajectories as tj
 
 SPECS = {spec.name: spec for spec in ALL}
 STATE = {"mu": "m", "nu": "v", "nu_max": "v_max", "trace": "buf", "sum_of_squares": "sum"}

@@ -13,9 +13,9 @@ import pytest
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 
-import jax.numpy as jnp  # noqa: E402
+import jax.numpy as jnp
 
-from bpx_jax import optim  # noqa: E402
+from bpx_jax import optim
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "sgd": {"learning_rate": 0.1, "momentum": 0.7, "nesterov": True},

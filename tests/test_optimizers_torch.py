@@ -11,11 +11,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bpx.optimizers import ALL  # noqa: E402
-from bpx.spec import Optimizer, SpecError  # noqa: E402
-from bpx_torch import optim  # noqa: E402
-from bpx_torch.optimizers import OPTIMIZERS  # noqa: E402
-from tests import trajectories as tj  # noqa: E402
+from bpx.optimizers import ALL
+from bpx.spec import Optimizer, SpecError
+from bpx_torch import optim
+from bpx_torch.optimizers import OPTIMIZERS
+from tests import trajectories as tj
 
 SPECS = {spec.name: spec for spec in ALL}
 NAMES = {name: cls.__name__ for name, cls in OPTIMIZERS.items()}

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bpx_torch.optimizers import OPTIMIZERS  # noqa: E402
+from bpx_torch.optimizers import OPTIMIZERS
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "sgd": {"lr": 0.1, "momentum": 0.7, "dampening": 0.2},

@@ -1,0 +1,11 @@
+"""Normal for JAX. Maths and source: bpx/initializers/normal.py."""
+
+from bpx.initializers.normal import SPEC
+from bpx_jax._initializer import Initializer
+
+NORMAL = Initializer(SPEC)
+
+
+def normal(stddev=1e-2, dtype=None):
+    """An initializer: normal with mean 0."""
+    return NORMAL.bound(dtype, std=stddev)
