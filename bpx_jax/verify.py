@@ -4,6 +4,8 @@ float64 needs `jax_enable_x64`; the constructor turns it on, since a check in fl
 itself float64.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,7 +80,8 @@ class JaxRunner:
 
     def value(self, rule, kernel, case, dtype):
         with self.using(kernel):
-            y, residuals = rule.forward(*self.arrays(case, dtype), kernel=kernel, **case.options)
+            forward = jax.jit(partial(rule.forward, kernel=kernel, **case.options))
+            y, residuals = forward(*self.arrays(case, dtype))
         return to_numpy(y), tuple(to_numpy(r) for r in residuals)
 
     def gradient(self, rule, kernel, case, dy, dtype):
@@ -98,8 +101,13 @@ class JaxRunner:
                 full[i] = v
             return f(*full, **case.options)
 
-        y, vjp = jax.vjp(of_floats, *(arrays[i] for i in floats))
-        grads = dict(zip(floats, vjp(self.array(dy, dtype).astype(y.dtype)), strict=True))
+        @jax.jit  # one compilation, where eager calls would compile every operation
+        def pulled(values, dy):
+            y, vjp = jax.vjp(of_floats, *values)
+            return vjp(dy.astype(y.dtype))
+
+        found = pulled([arrays[i] for i in floats], self.array(dy, dtype))
+        grads = dict(zip(floats, found, strict=True))
         return tuple(to_numpy(grads.get(i)) for i in range(len(arrays)))
 
     def oracle_value(self, f, rule, case, dtype="float64"):

@@ -1,0 +1,1 @@
+"""The worked examples: a network trained in lockstep (`demo`), a chain of functions (`walk`)."""

@@ -1,0 +1,128 @@
+"""The report of a run: one HTML page that needs nothing else, from a jinja2 template."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bpx
+from bpx.demo import checkpoint, plots
+from bpx.demo.lockstep import Limit, State, differences
+from bpx.demo.network import Network
+from bpx.demo.settings import Settings
+from bpx.demo.verification import FACTOR, RUNS, Row
+
+NAME = "report.html"
+PACKAGES = ("numpy", "scikit-learn", "matplotlib", "jinja2", "safetensors", "rich")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. `saved` is framework -> layer -> bytes (bpx, the framework's autodiff)."""
+
+    settings: Settings
+    network: Network
+    trainers: list[Any]
+    images: tuple[int, int]
+    state: State
+    rows: list[Row]
+    saved: dict[str, dict[str, tuple[int, int]]]
+    accuracy: dict[str, float]
+    limits: list[Limit]
+
+    @property
+    def names(self) -> list[str]:
+        return [t.name for t in self.trainers]
+
+
+def write(path: Path, run: Run) -> None:
+    """Raises CommandError where the file cannot be written."""
+    checkpoint.replace(path, page(run).encode())
+
+
+def page(run: Run) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    source = resources.files("bpx.demo").joinpath("templates/report.html.j2").read_text("utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {"number": number, "bytes": bytes_of}
+    layers = [layer.name for layer in run.network.trained]
+    two = len(run.names) == 2
+    pictures = {
+        "loss": plots.losses(run.names, run.state),
+        "gap": plots.gap(run.settings.dtype, run.state) if two else None,
+        "norm": plots.statistics(0, "norm of the gradient", layers, run.names, run.state),
+        "variance": plots.statistics(1, "variance of the gradient", layers, run.names, run.state),
+    }
+    return environment.from_string(source).render(
+        run=run,
+        settings=run.settings,
+        steps=run.state.step,
+        facts=facts(run),
+        pictures=pictures,
+        references=list(dict.fromkeys(k for row in run.rows for k in row.errors)),
+        largest=largest(run),
+        kept=kept(run),
+        failed=[limit for limit in run.limits if limit.holds is False],
+        gap=float(differences(run.state.losses).max()) if two else None,
+        worst=max(max(row.errors.values()) for row in run.rows),
+        tightest=max(max(row.errors.values()) / row.limit for row in run.rows),
+        factor=f"{FACTOR:g}",
+        runs=RUNS,
+        version=bpx.__version__,
+        parameters=sum(int(np.prod(p.shape)) for p in run.network.params),
+    )
+
+
+def largest(run: Run) -> dict[str, list[tuple[str, float, float, float]]]:
+    """Layer by layer: the gradient's norm at the first step and the last, its median variance."""
+    layers = [layer.name for layer in run.network.trained]
+    found = {}
+    for name, rows in zip(run.names, run.state.statistics, strict=True):
+        found[name] = [
+            (layer, float(a[0, 0]), float(a[-1, 0]), float(np.median(a[:, 1])))
+            for layer, a in zip(layers, rows.transpose(1, 0, 2), strict=True)
+        ]
+    return found
+
+
+def kept(run: Run) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Layer -> (bytes with bpx, with the framework's autodiff) for each framework."""
+    layers = list(next(iter(run.saved.values())))
+    return [(layer, [run.saved[name][layer] for name in run.names]) for layer in layers]
+
+
+def facts(run: Run) -> dict[str, str]:
+    s = run.settings
+    layers = ", ".join(layer.name for layer in run.network.layers)
+    versions = {t.name: t.version for t in run.trainers}
+    versions |= {name: metadata.version(name) for name in PACKAGES}
+    return {
+        "seed": str(s.seed),
+        "data": f"{run.images[0]} training images and {run.images[1]} test images, 8 x 8 pixels",
+        "batches": f"{run.state.step} steps of {s.batch_size} images, the same in the same order",
+        "layers": f"{layers}; loss: {run.network.loss}",
+        "optimizer": f"AdamW, learning rate {s.lr:g}, weight decay {s.weight_decay:g}",
+        "dtype": s.dtype,
+        "bpx": bpx.__version__,
+        "Python": platform.python_version(),
+        "versions": ", ".join(f"{k} {v}" for k, v in versions.items()),
+    }
+
+
+def number(x: float) -> str:
+    """Three digits."""
+    if x == 0:
+        return "0"
+    if 1e-2 <= abs(x) < 1e4:
+        return f"{x:.3g}"
+    return f"{x:.1e}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def bytes_of(n: int) -> str:
+    return f"{n} B" if n < 1024 else f"{n / 1024:.1f} KiB"
