@@ -48,9 +48,7 @@ def test_numbers(options, says, tmp_path, capsys):
     assert refused(capsys, tmp_path, *options).startswith(says)
 
 
-@pytest.mark.parametrize(
-    "package", ["sklearn", "matplotlib", "rich", "jinja2", "safetensors"]
-)
+@pytest.mark.parametrize("package", ["sklearn", "matplotlib", "rich", "jinja2", "safetensors"])
 def test_missing_package(package, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     assert refused(capsys, tmp_path) == f"{package} is not installed: pip install 'bpx[demo]'"

@@ -140,6 +140,7 @@ def test_a_wrong_rule_is_found(framework, entry, capsys, monkeypatch):
 
 def test_a_wrong_specification_is_found(capsys, monkeypatch):
     """By the finite difference, which no derivative formula enters."""
+
     def wrong(dy, x):
         return (dy * -1.0001 * np.sin(x),)
 

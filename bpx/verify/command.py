@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=(*DTYPES, "float16"), help="one dtype; three without")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every row to this file")
-    parser.add_argument("--verbose", action="store_true", help="name every comparison left out")
+    parser.add_argument("--verbose", action="store_true", help="a row per rule, every reason")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,12 +91,14 @@ def show(report: Report, verbose: bool) -> None:
     from rich.table import Table
 
     table = Table(title="worst error of each leg, in eps of its dtype")
-    for column in ("primitive", "rule", *LEGS, "checks", "not run"):
-        table.add_column(column, justify="left" if column in ("primitive", "rule") else "right")
-    for row in report.rows():
+    names = ("primitive", "rule") if verbose else ("primitive",)
+    for column in (*names, *LEGS, "of bound", "checks", "not run"):
+        table.add_column(column, justify="left" if column in names else "right", no_wrap=True)
+    for row in report.rows(by_rule=verbose):
         cells = [cell(row["legs"].get(leg)) for leg in LEGS]
-        rule = f"{row['framework']} {row['kernel']}"
-        table.add_row(row["entry"], rule, *cells, str(row["compared"]), str(row["skipped"] or ""))
+        counts = (f"{row['ratio']:.0%}", str(row["compared"]), str(row["skipped"] or ""))
+        rule = (f"{row['framework']} {row['kernel']}",) if verbose else ()
+        table.add_row(row["entry"], *rule, *cells, *counts)
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)

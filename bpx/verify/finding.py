@@ -42,8 +42,11 @@ class Finding:
         return f"{where}: {self.what} {self.eps:.1f} eps, {self.ratio:.3g} of its bound"
 
 
-def compare(got: Any, want: Any, limit: Any, dtype: str) -> tuple[float, float, str]:
-    """(eps, ratio, message) of a result against a reference with a bound per element."""
+def compare(
+    got: Any, want: Any, limit: Any, dtype: str, cancels: float = 0.0
+) -> tuple[float, float, str]:
+    """(eps, ratio, message) of a result against a reference with a bound per element. Where terms
+    cancel to nothing, `cancels` is their size, and what the error is measured by."""
     if got is None or want is None:
         return 0.0, 0.0, "" if got is want else f"is {_kind(got)}, expected {_kind(want)}"
     got, want = np.asarray(got), np.asarray(want)
@@ -60,7 +63,7 @@ def compare(got: Any, want: Any, limit: Any, dtype: str) -> tuple[float, float, 
     diff = np.where(
         special, 0.0, np.abs(np.where(special, 0.0, got) - np.where(special, 0.0, want))
     )
-    scale = float(np.abs(want[~special]).max(initial=0.0))
+    scale = max(float(np.abs(want[~special]).max(initial=0.0)), cancels)
     eps = float(diff.max()) / (2 * UNIT[dtype] * scale) if scale else float(diff.max() > 0) * 1e99
     return (0.0 if not diff.any() else eps), float((diff / limit).max()), ""
 

@@ -49,7 +49,7 @@ def verify_spec(spec: Op) -> Iterator[Finding]:
             want = gradient(forward, arrays, i, dy, spec.analytic)
             scale = max(float(np.abs(want).max(initial=0.0)), case.cancels) or 1.0
             eps, ratio, message = compare(
-                grads[i], want, np.full(want.shape, limit * scale), "float64"
+                grads[i], want, np.full(want.shape, limit * scale), "float64", case.cancels
             )
             yield found(f"d{arg.name}", eps=eps, ratio=ratio, message=message)
 
@@ -73,7 +73,7 @@ def verify_forward(rule: Rule, runner: Runner, kernel: str, dtype: str) -> Itera
         for what, got, want, limit in zip(
             ("y", *spec.residuals), (y, *residuals), refs, limits, strict=True
         ):
-            eps, ratio, message = compare(got, want, limit, dtype)
+            eps, ratio, message = compare(got, want, limit, dtype, case.cancels)
             yield found(what, eps=eps, ratio=ratio, message=message)
 
 
@@ -88,7 +88,7 @@ def verify_backward(rule: Rule, runner: Runner, kernel: str, dtype: str) -> Iter
         reference = Reference(spec, case, runner, dtype)
         refs, limits = reference.backward_reference()
         got = runner.gradient(rule, kernel, reference.case, reference.dy, dtype)
-        yield from _gradients(partial(found, leg="backward"), spec, got, refs, limits, dtype)
+        yield from _gradients(partial(found, leg="backward"), reference, got, refs, limits)
         if dtype != "float64":
             continue
         if case.kink:
@@ -96,21 +96,25 @@ def verify_backward(rule: Rule, runner: Runner, kernel: str, dtype: str) -> Iter
             continue
         limits = reference.of_the_largest(refs, limits)
         want = runner.autodiff(rule.plain_value, rule, reference.case, reference.dy)
-        yield from _gradients(partial(found, leg="autodiff"), spec, got, want, limits, dtype)
+        yield from _gradients(partial(found, leg="autodiff"), reference, got, want, limits)
         oracle, differs = runner.oracles.get(spec.name), runner.differs.get(spec.name, {})
         if oracle is None or case.name in differs:
             why = differs.get(case.name, f"{runner.name} has no such operation")
             yield found(leg="own", what="gradients", skipped=why)
             continue
         want = runner.autodiff(oracle, rule, reference.case, reference.dy)
-        yield from _gradients(
-            partial(found, leg="own"), spec, got, want, limits, dtype, missing=True
-        )
+        yield from _gradients(partial(found, leg="own"), reference, got, want, limits, missing=True)
 
 
 def _gradients(
-    found: Any, spec: Op, got: Any, want: Any, limits: Any, dtype: str, missing: bool = False
+    found: Any,
+    reference: Reference,
+    got: Any,
+    want: Any,
+    limits: Any,
+    missing: bool = False,
 ) -> Iterator[Finding]:
+    spec, dtype, cancels = reference.spec, reference.dtype, reference.case.cancels
     if len(got) != len(spec.args):
         yield found(what="gradients", message=f"{len(got)} of them, expected {len(spec.args)}")
         return
@@ -118,7 +122,7 @@ def _gradients(
         if missing and w is None and g is not None:
             yield found(what=f"d{arg.name}", skipped="the framework's own operation has none")
             continue
-        eps, ratio, message = compare(g, w, limit, dtype)
+        eps, ratio, message = compare(g, w, limit, dtype, cancels)
         yield found(what=f"d{arg.name}", eps=eps, ratio=ratio, message=message)
 
 
@@ -134,7 +138,7 @@ def verify_oracle(rule: Rule, runner: Runner) -> Iterator[Finding]:
             continue
         refs, limits = Reference(spec, case, runner, "float64").forward_reference()
         got = runner.oracle_value(oracle, rule, case)
-        eps, ratio, message = compare(got, refs[0], limits[0], "float64")
+        eps, ratio, message = compare(got, refs[0], limits[0], "float64", case.cancels)
         yield found("y", eps=eps, ratio=ratio, message=message)
 
 

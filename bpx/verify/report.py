@@ -35,12 +35,13 @@ class Report:
         """Reason -> how many comparisons it kept from being made."""
         return dict(Counter(f.skipped for f in self.findings if f.skipped).most_common())
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per entry, framework and kernel: the worst error of each leg in eps and in its
-        bound, the number of comparisons and failures."""
-        groups: dict[tuple[str, str, str], list[Finding]] = {}
+    def rows(self, by_rule: bool = True) -> list[dict[str, Any]]:
+        """One row per entry, framework and kernel, or per entry alone: the worst error of each leg
+        in eps and in its bound, the number of comparisons and failures."""
+        groups: dict[tuple[str, ...], list[Finding]] = {}
         for f in self.findings:
-            groups.setdefault((f.entry, f.framework, f.kernel), []).append(f)
+            of_rule = (f.framework, f.kernel) if by_rule else ("", "")
+            groups.setdefault((f.entry, *of_rule), []).append(f)
         rows = []
         for (entry, framework, kernel), found in groups.items():
             made = [f for f in found if not f.skipped]
@@ -60,6 +61,7 @@ class Report:
                     "framework": framework,
                     "kernel": kernel,
                     "legs": legs,
+                    "ratio": max((f.ratio for f in made), default=0.0),
                     "compared": len(made),
                     "skipped": len(found) - len(made),
                     "failed": sum(not f.ok for f in found),
