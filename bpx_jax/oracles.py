@@ -128,6 +128,7 @@ ORACLES = {
     "hardsigmoid": jax.nn.hard_sigmoid,
     "hardswish": jax.nn.hard_swish,
     "relu_squared": lambda x: jnp.square(jax.nn.relu(x)),
+    "hardshrink": lambda x, *, lambd=0.5: jnp.where(jnp.abs(x) > lambd, x, jnp.zeros_like(x)),
     "log_sigmoid": jax.nn.log_sigmoid,
     # layers
     "affine": lambda x, weight, bias: weight * x + bias,

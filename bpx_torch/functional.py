@@ -107,6 +107,10 @@ def hardswish(input, inplace=False):
     return piecewise.hardswish(input)
 
 
+def hardshrink(input, lambd=0.5):
+    return piecewise.hardshrink(input, lambd=lambd)
+
+
 def linear(input, weight, bias=None):
     return _linear.linear(input, weight, bias)
 
@@ -174,7 +178,7 @@ _REASONS = {
     "embedding: not written yet": "embedding embedding_bag one_hot",
     "noise: not written yet": """dropout dropout1d dropout2d dropout3d alpha_dropout
         feature_alpha_dropout gumbel_softmax rrelu""",
-    "activation: not written yet": "glu hardshrink softmin softshrink tanhshrink threshold",
+    "activation: not written yet": "glu softmin softshrink tanhshrink threshold",
     "bilinear forms and distances: not written yet": """bilinear cosine_similarity pairwise_distance
         pdist""",
     "resampling: not written yet": """affine_grid grid_sample interpolate upsample

@@ -117,6 +117,11 @@ class Hardswish(torch.nn.Hardswish):
         return F.hardswish(input, self.inplace)
 
 
+class Hardshrink(torch.nn.Hardshrink):
+    def forward(self, input):
+        return F.hardshrink(input, self.lambd)
+
+
 class ReLUSquared(torch.nn.Module):
     """max(x, 0)^2, which torch.nn has not."""
 
@@ -164,7 +169,7 @@ _REASONS = {
     "embedding: not written yet": "Embedding EmbeddingBag",
     "noise: not written yet": """AlphaDropout Dropout Dropout1d Dropout2d Dropout3d
         FeatureAlphaDropout RReLU""",
-    "activation: not written yet": """GLU Hardshrink Softmax2d Softmin Softshrink Tanhshrink
+    "activation: not written yet": """GLU Softmax2d Softmin Softshrink Tanhshrink
         Threshold""",
     "bilinear forms and distances: not written yet": "Bilinear CosineSimilarity PairwiseDistance",
     "lazy: torch's own become torch's modules at the first call": """LazyBatchNorm1d LazyBatchNorm2d

@@ -106,6 +106,7 @@ ORACLES = {
     "hardsigmoid": F.hardsigmoid,
     "hardswish": F.hardswish,
     "relu_squared": lambda x: F.relu(x).square(),
+    "hardshrink": F.hardshrink,
     "log_sigmoid": F.logsigmoid,
     # layers
     "affine": lambda x, weight, bias: torch.addcmul(bias, x, weight),

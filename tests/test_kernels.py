@@ -1,9 +1,8 @@
 """layer_norm's kernels against the spec: C on the CPU for both frameworks, Triton, Pallas.
 
 Tolerances. An array of scale S (the largest sum of magnitudes behind an element) computed with unit
-roundoff u and stored with unit roundoff v is off by at most C u S + v |value|. C is the number of
-roundings on the longest path: 4 elementwise ones after sums in lanes of 257 elements at most, whose
-errors grow like a root: 16.
+roundoff u and stored with unit roundoff v is off by at most C u S + v |value|. C counts roundings
+on the longest path: 4 after sums of at most 257 elements, whose errors grow like a root: 16.
 """
 
 import contextlib

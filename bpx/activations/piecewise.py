@@ -156,4 +156,44 @@ arXiv:2109.08668.
     df=lambda x: 2 * np.where(x <= 0, 0.0, x),
 )
 
-ALL: tuple[Op, ...] = (relu, leaky_relu, relu6, hardtanh, hardsigmoid, hardswish, relu_squared)
+
+def _hardshrink_check(dims: Dims, o: Options) -> None:
+    number("hardshrink", "lambd", o["lambd"])
+    require(o["lambd"] >= 0, f"hardshrink: lambd is {o['lambd']}, expected at least 0")
+
+
+hardshrink = row(
+    "hardshrink",
+    PATH,
+    """Hard shrinkage.
+
+    y = 0      |x| <= lambd
+    y = x      |x| >  lambd
+
+Source: Donoho, Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81(3).
+""",
+    f=lambda x, lambd: np.where(np.abs(x.real) <= lambd, 0.0, x),
+    df=lambda x, lambd: np.where(np.abs(x) <= lambd, 0.0, 1.0),
+    options={"lambd": 0.5},
+    loud=({"lambd": 1.25},),
+    kinks="0 at -lambd and at lambd (as torch)",
+    at=lambda o: (-o["lambd"], o["lambd"]),
+    check=_hardshrink_check,
+    rejects=(
+        Reject("lambd is -0.5, expected at least 0", {"x": (2, 3)}, {"lambd": -0.5}),
+        Reject("lambd is None, expected a number", {"x": (2, 3)}, {"lambd": None}),
+        Reject("it takes ['lambd']", {"x": (2, 3)}, {"lambda_": 0.5}),
+    ),
+)
+
+
+ALL: tuple[Op, ...] = (
+    relu,
+    leaky_relu,
+    relu6,
+    hardtanh,
+    hardsigmoid,
+    hardswish,
+    relu_squared,
+    hardshrink,
+)

@@ -50,6 +50,12 @@ RELU_SQUARED = row(
     lambda dy, x: 2 * dy * jnp.where(x <= 0, 0.0, x),
 )
 
+HARDSHRINK = row(
+    spec.hardshrink,
+    lambda x, lambd: jnp.where(jnp.abs(x) <= lambd, 0.0, x),
+    lambda dy, x, lambd: jnp.where(jnp.abs(x) <= lambd, 0.0, dy),
+)
+
 
 def relu(x):
     """max(x, 0), element by element (any shape). Derivative at 0: 0."""
@@ -86,7 +92,21 @@ def relu_squared(x):
     return RELU_SQUARED(x)
 
 
+def hardshrink(x, *, lambd=0.5):
+    """x (any shape) where |x| > lambd, else 0. Derivative at both ends: 0."""
+    return HARDSHRINK(x, lambd=lambd)
+
+
 RULES = {
     rule.spec.name: rule
-    for rule in (RELU, LEAKY_RELU, RELU6, HARDTANH, HARDSIGMOID, HARDSWISH, RELU_SQUARED)
+    for rule in (
+        RELU,
+        LEAKY_RELU,
+        RELU6,
+        HARDTANH,
+        HARDSIGMOID,
+        HARDSWISH,
+        RELU_SQUARED,
+        HARDSHRINK,
+    )
 }
