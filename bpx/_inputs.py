@@ -58,8 +58,10 @@ def draw(spec: Op, row: Mapping[str, int], seed: int = 0) -> tuple[dict[str, Arr
         arg.name: _array(arg, bound, numbers) if there else None
         for arg, there in zip(spec.args, given(spec), strict=True)
     }
-    out = spec.out_dims(spec.complete({}))
-    return arrays, numbers(*dim.shape(out, bound))
+    options = spec.complete({})
+    shapes = tuple(None if a is None else a.shape for a in arrays.values())
+    out = dim.shape(spec.out_dims(options), spec.bind(shapes, options))
+    return arrays, numbers(*out)
 
 
 def _array(arg: Arg, bound: dim.Dims, numbers: Draw) -> Array:

@@ -12,6 +12,18 @@ from bpx.spec import SpecError
 
 class Rule(rule.Rule):
     def __call__(self, *arrays, **options):
+        return self._call(arrays, options)[0]
+
+    def with_residuals(self, *arrays, **options):
+        """(y, residuals but "y"): what a face needs that keeps statistics. Residuals are constants:
+        no gradient flows through them."""
+        y, residuals = self._call(arrays, options)
+        names = self.spec.residuals
+        return y, tuple(
+            jax.lax.stop_gradient(r) for n, r in zip(names, residuals, strict=True) if n != "y"
+        )
+
+    def _call(self, arrays, options):
         arrays = tuple(None if a is None else self._array(i, a) for i, a in enumerate(arrays))
         shapes = tuple(None if a is None else a.shape for a in arrays)
         options, dims = self.bind(shapes, options)
@@ -102,7 +114,7 @@ class Rule(rule.Rule):
 
         @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
         def run(static, *arrays):
-            return pair(static[0], None)[0](*arrays)[0]
+            return pair(static[0], None)[0](*arrays)
 
         def fwd(static, *arrays):
             y, residuals = pair(static[0], None)[0](*arrays)
@@ -110,9 +122,10 @@ class Rule(rule.Rule):
                 a if arg.name in spec.saves else None
                 for arg, a in zip(spec.args, arrays, strict=True)
             )
-            return y, (kept, residuals)
+            return (y, residuals), (kept, residuals)
 
-        def bwd(static, saved, dy):
+        def bwd(static, saved, cotangents):
+            dy, _ = cotangents  # residuals leave through stop_gradient
             values, dtypes = static
             needs = self._needs(dtypes)  # XLA drops what nobody asked for
             grads = pair(values, needs)[1](dy, *saved)

@@ -30,14 +30,24 @@ class Rule(rule.Rule):
         self.autocast = policies
 
         def call(options, *arrays):
+            return self._call(dict(options), arrays)[0]
+
+        def call_whole(options, *arrays):
             return self._call(dict(options), arrays)
 
         # Dynamo would differentiate the forward under torch.func, and refuses one tensor passed
         # twice: it may only record this call, AOTAutograd then traces the Function itself.
         self._recorded = torch.compiler.allow_in_graph(call)
+        self._recorded_whole = torch.compiler.allow_in_graph(call_whole)
 
     def __call__(self, *arrays, **options):
         return self._recorded(tuple(options.items()), *arrays)
+
+    def with_residuals(self, *arrays, **options):
+        """(y, residuals but "y"): what a face needs that keeps statistics. Residuals are constants:
+        no gradient flows through them."""
+        y, *residuals = self._recorded_whole(tuple(options.items()), *arrays)
+        return y, tuple(residuals)
 
     def with_plain(self, plain: rule.Kernel) -> "Rule":
         return Rule(self.spec, (plain,), self.autocast)
@@ -204,8 +214,8 @@ class Rule(rule.Rule):
                 or torch._C._are_functorch_transforms_active()
                 or forward_ad._current_level >= 0
             ):
-                return KernelFunction.apply(values, *arrays)[0]
-            return kernel.forward(*arrays, **dict(zip(names, values, strict=True)))[0]
+                return KernelFunction.apply(values, *arrays)
+            return KernelFunction.forward(values, *arrays)
 
         run.function = KernelFunction
         return run

@@ -168,3 +168,35 @@ def test_verify_rule_jax():
         silu.defvjp(lambda x: (x * jax.nn.sigmoid(x), x), bwd(factor))
         report = verify_rule(silu, ref=jax.nn.silu, args=[Float("N D")], framework="jax")
         assert bool(report.failures) is not ok
+
+
+def test_residuals_on_request_are_constants():
+    """with_residuals gives what forward computed, under no_grad, autograd and compile alike."""
+    x = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    y, (mu, rstd) = RULE.with_residuals(x, None, None)
+    assert not mu.requires_grad
+    assert torch.allclose(mu, x.detach().mean(-1, keepdim=True))
+    compiled = torch.compile(
+        lambda x: RULE.with_residuals(x, None, None), fullgraph=True, backend="aot_eager"
+    )
+    again, (_, rstd_again) = compiled(x)
+    assert torch.allclose(again, y)
+    assert torch.allclose(rstd_again, rstd)
+    weights = torch.arange(15.0, dtype=torch.float64).reshape(3, 5)
+    (want,) = torch.autograd.grad((y * weights).sum(), x)
+    assert torch.allclose(torch.autograd.grad((again * weights).sum(), x)[0], want)
+    with torch.no_grad():
+        assert torch.equal(RULE.with_residuals(x, None, None)[1][1], rstd)
+
+
+def test_residuals_on_request_in_jax():
+    jax = pytest.importorskip("jax")
+    from bpx_jax import RULES as jax_rules
+
+    rule = jax_rules["layer_norm"]
+    x = jax.random.normal(jax.random.key(0), (3, 5))
+    y, (mu, _) = jax.jit(lambda x: rule.with_residuals(x, None, None))(x)
+    assert jax.numpy.allclose(mu, x.mean(-1, keepdims=True))
+    assert jax.numpy.allclose(y, rule(x, None, None))
+    through = jax.grad(lambda x: rule.with_residuals(x, None, None)[1][0].sum())(x)
+    assert not through.any(), "a gradient flowed through a residual"
