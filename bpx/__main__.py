@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from bpx import __version__
 from bpx._command import CommandError
@@ -23,12 +24,21 @@ COMMANDS = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like every other mistake; --help has the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(
+            2, f"{self.prog.removeprefix('python -m ')}: {message}; --help says what it takes\n"
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code: 1 a failed check, 2 a mistake of the caller."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         # only the command that is named is imported: --help needs none of them
-        parser = argparse.ArgumentParser(prog="python -m bpx", description=__doc__)
+        parser = Parser(prog="python -m bpx", description=__doc__)
         parser.add_argument("--version", action="version", version=f"bpx {__version__}")
         commands = parser.add_subparsers(dest="command", metavar="command", required=True)
         module = None

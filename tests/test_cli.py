@@ -54,7 +54,10 @@ def test_wrong_words(argv, capsys):
     with pytest.raises(SystemExit) as stop:
         main(argv)
     assert stop.value.code == 2
-    assert "usage" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.startswith("bpx")
+    assert "--help says what it takes" in err
+    assert err.count("\n") == 1, err
 
 
 def test_list_names_every_entry(capsys):
