@@ -100,8 +100,8 @@ class Op:
     backward(dy, *arrays, **options) -> one gradient per argument, None for index and absent ones
     cases(draw) -> iterable of Case
 
-    check(dims, options) raises SpecError for what fits no call; where the sizes of the output follow
-    from options, it adds them to `dims` under the names that `out` uses.
+    check(dims, options) raises SpecError for what fits no call; where the sizes of the output
+    follow from options, it adds them to `dims` under the names that `out` uses.
     `saves` names the arguments kept for backward. A residual named "y" is the output itself.
     `path` is the file without suffix, the same in the three trees; `doc` has formula, choices and
     source.
