@@ -16,6 +16,7 @@ from bpx.spec import Op, SpecError
 from bpx.verify import DTYPES, LEGS, Finding, Report, verify_op, verify_spec
 
 FRAMEWORKS = ("torch", "jax")
+GPU_KERNELS = ("triton", "pallas")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,12 @@ def run(args: argparse.Namespace) -> int:
     for findings in progress(specs, runners, dtypes):
         report.add(findings)
     show(report, args.verbose)
+    interpreted = sum(f.kernel in GPU_KERNELS and not f.skipped for f in report.findings)
+    if interpreted and args.device == "cpu":
+        print(
+            f"on the CPU: {interpreted} comparisons of {' and '.join(GPU_KERNELS)} kernels ran in "
+            "their interpreters; compiled for a GPU: not run"
+        )
     if args.json:
         write(args.json, report)
     return 1 if report.failures else 0
