@@ -68,6 +68,8 @@ def _array(arg: Arg, bound: dim.Dims, numbers: Draw) -> Array:
     shape = dim.shape(arg.dims, bound)
     if arg.below is not None:
         return np.asarray(numbers.index(bound[arg.below], *shape))
+    if arg.kind == "bits":
+        return np.asarray(numbers.index(256, *shape), np.uint8)
     if arg.domain is None:
         return np.asarray(numbers(*shape))
     low, high = arg.domain

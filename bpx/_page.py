@@ -84,6 +84,8 @@ def _remark(a: Arg) -> str:
     if a.kind == "index":
         ignored = f", or the option {a.ignore}" if a.ignore else ""
         words = [f"integers, 0 <= {a.name} < {a.below}{ignored}; no gradient"]
+    elif a.kind == "bits":
+        words = ["uint8, eight booleans to a byte; no gradient"]
     else:
         words = ["float"]
     if a.optional:
@@ -99,7 +101,7 @@ def _saved(entry: Op) -> Table:
     rows: list[Row] = []
     for a in entry.args:
         if a.name in entry.saves:
-            size = "as given" if a.kind == "index" else own
+            size = own if a.kind == "float" else "as given"
             rows.append((a.name, f"({a.dims})", size, "the argument itself, no copy"))
     for name, dims in entry.residuals.items():
         if name == "y":

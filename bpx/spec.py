@@ -36,11 +36,15 @@ def number(entry: str, option: str, value: object) -> None:
     require(isinstance(value, Real), f"{entry}: {option} is {value!r}, expected a number")
 
 
+KINDS = ("float", "index", "bits")
+
+
 @dataclass(frozen=True)
 class Arg:
-    """One array argument. kind "float" has a gradient; "index" (integers) has none.
+    """One array argument. kind "float" has a gradient; "index" (integers) and "bits" have none.
 
     An index lies in 0 <= i < the dim named by `below`, or equals the option named by `ignore`.
+    Bits are booleans, eight to a byte (uint8), the first in the lowest bit.
     `domain` is the closed interval that float values lie in, for drawing and for documentation.
     """
 
@@ -54,8 +58,8 @@ class Arg:
 
     def __post_init__(self) -> None:
         dim.parse(self.dims)
-        if self.kind not in ("float", "index"):
-            raise TypeError(f"Arg {self.name}: kind is {self.kind!r}, expected 'float' or 'index'")
+        if self.kind not in KINDS:
+            raise TypeError(f"Arg {self.name}: kind is {self.kind!r}, expected one of {KINDS}")
         if (self.kind == "index") != (self.below is not None):
             raise TypeError(f"Arg {self.name}: every index has 'below', and nothing else does")
 

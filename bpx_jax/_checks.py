@@ -118,11 +118,12 @@ def raw_return(runner, rule, kernel, case, dtype):
             assert g.dtype == a.dtype, f"a gradient has dtype {g.dtype}, expected {a.dtype}"
 
 
-def saved_bytes(f, arrays):
-    """(all, new) bytes that jax.vjp keeps for f: `new` leaves out arguments and the output."""
+def saved_bytes(f, arrays, given=()):
+    """(all, new) bytes that jax.vjp keeps for f: `new` leaves out arguments, those in `given` that
+    f is closed over, and the output."""
     y, vjp = jax.vjp(f, *arrays)
     leaves = {id(a): a for a in jax.tree.leaves(vjp) if isinstance(a, jax.Array)}
-    own = {a.unsafe_buffer_pointer() for a in (*arrays, y) if a.size}
+    own = {a.unsafe_buffer_pointer() for a in (*arrays, *given, y) if a is not None and a.size}
     new = [a for a in leaves.values() if a.size and a.unsafe_buffer_pointer() not in own]
     return sum(a.nbytes for a in leaves.values()), sum(a.nbytes for a in new)
 
@@ -131,9 +132,9 @@ def saved(runner, rule, kernel, case, dtype):
     """No more bytes kept for backward than autodiff of the same forward keeps."""
     call = Call(runner, rule, kernel, case, dtype)
     with call.using():
-        _, ours = saved_bytes(call.f, call.floats)
+        _, ours = saved_bytes(call.f, call.floats, call.arrays)
     plain = lambda *v: rule.plain_value(*call.fill(v), **call.options)  # noqa: E731
-    _, theirs = saved_bytes(plain, call.floats)
+    _, theirs = saved_bytes(plain, call.floats, call.arrays)
     assert ours <= theirs, f"keeps {ours} bytes, autodiff {theirs}"
 
 

@@ -9,6 +9,12 @@ import numpy as np
 from bpx import rule
 from bpx.spec import SpecError
 
+KINDS = {
+    "float": (jnp.floating, "a floating dtype"),
+    "index": (jnp.integer, "an integer dtype"),
+    "bits": (jnp.uint8, "uint8"),
+}
+
 
 class Rule(rule.Rule):
     def __call__(self, *arrays, **options):
@@ -69,9 +75,8 @@ class Rule(rule.Rule):
                 raise SpecError(
                     f"{self.spec.name}: {arg.name} is {type(a).__name__}, expected an array"
                 ) from error
-        kind = jnp.floating if arg.kind == "float" else jnp.integer
+        kind, expected = KINDS[arg.kind]
         if not jnp.issubdtype(a.dtype, kind):
-            expected = "a floating dtype" if arg.kind == "float" else "an integer dtype"
             raise SpecError(
                 f"{self.spec.name}: {arg.name} has dtype {a.dtype}, expected {expected}"
             )

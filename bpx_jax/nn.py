@@ -8,13 +8,29 @@ numbers, an axis is one integer. GAPS has a reason for every other function of j
 import jax.numpy as jnp
 
 from bpx.spec import SpecError
+from bpx_jax._nn_conv import conv, conv_transpose
+from bpx_jax._nn_dropout import dropout
+from bpx_jax._nn_gated import glu
+from bpx_jax._nn_normalization import batch_norm, group_norm, instance_norm, rms_norm
 from bpx_jax.activations import exponential, piecewise, smooth
+from bpx_jax.activations.gated import geglu, reglu, swiglu
 from bpx_jax.layers import log_softmax as _log_softmax
 from bpx_jax.layers import softmax as _softmax
+from bpx_jax.layers.adaptive_avg_pool import adaptive_avg_pool
+from bpx_jax.layers.adaptive_max_pool import adaptive_max_pool
 from bpx_jax.layers.affine import affine
+from bpx_jax.layers.avg_pool import avg_pool
+from bpx_jax.layers.embedding import embedding
+from bpx_jax.layers.gru import gru
 from bpx_jax.layers.layer_norm import layer_norm
 from bpx_jax.layers.linear import linear
+from bpx_jax.layers.lstm import lstm
+from bpx_jax.layers.max_pool import max_pool
 from bpx_jax.layers.prelu import prelu
+from bpx_jax.layers.rnn import rnn
+from bpx_jax.layers.rope import rope
+from bpx_jax.layers.upsample_linear import upsample_linear
+from bpx_jax.layers.upsample_nearest import upsample_nearest
 
 __all__ = [  # noqa: RUF022 - in the order of the rules
     "sigmoid",
@@ -37,12 +53,34 @@ __all__ = [  # noqa: RUF022 - in the order of the rules
     "hard_silu",
     "hard_swish",
     "relu_squared",
+    "glu",
+    "swiglu",
+    "geglu",
+    "reglu",
     "softmax",
     "log_softmax",
     "affine",
+    "batch_norm",
+    "conv",
+    "conv_transpose",
+    "dropout",
+    "embedding",
+    "group_norm",
+    "instance_norm",
     "layer_norm",
     "linear",
     "prelu",
+    "rope",
+    "rms_norm",
+    "rnn",
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
+    "avg_pool",
+    "max_pool",
+    "upsample_nearest",
+    "upsample_linear",
+    "gru",
+    "lstm",
 ]
 
 
@@ -154,7 +192,7 @@ def _number(entry, option, value):
 
 _REASONS = {
     "attention: not written yet": "dot_product_attention",
-    "activation: not written yet": "glu sparse_plus sparse_sigmoid squareplus",
+    "activation: not written yet": "sparse_plus sparse_sigmoid squareplus",
     "normalisation: not written yet": "standardize",
     "reduction: not written yet": "log1mexp logmeanexp logsumexp",
     "embedding: not written yet": "one_hot",

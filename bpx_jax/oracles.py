@@ -10,6 +10,12 @@ nothing for.
 import jax
 import jax.numpy as jnp
 
+from bpx_jax import _oracles_conv, _oracles_gated, _oracles_inputs
+from bpx_jax import _oracles_losses_more as _losses_more
+from bpx_jax import _oracles_normalization as _normalization
+from bpx_jax import _oracles_pooling as _pooling
+from bpx_jax import _oracles_recurrent as _recurrent
+
 
 def _prelu(x, weight, *, axis=1):
     shape = [1] * x.ndim
@@ -136,6 +142,10 @@ ORACLES = {
     "softmax": lambda x, *, dim=-1: jax.nn.softmax(x, dim),
     "log_softmax": lambda x, *, dim=-1: jax.nn.log_softmax(x, dim),
     "layer_norm": _layer_norm,
+    **_normalization.ORACLES,
+    **_oracles_gated.ORACLES,
+    **_oracles_inputs.ORACLES,
+    **_oracles_conv.ORACLES,
     # losses
     "mse": _mse,
     "l1": lambda x, target, *, reduction="mean": _reduce(jnp.abs(x - target), reduction),
@@ -145,6 +155,9 @@ ORACLES = {
     "binary_cross_entropy_with_logits": _binary_cross_entropy_with_logits,
     "cross_entropy": _cross_entropy,
     "soft_cross_entropy": _soft_cross_entropy,
+    **_pooling.ORACLES,
+    **_recurrent.ORACLES,
+    **_losses_more.ORACLES,
 }
 
 _ROUNDED_Y = "1 - y loses its digits where y rounds towards 1"
@@ -166,6 +179,9 @@ DIFFERS: dict[str, dict[str, str]] = {
     },
     "hardtanh": {"kinks 0": "the slope at the bounds is 1 in JAX", "kinks 2": "half at the bounds"},
     "softmax": {"far apart": "dy - sum(dy y) cancels where y rounds to 1"},
+    **_oracles_gated.DIFFERS,
+    **_oracles_inputs.DIFFERS,
+    **_oracles_conv.DIFFERS,
     "mse": {"empty mean": _NAN_MEAN},
     "l1": {"empty mean": _NAN_MEAN, "kinks 0": "the slope of abs at 0 is 1 in JAX"},
     "huber": {"empty mean": _NAN_MEAN},
@@ -174,6 +190,10 @@ DIFFERS: dict[str, dict[str, str]] = {
     "binary_cross_entropy_with_logits": {"empty": _NAN_MEAN},
     "cross_entropy": {"no rows": _NAN_MEAN, "all ignored": _NAN_MEAN},
     "soft_cross_entropy": {"no rows": _NAN_MEAN, "masked classes": _ZERO_LOG_ZERO},
+    **_pooling.DIFFERS,
+    **_normalization.DIFFERS,
+    **_recurrent.DIFFERS,
+    **_losses_more.DIFFERS,
 }
 
 MISSING: dict[str, str] = {}

@@ -54,10 +54,8 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
 
 
 _REASONS = {
-    "needs log-probabilities: CrossEntropyLoss takes the logits": "NLLLoss NLLLoss2d",
-    "loss: not written yet": """CTCLoss CosineEmbeddingLoss GaussianNLLLoss HingeEmbeddingLoss
-        KLDivLoss LinearCrossEntropyLoss MarginRankingLoss MultiLabelMarginLoss
-        MultiLabelSoftMarginLoss MultiMarginLoss PoissonNLLLoss SoftMarginLoss TripletMarginLoss
-        TripletMarginWithDistanceLoss""",
+    "a deprecated name of NLLLoss": "NLLLoss2d",
+    "loss: not written yet": """CTCLoss LinearCrossEntropyLoss MultiLabelMarginLoss
+        MultiLabelSoftMarginLoss TripletMarginWithDistanceLoss""",
 }
 GAPS = {name: reason for reason, names in _REASONS.items() for name in names.split()}

@@ -99,6 +99,10 @@ class Rule(rule.Rule):
                 raise SpecError(
                     f"{self.spec.name}: {arg.name} has dtype {a.dtype}, expected an integer dtype"
                 )
+            if arg.kind == "bits" and a.dtype != torch.uint8:
+                raise SpecError(
+                    f"{self.spec.name}: {arg.name} has dtype {a.dtype}, expected torch.uint8"
+                )
 
     def _check_indices(self, arrays, dims, options) -> None:
         """Out-of-range indices raise in eager code on the CPU. Elsewhere looking at them would wait

@@ -10,6 +10,21 @@ import warnings
 
 from bpx.spec import SpecError
 from bpx_torch import _functional_losses as _losses
+from bpx_torch import _functional_pooling as _pooling
+from bpx_torch import _functional_resampling as _resampling
+from bpx_torch import _gaps
+from bpx_torch._functional_conv import conv1d as conv1d
+from bpx_torch._functional_conv import conv2d as conv2d
+from bpx_torch._functional_conv import conv3d as conv3d
+from bpx_torch._functional_conv import conv_transpose1d as conv_transpose1d
+from bpx_torch._functional_conv import conv_transpose2d as conv_transpose2d
+from bpx_torch._functional_conv import conv_transpose3d as conv_transpose3d
+from bpx_torch._functional_dropout import dropout as dropout
+from bpx_torch._functional_dropout import dropout1d as dropout1d
+from bpx_torch._functional_dropout import dropout2d as dropout2d
+from bpx_torch._functional_dropout import dropout3d as dropout3d
+from bpx_torch._functional_embedding import embedding as embedding
+from bpx_torch._functional_gated import glu as glu
 from bpx_torch._functional_losses import (
     binary_cross_entropy as binary_cross_entropy,
 )
@@ -30,6 +45,62 @@ from bpx_torch._functional_losses import (
 )
 from bpx_torch._functional_losses import (
     smooth_l1_loss as smooth_l1_loss,
+)
+from bpx_torch._functional_losses_more import (
+    cosine_embedding_loss as cosine_embedding_loss,
+)
+from bpx_torch._functional_losses_more import (
+    gaussian_nll_loss as gaussian_nll_loss,
+)
+from bpx_torch._functional_losses_more import (
+    hinge_embedding_loss as hinge_embedding_loss,
+)
+from bpx_torch._functional_losses_more import (
+    kl_div as kl_div,
+)
+from bpx_torch._functional_losses_more import (
+    margin_ranking_loss as margin_ranking_loss,
+)
+from bpx_torch._functional_losses_more import (
+    multi_margin_loss as multi_margin_loss,
+)
+from bpx_torch._functional_losses_more import (
+    nll_loss as nll_loss,
+)
+from bpx_torch._functional_losses_more import (
+    poisson_nll_loss as poisson_nll_loss,
+)
+from bpx_torch._functional_losses_more import (
+    soft_margin_loss as soft_margin_loss,
+)
+from bpx_torch._functional_losses_more import (
+    triplet_margin_loss as triplet_margin_loss,
+)
+from bpx_torch._functional_normalization import (  # noqa: F401
+    batch_norm,
+    group_norm,
+    instance_norm,
+    rms_norm,
+)
+from bpx_torch._functional_pooling import (  # noqa: F401
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
+from bpx_torch._functional_resampling import (  # noqa: F401
+    interpolate,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
 )
 from bpx_torch.activations import exponential, piecewise, smooth
 from bpx_torch.layers import layer_norm as _layer_norm
@@ -162,34 +233,9 @@ def _over(rule, name, input, dim, stacklevel, dtype):
     return rule(x, dim=dim)
 
 
-_REASONS = {
-    "attention: not written yet": "scaled_dot_product_attention multi_head_attention_forward",
-    "convolution: not written yet": """conv1d conv2d conv3d conv_tbc conv_transpose1d
-        conv_transpose2d conv_transpose3d fold unfold""",
-    "pooling: not written yet": """avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d
-        max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices max_unpool1d
-        max_unpool2d max_unpool3d lp_pool1d lp_pool2d lp_pool3d adaptive_avg_pool1d
-        adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
-        adaptive_max_pool3d adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
-        adaptive_max_pool3d_with_indices fractional_max_pool2d fractional_max_pool3d
-        fractional_max_pool2d_with_indices fractional_max_pool3d_with_indices""",
-    "normalisation: not written yet": """batch_norm group_norm instance_norm local_response_norm
-        rms_norm normalize""",
-    "embedding: not written yet": "embedding embedding_bag one_hot",
-    "noise: not written yet": """dropout dropout1d dropout2d dropout3d alpha_dropout
-        feature_alpha_dropout gumbel_softmax rrelu""",
-    "activation: not written yet": "glu softmin softshrink tanhshrink threshold",
-    "bilinear forms and distances: not written yet": """bilinear cosine_similarity pairwise_distance
-        pdist""",
-    "resampling: not written yet": """affine_grid grid_sample interpolate upsample
-        upsample_bilinear upsample_nearest""",
-    "moves elements and computes nothing": """channel_shuffle native_channel_shuffle pad
-        pixel_shuffle pixel_unshuffle""",
-    "scaled or grouped matrix product: not written yet": "grouped_mm scaled_grouped_mm scaled_mm",
-    "changes its input in place, which a rule may have saved": """celu_ elu_ hardtanh_ leaky_relu_
-        relu_ rrelu_ selu_ threshold_""",
-    "machinery of torch, no function of tensors": """assert_int_or_pair boolean_dispatch
-        handle_torch_function has_torch_function has_torch_function_unary
-        has_torch_function_variadic""",
-}
-GAPS = {name: reason for reason, names in _REASONS.items() for name in names.split()} | _losses.GAPS
+GAPS = (
+    {name: reason for reason, names in _gaps.FUNCTIONS.items() for name in names.split()}
+    | _losses.GAPS
+    | _pooling.GAPS
+    | _resampling.GAPS
+)

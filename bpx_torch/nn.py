@@ -6,8 +6,22 @@ state_dict, repr and pickling are torch's own. GAPS has a reason for every other
 
 import torch
 
+from bpx_torch import _gaps
 from bpx_torch import _nn_losses as _losses
+from bpx_torch import _nn_pooling as _pooling
 from bpx_torch import functional as F
+from bpx_torch._nn_conv import Conv1d as Conv1d
+from bpx_torch._nn_conv import Conv2d as Conv2d
+from bpx_torch._nn_conv import Conv3d as Conv3d
+from bpx_torch._nn_conv import ConvTranspose1d as ConvTranspose1d
+from bpx_torch._nn_conv import ConvTranspose2d as ConvTranspose2d
+from bpx_torch._nn_conv import ConvTranspose3d as ConvTranspose3d
+from bpx_torch._nn_dropout import Dropout as Dropout
+from bpx_torch._nn_dropout import Dropout1d as Dropout1d
+from bpx_torch._nn_dropout import Dropout2d as Dropout2d
+from bpx_torch._nn_dropout import Dropout3d as Dropout3d
+from bpx_torch._nn_embedding import Embedding as Embedding
+from bpx_torch._nn_gated import GLU as GLU
 from bpx_torch._nn_losses import (
     BCELoss as BCELoss,
 )
@@ -28,6 +42,71 @@ from bpx_torch._nn_losses import (
 )
 from bpx_torch._nn_losses import (
     SmoothL1Loss as SmoothL1Loss,
+)
+from bpx_torch._nn_losses_more import (
+    CosineEmbeddingLoss as CosineEmbeddingLoss,
+)
+from bpx_torch._nn_losses_more import (
+    GaussianNLLLoss as GaussianNLLLoss,
+)
+from bpx_torch._nn_losses_more import (
+    HingeEmbeddingLoss as HingeEmbeddingLoss,
+)
+from bpx_torch._nn_losses_more import (
+    KLDivLoss as KLDivLoss,
+)
+from bpx_torch._nn_losses_more import (
+    MarginRankingLoss as MarginRankingLoss,
+)
+from bpx_torch._nn_losses_more import (
+    MultiMarginLoss as MultiMarginLoss,
+)
+from bpx_torch._nn_losses_more import (
+    NLLLoss as NLLLoss,
+)
+from bpx_torch._nn_losses_more import (
+    PoissonNLLLoss as PoissonNLLLoss,
+)
+from bpx_torch._nn_losses_more import (
+    SoftMarginLoss as SoftMarginLoss,
+)
+from bpx_torch._nn_losses_more import (
+    TripletMarginLoss as TripletMarginLoss,
+)
+from bpx_torch._nn_normalization import (  # noqa: F401
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    RMSNorm,
+)
+from bpx_torch._nn_pooling import (  # noqa: F401
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from bpx_torch._nn_recurrent import GRU as GRU
+from bpx_torch._nn_recurrent import LSTM as LSTM
+from bpx_torch._nn_recurrent import RNN as RNN
+from bpx_torch._nn_recurrent import GRUCell as GRUCell
+from bpx_torch._nn_recurrent import LSTMCell as LSTMCell
+from bpx_torch._nn_recurrent import RNNCell as RNNCell
+from bpx_torch._nn_resampling import (  # noqa: F401
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
 )
 from bpx_torch.activations.piecewise import relu_squared
 
@@ -154,35 +233,8 @@ class LayerNorm(torch.nn.LayerNorm):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
-_REASONS = {
-    "attention: not written yet": """MultiheadAttention Transformer TransformerDecoder
-        TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer""",
-    "recurrence: not written yet": "GRU GRUCell LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase",
-    "convolution: not written yet": """Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d
-        ConvTranspose3d Fold Unfold""",
-    "pooling: not written yet": """AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d
-        AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d
-        FractionalMaxPool2d FractionalMaxPool3d LPPool1d LPPool2d LPPool3d MaxPool1d MaxPool2d
-        MaxPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d""",
-    "normalisation: not written yet": """BatchNorm1d BatchNorm2d BatchNorm3d CrossMapLRN2d GroupNorm
-        InstanceNorm1d InstanceNorm2d InstanceNorm3d LocalResponseNorm RMSNorm SyncBatchNorm""",
-    "embedding: not written yet": "Embedding EmbeddingBag",
-    "noise: not written yet": """AlphaDropout Dropout Dropout1d Dropout2d Dropout3d
-        FeatureAlphaDropout RReLU""",
-    "activation: not written yet": """GLU Softmax2d Softmin Softshrink Tanhshrink
-        Threshold""",
-    "bilinear forms and distances: not written yet": "Bilinear CosineSimilarity PairwiseDistance",
-    "lazy: torch's own become torch's modules at the first call": """LazyBatchNorm1d LazyBatchNorm2d
-        LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d
-        LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear""",
-    "resampling: not written yet": "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
-    "moves elements and computes nothing": """ChannelShuffle CircularPad1d CircularPad2d
-        CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d Flatten Identity
-        PixelShuffle PixelUnshuffle
-        ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d
-        ReplicationPad3d Unflatten ZeroPad1d ZeroPad2d ZeroPad3d""",
-    "a container": """Container DataParallel Module ModuleDict ModuleList ParameterDict
-        ParameterList Sequential""",
-    "adaptive softmax: not written yet": "AdaptiveLogSoftmaxWithLoss",
-}
-GAPS = {name: reason for reason, names in _REASONS.items() for name in names.split()} | _losses.GAPS
+GAPS = (
+    {name: reason for reason, names in _gaps.MODULES.items() for name in names.split()}
+    | _losses.GAPS
+    | _pooling.GAPS
+)

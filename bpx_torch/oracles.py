@@ -11,6 +11,12 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
+from bpx_torch import _oracles_conv, _oracles_gated, _oracles_inputs
+from bpx_torch import _oracles_losses_more as _losses_more
+from bpx_torch import _oracles_normalization as _normalization
+from bpx_torch import _oracles_pooling as _pooling
+from bpx_torch import _oracles_recurrent as _recurrent
+
 
 def _prelu(x, weight, *, axis=1):
     if axis == 1 or weight.numel() == 1:
@@ -114,6 +120,10 @@ ORACLES = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "layer_norm": _layer_norm,
+    **_normalization.ORACLES,
+    **_oracles_gated.ORACLES,
+    **_oracles_inputs.ORACLES,
+    **_oracles_conv.ORACLES,
     # losses
     "mse": _mse,
     "l1": F.l1_loss,
@@ -123,6 +133,9 @@ ORACLES = {
     "binary_cross_entropy_with_logits": _binary_cross_entropy_with_logits,
     "cross_entropy": _cross_entropy,
     "soft_cross_entropy": _soft_cross_entropy,
+    **_pooling.ORACLES,
+    **_recurrent.ORACLES,
+    **_losses_more.ORACLES,
 }
 
 _ROUNDED_Y = "1 - y loses its digits where the kept y rounds towards 1"
@@ -140,11 +153,18 @@ DIFFERS: dict[str, dict[str, str]] = {
     "hardsigmoid": {case: _SIXTH for case in ("2d", "wide", "scalar", "tails")},
     "softmax": {"far apart": "dy - sum(dy y) cancels where y rounds to 1"},
     "layer_norm": {"one column": "torch computes x a + b: rounding where the true value is 0"},
+    **_oracles_gated.DIFFERS,
+    **_oracles_inputs.DIFFERS,
+    **_oracles_conv.DIFFERS,
     **{name: {"empty mean": _NAN_MEAN} for name in ("mse", "l1", "huber", "smooth_l1")},
     "binary_cross_entropy": {"empty": _NAN_MEAN},
     "binary_cross_entropy_with_logits": {"empty": _NAN_MEAN},
     "cross_entropy": {"no rows": _NAN_MEAN, "all ignored": _NAN_MEAN},
     "soft_cross_entropy": {"no rows": _NAN_MEAN, "masked classes": _ZERO_LOG_ZERO},
+    **_pooling.DIFFERS,
+    **_normalization.DIFFERS,
+    **_recurrent.DIFFERS,
+    **_losses_more.DIFFERS,
 }
 
 MISSING: dict[str, str] = {}

@@ -54,7 +54,34 @@ def test_gaps():
     assert set(NAMES) <= set(nn.__all__)
     assert not library - set(nn.__all__) - set(nn.GAPS)
     assert not set(nn.__all__) & set(nn.GAPS)
-    assert set(nn.__all__) - library == {"affine", "layer_norm", "linear", "prelu", "relu_squared"}
+    assert set(nn.__all__) - library == {
+        "adaptive_avg_pool",
+        "adaptive_max_pool",
+        "avg_pool",
+        "max_pool",
+        "upsample_nearest",
+        "upsample_linear",
+        "affine",
+        "batch_norm",
+        "conv",
+        "conv_transpose",
+        "dropout",
+        "embedding",
+        "geglu",
+        "reglu",
+        "rope",
+        "swiglu",
+        "group_norm",
+        "instance_norm",
+        "layer_norm",
+        "linear",
+        "prelu",
+        "rms_norm",
+        "rnn",
+        "gru",
+        "lstm",
+        "relu_squared",
+    }
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])

@@ -85,6 +85,8 @@ def test_rejects(rule, runner):
             a = np.random.default_rng(3).standard_normal(shape)
             if arg.kind == "index":
                 a = np.zeros(shape, np.int64)
+            if arg.kind == "bits":
+                a = np.zeros(shape, np.uint8)
             a = np.asarray(reject.values.get(arg.name, a))
             a = a.astype(reject.dtypes.get(arg.name, a.dtype))
             arrays.append(runner.array(a, "float64"))

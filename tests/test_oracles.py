@@ -80,7 +80,7 @@ def results(framework, name):
         calls[case.name] = (arrays, cotangent(spec, case, shape), options)
     if framework == "torch":
         return {case: in_torch(f, *call) for case, call in calls.items()}
-    if not spec.elementwise:
+    if not spec.elementwise or len(spec.args) > 1:
         return dict(zip(calls, in_jax(f, list(calls.values())), strict=True))
     together = {}  # shapes do not matter: the cases with equal options are one array
     for case, (_, _, options) in calls.items():

@@ -1,6 +1,6 @@
 """Elementwise activations. ALL lists their entries."""
 
-from bpx.activations import exponential, piecewise, scalar, smooth
+from bpx.activations import exponential, gated, piecewise, scalar, smooth
 from bpx.spec import Op
 
-ALL: tuple[Op, ...] = (*scalar.ALL, *smooth.ALL, *exponential.ALL, *piecewise.ALL)
+ALL: tuple[Op, ...] = (*scalar.ALL, *smooth.ALL, *exponential.ALL, *piecewise.ALL, *gated.ALL)

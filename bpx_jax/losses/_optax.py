@@ -114,11 +114,13 @@ def _mask(where, logits, axis):
 
 _REASONS = {
     "a linear map of the labels: optax's own composes with these losses": "smooth_labels",
-    "loss: not written yet": """binary_dice_loss convex_kl_divergence cosine_distance
-        cosine_similarity ctc_loss ctc_loss_with_forward_probs dice_loss generalized_kl_divergence
-        hinge_loss kl_divergence kl_divergence_with_log_targets log_cosh make_fenchel_young_loss
-        multiclass_generalized_dice_loss multiclass_hinge_loss multiclass_perceptron_loss
-        multiclass_sparsemax_loss ntxent perceptron_loss poly_loss_cross_entropy
-        ranking_softmax_loss sigmoid_focal_loss sparsemax_loss triplet_margin_loss""",
+    "1 - cosine_distance, which a rule of its own would give without cancelling": """
+        cosine_similarity""",
+    "kl_divergence and sums that compose with it": "convex_kl_divergence generalized_kl_divergence",
+    "eps within the root: triplet_margin has it within the difference": "triplet_margin_loss",
+    "loss: not written yet": """binary_dice_loss ctc_loss ctc_loss_with_forward_probs dice_loss
+        log_cosh make_fenchel_young_loss multiclass_generalized_dice_loss multiclass_hinge_loss
+        multiclass_perceptron_loss multiclass_sparsemax_loss ntxent poly_loss_cross_entropy
+        ranking_softmax_loss sparsemax_loss""",
 }
 GAPS = {name: reason for reason, names in _REASONS.items() for name in names.split()}

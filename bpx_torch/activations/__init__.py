@@ -1,5 +1,5 @@
 """Elementwise activations for PyTorch. RULES maps entry names to rules."""
 
-from bpx_torch.activations import exponential, piecewise, scalar, smooth
+from bpx_torch.activations import exponential, gated, piecewise, scalar, smooth
 
-RULES = {**scalar.RULES, **smooth.RULES, **exponential.RULES, **piecewise.RULES}
+RULES = {**scalar.RULES, **smooth.RULES, **exponential.RULES, **piecewise.RULES, **gated.RULES}

@@ -1,0 +1,84 @@
+"""Normalisations for networks over the rules of bpx, re-exported by bpx_jax.nn.
+
+`axis` is where the channels of x lie: 1 as in the rules, -1 for channels last.
+"""
+
+import jax.numpy as jnp
+
+from bpx.spec import require
+from bpx_jax.layers import batch_norm as _batch_norm
+from bpx_jax.layers import group_norm as _group_norm
+from bpx_jax.layers import instance_norm as _instance_norm
+from bpx_jax.layers.rms_norm import rms_norm
+
+__all__ = ["batch_norm", "group_norm", "instance_norm", "rms_norm"]
+
+
+def group_norm(x, weight=None, bias=None, *, num_groups=32, eps=1e-5, axis=1):
+    """Group normalisation over num_groups groups of the channels of x, which lie along `axis`, and
+    over all axes but those and the first. weight, bias: (channels)."""
+    x = _channels_second("group_norm", x, axis)
+    y = _group_norm.group_norm(x, weight, bias, num_groups=num_groups, eps=eps)
+    return jnp.moveaxis(y, 1, axis)
+
+
+def batch_norm(
+    x,
+    weight,
+    bias,
+    running_mean,
+    running_var,
+    *,
+    training,
+    momentum=0.99,
+    unbiased=False,
+    eps=1e-5,
+    axis=1,
+):
+    """(y, new running_mean, new running_var); all vectors (channels), weight and bias or None.
+
+    In training x is normalized by the batch, and new = momentum * running + (1 - momentum) * batch,
+    of the biased variance, as flax has it; torch's momentum m is 1 - m here, with unbiased=True.
+    Else x is normalized by the running statistics, which come back as they are.
+    """
+    x = _channels_second("batch_norm", x, axis)
+    if not training:
+        y = _batch_norm.batch_norm(x, weight, bias, running_mean, running_var, eps=eps)
+        return jnp.moveaxis(y, 1, axis), running_mean, running_var
+    y, (mean, _, var) = _batch_norm.RULE.with_residuals(
+        x, weight, bias, None, None, training=True, eps=eps
+    )
+    values = x.size // max(x.shape[1], 1)
+    if values:
+        if unbiased:
+            var = var * (values / (values - 1))
+        running_mean = _moved("running_mean", running_mean, mean, momentum)
+        running_var = _moved("running_var", running_var, var, momentum)
+    return jnp.moveaxis(y, 1, axis), running_mean, running_var
+
+
+def instance_norm(x, weight=None, bias=None, *, eps=1e-5, axis=1):
+    """Instance normalisation over all axes of x but the first and its channels, which lie along
+    `axis`. weight, bias: (channels)."""
+    x = _channels_second("instance_norm", x, axis)
+    return jnp.moveaxis(_instance_norm.instance_norm(x, weight, bias, eps=eps), 1, axis)
+
+
+def _moved(name, running, batch, momentum):
+    require(running is not None, f"batch_norm: {name} is None, expected shape {batch.shape}")
+    running = jnp.asarray(running)
+    require(
+        running.shape == batch.shape,
+        f"batch_norm: {name} has shape {running.shape}, expected {batch.shape}",
+    )
+    wide = running.astype(batch.dtype)
+    return (momentum * wide + (1 - momentum) * batch).astype(running.dtype)
+
+
+def _channels_second(entry, x, axis):
+    x = jnp.asarray(x)
+    require(
+        type(axis) is int and x.ndim > 1 and -x.ndim < axis < x.ndim and axis != 0,
+        f"{entry}: axis is {axis!r}, expected an axis of x of shape {x.shape} after the first",
+    )
+    return jnp.moveaxis(x, axis, 1)

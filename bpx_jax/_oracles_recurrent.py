@@ -1,0 +1,46 @@
+"""JAX's usual formulation of the recurrent layers, a scan over one step, for
+bpx_jax/oracles.py."""
+
+import jax
+import jax.numpy as jnp
+
+
+def _affine(v, w, b):
+    a = v @ w.T
+    return a if b is None else a + b.reshape(1, -1)
+
+
+def _rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh"):
+    f = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
+
+    def step(h, x_t):
+        h = f(_affine(x_t, w_ih, b_ih) + _affine(h, w_hh, b_hh))
+        return h, h
+
+    return jax.lax.scan(step, h0, x)[1]
+
+
+def _gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None):
+    def step(h, x_t):
+        a_r, a_z, a_n = jnp.split(_affine(x_t, w_ih, b_ih), 3, 1)
+        u_r, u_z, u_n = jnp.split(_affine(h, w_hh, b_hh), 3, 1)
+        r, z = jax.nn.sigmoid(a_r + u_r), jax.nn.sigmoid(a_z + u_z)
+        h = (1 - z) * jnp.tanh(a_n + r * u_n) + z * h
+        return h, h
+
+    return jax.lax.scan(step, h0, x)[1]
+
+
+def _lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None):
+    def step(state, x_t):
+        h, c = state
+        i, f, g, o = jnp.split(_affine(x_t, w_ih, b_ih) + _affine(h, w_hh, b_hh), 4, 1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), jnp.stack([h, c])
+
+    return jnp.moveaxis(jax.lax.scan(step, (h0, c0), x)[1], 0, 1)
+
+
+ORACLES = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}
+DIFFERS: dict[str, dict[str, str]] = {}

@@ -1,0 +1,98 @@
+"""What the pools of JAX share: windows, and giving a window's gradient to one element."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bpx.layers._window import out_sizes, window
+
+NOWHERE = np.iinfo(np.int32).max
+
+
+def geometry(x, options):
+    """The keywords of lax.reduce_window for windows over the axes behind B and C."""
+    sizes = x.shape[2:]
+    windows = window(options, len(sizes))
+    padding = []
+    for s, out, (k, stride, pad, dilation) in zip(
+        sizes, out_sizes(sizes, options), windows, strict=True
+    ):
+        end = (out - 1) * stride + dilation * (k - 1) + 1 - pad
+        padding.append((pad, max(end - s, 0)))
+    return {
+        "window_dimensions": (1, 1, *(w[0] for w in windows)),
+        "window_strides": (1, 1, *(w[1] for w in windows)),
+        "padding": ((0, 0), (0, 0), *padding),
+        "window_dilation": (1, 1, *(w[3] for w in windows)),
+    }
+
+
+def first_maxima(x, options):
+    """Where each window has its first maximum, or its last NaN, along the flattened spatial axes.
+    JAX has no derivative for this, nor is there one: x is a constant here."""
+    x = jax.lax.stop_gradient(x)
+    sizes = x.shape[2:]
+    at = jnp.arange(math.prod(sizes), dtype=jnp.int32).reshape((1, 1, *sizes))
+
+    def better(one, other):
+        (v, i), (w, j) = one, other
+        nan_v, nan_w = v != v, w != w
+        first = (v > w) | ((v == w) & (i < j))
+        keep = jnp.where(nan_v | nan_w, nan_v & (~nan_w | (i > j)), first)
+        return jnp.where(keep, v, w), jnp.where(keep, i, j)
+
+    return jax.lax.reduce_window(
+        (x, jnp.broadcast_to(at, x.shape)),
+        (np.array(-np.inf, x.dtype), np.array(NOWHERE, np.int32)),
+        better,
+        **geometry(x, options),
+    )[1]
+
+
+def give(dy, at, x):
+    """Each element of dy (B C *O) added to the place `at` of the flattened spatial axes of x."""
+    rows, n = math.prod(x.shape[:2]), math.prod(x.shape[2:])
+    windows = math.prod(dy.shape[2:])
+    dx = jnp.zeros((rows, n), dy.dtype)
+    row = jnp.arange(rows, dtype=jnp.int32).reshape(rows, 1)
+    dx = dx.at[row, at.reshape(rows, windows)].add(dy.reshape(rows, windows), mode="drop")
+    return dx.reshape(x.shape)
+
+
+def take(x, at):
+    """x at the places of the flattened spatial axes: the transpose of `give`."""
+    lead = x.shape[:2]
+    flat = x.reshape(*lead, math.prod(x.shape[2:]))
+    places = at.reshape(*lead, math.prod(at.shape[2:]))
+    return jnp.take_along_axis(flat, places, 2).reshape(at.shape)
+
+
+def counted(sizes, options):
+    """How many positions each window has, (*O), within x and its padding or within x alone."""
+    each = zip(sizes, out_sizes(sizes, options), window(options, len(sizes)), strict=True)
+    total = np.ones((), np.int64)
+    for s, out, (k, stride, pad, _) in each:
+        low, high = (-pad, s + pad) if options["count_include_pad"] else (0, s)
+        starts = np.arange(out) * stride - pad
+        total = total[..., None] * (np.minimum(starts + k, high) - np.maximum(starts, low))
+    return total
+
+
+def spread(g, sizes, options):
+    """The sum of g (B C *O) over the windows that hold each position: g with stride - 1 zeros
+    between its elements, under windows that move by one."""
+    padding = []
+    windows = window(options, len(sizes))
+    for s, out, (k, stride, pad, _) in zip(sizes, g.shape[2:], windows, strict=True):
+        padding.append((k - 1 - pad, s + pad - (out - 1) * stride - 1))
+    return jax.lax.reduce_window(
+        g,
+        np.zeros((), g.dtype),
+        jax.lax.add,
+        window_dimensions=(1, 1, *(w[0] for w in windows)),
+        window_strides=(1,) * g.ndim,
+        padding=((0, 0), (0, 0), *padding),
+        base_dilation=(1, 1, *(w[1] for w in windows)),
+    )

@@ -1,0 +1,53 @@
+"""instance_norm for JAX. Maths, shapes and source: bpx/layers/instance_norm.py."""
+
+import jax
+
+from bpx.layers.instance_norm import SPEC
+from bpx.rule import Kernel
+from bpx_jax._dtype import at_least_float32
+from bpx_jax._rule import Rule
+from bpx_jax.layers._standardize import channelwise, scaled, statistics, through
+
+
+def places(x):
+    """The axes of one channel of one sample."""
+    return tuple(range(2, x.ndim))
+
+
+def beside(v, x):
+    """A statistic (B C) beside x (B C *S)."""
+    return v.reshape(v.shape + (1,) * (x.ndim - 2))
+
+
+def forward(x, weight, bias, *, eps):
+    xf = at_least_float32(x)
+    mean, var = statistics(xf, places(x))
+    rstd = jax.lax.rsqrt(var + eps)
+    y = scaled((xf - mean) * rstd, weight, bias).astype(x.dtype)
+    return y, tuple(s.reshape(x.shape[:2]) for s in (mean, rstd, var))
+
+
+def backward(dy, arrays, residuals, needs, *, eps):
+    # With g = dy * weight and xhat = (x - mean) * rstd:
+    #   dx = rstd * (g - mean(g) - xhat * mean(g * xhat))      over each channel of each sample
+    #   dweight = sum(dy * xhat),  dbias = sum(dy)             over all but channels
+    x, weight, _ = arrays
+    mean, rstd, _ = residuals
+    dy, rstd = dy.astype(mean.dtype), beside(rstd, x)
+    xhat = (x.astype(mean.dtype) - beside(mean, x)) * rstd
+    rest = (0, *places(x))
+
+    g = dy if weight is None else dy * channelwise(weight, dy)
+    dx = through(g, xhat, rstd, places(x)).astype(x.dtype)
+    dweight = (dy * xhat).sum(rest) if needs[1] else None
+    dbias = dy.sum(rest) if needs[2] else None
+    return dx, dweight, dbias
+
+
+RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+
+
+def instance_norm(x, weight=None, bias=None, *, eps=1e-5):
+    """Instance normalisation of x (B C *S) over *S; weight and bias (C). Maths:
+    bpx/layers/instance_norm.py."""
+    return RULE(x, weight, bias, eps=eps)

@@ -1,0 +1,65 @@
+"""cosine_embedding for JAX. Maths, shapes and source: bpx/losses/cosine_embedding.py."""
+
+import jax
+import jax.numpy as jnp
+
+from bpx.losses.cosine_embedding import SPEC
+from bpx.rule import Kernel
+from bpx_jax._dtype import at_least_float32
+from bpx_jax._rule import Rule
+from bpx_jax.losses._reduction import each, reduce
+
+
+def widened(arrays):
+    x1 = at_least_float32(arrays[0])
+    return (x1, *(a.astype(x1.dtype) for a in arrays[1:]))
+
+
+def lines(x1, x2, eps):
+    """(1 / |x1|, 1 / |x2|, cos)."""
+    r1 = jax.lax.rsqrt(jnp.square(x1).sum(-1) + eps)
+    r2 = jax.lax.rsqrt(jnp.square(x2).sum(-1) + eps)
+    return r1, r2, (x1 * x2).sum(-1) * r1 * r2
+
+
+def slopes(cos, target, margin):
+    """(dloss / dcos, dloss / dtarget)."""
+    high = cos - margin >= 0
+    dcos = 0.5 * (jnp.where(high, 1 - target, 0.0) - 1 - target)
+    return dcos, 0.5 * (1 - cos - jnp.maximum(cos - margin, 0))
+
+
+def pulls(x1, x2, r1, r2, cos):
+    """(dcos / dx1, dcos / dx2): the other's direction, less the part along the own."""
+    r1, r2, cos = r1[..., None], r2[..., None], cos[..., None]
+    return r1 * (r2 * x2 - cos * r1 * x1), r2 * (r1 * x1 - cos * r2 * x2)
+
+
+def forward(x1, x2, target, *, margin, eps, reduction):
+    w1, w2, t = widened((x1, x2, target))
+    _, _, cos = lines(w1, w2, eps)
+    loss = 0.5 * ((1 + t) * (1 - cos) + (1 - t) * jnp.maximum(cos - margin, 0))
+    return reduce(loss, reduction).astype(x1.dtype), ()
+
+
+def backward(dy, arrays, residuals, needs, *, margin, eps, reduction):
+    # With g = dy (over the number of rows in a mean) and
+    # dcos = g (-(1 + target) + (1 - target) [cos >= margin]) / 2:
+    #   dx1 = dcos / |x1| (x2 / |x2| - cos x1 / |x1|),  dx2 the same with 1 and 2 exchanged
+    #   dtarget = g (1 - cos - max(cos - margin, 0)) / 2
+    x1, x2, target = widened(arrays)
+    r1, r2, cos = lines(x1, x2, eps)
+    g = each(dy.astype(x1.dtype), cos.size, reduction)
+    dcos, dtarget = slopes(cos, target, margin)
+    p1, p2 = pulls(x1, x2, r1, r2, cos)
+    dcos = (g * dcos)[..., None]
+    return dcos * p1, dcos * p2, g * dtarget
+
+
+RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+
+
+def cosine_embedding(x1, x2, target, *, margin=0.0, eps=1e-12, reduction="mean"):
+    """1 - cos(x1, x2) where target (*N) is 1, max(cos - margin, 0) where it is -1; x1, x2 (*N D).
+    Maths: bpx/losses/cosine_embedding.py."""
+    return RULE(x1, x2, target, margin=margin, eps=eps, reduction=reduction)

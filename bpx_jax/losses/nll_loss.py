@@ -1,0 +1,55 @@
+"""nll_loss for JAX. Maths, shapes and source: bpx/losses/nll_loss.py."""
+
+import jax.numpy as jnp
+
+from bpx.losses.nll_loss import SPEC
+from bpx.rule import Kernel
+from bpx_jax._dtype import at_least_float32
+from bpx_jax._rule import Rule
+from bpx_jax.losses._labels import at, labels, onehot, over_labels
+
+
+def lines(x, target, weight, ignore_index):
+    """(x widened, the rows, xy, loss)."""
+    x = at_least_float32(x)
+    weight = None if weight is None else weight.astype(x.dtype)
+    rows = ignored, _, label, wy = labels(target, x.shape[-1], weight, ignore_index, x.dtype)
+    xy = jnp.where(ignored, 0.0, at(x, label))
+    return x, rows, xy, -wy * xy
+
+
+def forward(x, target, weight, *, ignore_index, reduction):
+    _, (_, _, _, wy), _, loss = lines(x, target, weight, ignore_index)
+    if reduction != "none":
+        loss = over_labels(loss.sum(), wy) if reduction == "mean" else loss.sum()
+    return loss.astype(x.dtype), ()
+
+
+def backward(dy, arrays, residuals, needs, *, ignore_index, reduction):
+    # With g = dy (over sum(wy) in a mean):
+    #   dx = -g wy onehot(target)
+    #   dweight[c] = -sum of g * x[target] over the rows with label c
+    #                - sum of g * y over them, in a mean             through sum(wy)
+    x, (ignored, outside, label, wy), xy, loss = lines(*arrays, ignore_index)
+    g = dy.astype(x.dtype)
+    if reduction == "mean":
+        g = over_labels(g, wy)
+    here = onehot(label, x)
+    dx = jnp.where(here, (-g * wy)[..., None], 0.0)
+    dx = jnp.where(outside[..., None], jnp.nan, dx)
+    dweight = None
+    if needs[2]:
+        y = over_labels(loss.sum(), wy) if reduction == "mean" else 0.0
+        # 0 * wy: NaN for a label out of range
+        dwy = jnp.where(ignored, 0.0, -g * (xy + y) + 0 * wy)
+        dweight = jnp.where(here, dwy[..., None], 0.0).sum(tuple(range(x.ndim - 1)))
+    return dx, None, dweight
+
+
+RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+
+
+def nll_loss(x, target, weight=None, *, ignore_index=-100, reduction="mean"):
+    """Minus the log-probability in x (*N V) of the labels target (*N, integers); weight (V).
+    Maths: bpx/losses/nll_loss.py."""
+    return RULE(x, target, weight, ignore_index=ignore_index, reduction=reduction)

@@ -1,0 +1,64 @@
+"""dropout for PyTorch. Maths, shapes and source: bpx/layers/dropout.py."""
+
+import math
+
+import torch
+
+from bpx.layers.dropout import SPEC, factor, mask_shape, threshold
+from bpx.rule import Kernel
+from bpx_torch import random
+from bpx_torch._rule import Rule
+
+SIGN = -(2**31)
+
+
+def keep_bits(key, shape, *, p, device=None):
+    """The packed mask of a key: uint8, one bit for each element of shape, 1 with probability
+    1 - p."""
+    word, least = random.bits(key, shape, device=device).view(torch.int32).flatten(), threshold(p)
+    if least == 2**32:
+        return pack(torch.zeros_like(word, dtype=torch.bool))
+    # with its sign bit turned a word compares as the unsigned number that torch cannot compare
+    return pack((word ^ SIGN) >= least + SIGN)
+
+
+def places(device):
+    return torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=device)
+
+
+def pack(keep):
+    eights = torch.nn.functional.pad(keep.to(torch.uint8), (0, -len(keep) % 8)).reshape(-1, 8)
+    return (eights * places(keep.device)).sum(-1, dtype=torch.uint8)
+
+
+def kept(bits, shape, p):
+    """The mask as booleans, False everywhere for p = 1."""
+    if p == 1:
+        return torch.zeros(shape, dtype=torch.bool, device=bits.device)
+    keep = (bits.unsqueeze(-1) & places(bits.device)) != 0
+    return keep.flatten()[: math.prod(shape)].reshape(shape)
+
+
+def forward(x, bits, *, p, broadcast_dims):
+    keep = kept(bits, mask_shape(x.shape, broadcast_dims), p)
+    return torch.where(keep, x * factor(p), 0.0), ()  # torch widens x itself
+
+
+def backward(dy, arrays, residuals, needs, *, p, broadcast_dims):
+    # dx = dy / (1 - p) where the mask keeps, else 0
+    keep = kept(arrays[1], mask_shape(dy.shape, broadcast_dims), p)
+    return torch.where(keep, dy * factor(p), 0.0), None
+
+
+def tangent(tangents, arrays, residuals, *, p, broadcast_dims):
+    # dy = dx / (1 - p) where the mask keeps, else 0
+    return backward(tangents[0], arrays, (), None, p=p, broadcast_dims=broadcast_dims)[0]
+
+
+RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+
+
+def dropout(x, bits, *, p=0.5, broadcast_dims=()):
+    """x (*N) / (1 - p) where the packed mask bits (uint8) keeps, else 0; one bit decides for all
+    along broadcast_dims. `keep_bits` draws the mask. Maths: bpx/layers/dropout.py."""
+    return RULE(x, bits, p=p, broadcast_dims=broadcast_dims)
