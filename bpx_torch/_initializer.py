@@ -1,5 +1,6 @@
 """An initializer as torch tensors. The host draws the numbers, in bpx/initializers/_draw.py."""
 
+import numpy as np
 import torch
 
 from bpx import spec
@@ -49,4 +50,4 @@ def drawn_key(generator):
 def rounded(x, dtype):
     """A float64 array as a tensor, rounded once, to the nearest."""
     narrow = dtype.itemsize < 4
-    return torch.from_numpy(to_odd_float32(x) if narrow else x).to(dtype)
+    return torch.from_numpy(np.asarray(to_odd_float32(x) if narrow else x)).to(dtype)

@@ -120,7 +120,7 @@ DIFFERS: dict[str, dict[str, str]] = {
         "between": "value: torch adds both parts of a target that is neither 1 nor -1",
     },
     "focal": {"empty mean": _NAN_MEAN, "wide": f"value: {_ROUNDED_P}"},
-    "multi_margin": {"no rows": "value: torch refuses an empty batch"},
+    "multi_margin": {"no rows": "value: torch leaves its output unwritten over an empty batch"},
     "cosine_embedding": {
         "no rows": _NAN_MEAN,
         "between": "value: 0 in torch for a target that is neither 1 nor -1; its eps is fixed",

@@ -3,6 +3,8 @@
 import warnings
 
 import torch
+from torch._subclasses import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import forward_ad
 
 from bpx import rule
@@ -76,7 +78,8 @@ class Rule(rule.Rule):
         values = tuple(options.values())
         device = next(a.device.type for a in arrays if a is not None)
         policy = self.autocast.get(device) or self.autocast.get("", "keep")
-        if policy != "keep" and torch.is_autocast_enabled(device):
+        available = policy != "keep" and torch.amp.is_autocast_available(device)
+        if available and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device) if policy == "lower" else torch.float32
             arrays = tuple(_autocast(a, dtype) for a in arrays)
             with torch.autocast(device, enabled=False):
@@ -110,7 +113,8 @@ class Rule(rule.Rule):
         for arg, a in zip(self.spec.args, arrays, strict=True):
             if arg.kind != "index" or a is None or a.device.type != "cpu" or not a.numel():
                 continue
-            if type(a) is not torch.Tensor or torch._C._are_functorch_transforms_active():
+            traced = isinstance(a, FakeTensor | FunctionalTensor)
+            if traced or torch._C._are_functorch_transforms_active():
                 continue
             high = dims[arg.below]
             a = a.long()  # torch would wrap the numbers it is compared with to uint8
@@ -167,9 +171,10 @@ class Rule(rule.Rule):
                 options = dict(zip(names, ctx.values, strict=True))
                 arrays, residuals = split(ctx.saved_tensors)
                 half = kernel
-                if torch.is_grad_enabled():
-                    # create_graph=True. Saved residuals are constants to autograd, so a second
-                    # derivative through them would be wrong without a word: recompute them from x.
+                dual = forward_ad._current_level >= 0
+                if torch.is_grad_enabled() or dual or torch._C._are_functorch_transforms_active():
+                    # A derivative of this derivative, in reverse or forward mode. Saved residuals
+                    # are constants to it, so it would be wrong without a word: recompute from x.
                     half = plain
                     if recompute:
                         again = plain.forward(*arrays, **options)[1]

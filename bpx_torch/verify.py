@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch.autograd.gradcheck import GradcheckError
 
 from bpx import rule as call_path
 from bpx.spec import SpecError
@@ -103,7 +104,7 @@ class TorchRunner:
         with self.using(kernel):
             try:
                 torch.autograd.gradcheck(lambda *a: rule(*a, **case.options), arrays, atol=1e-8)
-            except torch.autograd.gradcheck.GradcheckError as error:
+            except GradcheckError as error:
                 return str(error).splitlines()[0]
         return ""
 

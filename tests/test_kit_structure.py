@@ -200,3 +200,16 @@ def test_residuals_on_request_in_jax():
     assert jax.numpy.allclose(y, rule(x, None, None))
     through = jax.grad(lambda x: rule.with_residuals(x, None, None)[1][0].sum())(x)
     assert not through.any(), "a gradient flowed through a residual"
+
+
+def test_a_wrong_rule_through_every_leg_is_reported():
+    """Each leg says what it found; none of them stops the others."""
+    from bpx.verify import Report, verify_op
+
+    def backward(*args, **options):
+        dx, *rest = PLAIN.backward(*args, **options)
+        return (1.5 * dx, *rest)
+
+    rule = RULE.with_plain(Kernel("plain", PLAIN.forward, backward, PLAIN.tangent))
+    failed = {f.leg for f in Report(verify_op(rule, RUNNER, ("float64",))).failures}
+    assert {"backward", "autodiff", "own", "fd", "structure"} <= failed

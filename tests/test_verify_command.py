@@ -60,9 +60,11 @@ def test_broken_rule_exits_1_and_names_the_argument(capsys, monkeypatch):
     ],
 )
 def test_bad_input(argv, message, capsys):
-    torch = pytest.importorskip("torch")
-    if "cuda" in argv and torch.cuda.is_available():
-        pytest.skip("there is a CUDA GPU here")
+    if "cuda" in argv:
+        framework = pytest.importorskip(argv[argv.index("--framework") + 1])
+        in_torch = framework.__name__ == "torch"
+        if framework.cuda.is_available() if in_torch else framework.default_backend() == "gpu":
+            pytest.skip("there is a CUDA GPU here")
     assert main(argv) == 2
     err = capsys.readouterr().err
     assert message in err

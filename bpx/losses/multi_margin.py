@@ -7,9 +7,9 @@ r"""Multi-class hinge loss of scores with class labels over the last axis; class
     y    = sum(loss) / rows | sum(loss) | loss
 
 The mean divides by the number of rows, with and without weight, as in torch; over no rows it is 0
-(torch: NaN). weight has a gradient (torch: none). A label outside 0 <= target < V raises where its
-value can be seen; elsewhere (GPU, jit, vmap) its loss, its gradient row and any mean are NaN; no
-label ever counts as another class.
+(torch leaves its output unwritten there). weight has a gradient (torch: none). A label outside
+0 <= target < V raises where its value can be seen; elsewhere (GPU, jit, vmap) its loss, its
+gradient row and any mean are NaN; no label ever counts as another class.
 Source: Weston, Watkins 1999, "Support Vector Machines for Multi-Class Pattern Recognition", ESANN;
 p and reductions as in torch.nn.MultiMarginLoss.
 """
