@@ -52,8 +52,7 @@ def terms(
         for i, chosen in enumerate(loud):
             chosen = {"reduction": ("none", "sum", "mean")[i % 3], **chosen}
             yield Case(f"loud {i}", draws(draw, 2, 4), chosen)
-        if edges is not None:
-            yield from edges(draw)
+        yield from () if edges is None else edges(draw)
 
     def check_all(dims: Dims, chosen: Options) -> None:
         check_reduction(name, chosen)
