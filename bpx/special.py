@@ -159,3 +159,9 @@ _FAR_TAIL = (
         2.04426310338993978564e-15,
     ),
 )
+
+
+def inverse_root(v: Any) -> Any:
+    """1 / sqrt(v) of a variance, NaN where it overflowed: 0 would make zeros of its row with a
+    zero gradient, without a word."""
+    return np.where(np.isinf(v), np.nan, 1.0 / np.sqrt(v))

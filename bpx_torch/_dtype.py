@@ -1,4 +1,4 @@
-"""Accumulation dtype and sums shared by the torch rules."""
+"""Accumulation dtype, sums and inverse roots shared by the torch rules."""
 
 import torch
 
@@ -11,3 +11,9 @@ def at_least_float32(x: torch.Tensor) -> torch.Tensor:
 def sum_over(x: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
     """Sum over the axes; x itself when there are none (torch would sum over all of them)."""
     return x.sum(axes) if axes else x
+
+
+def inverse_root(v: torch.Tensor) -> torch.Tensor:
+    """1 / sqrt(v) of a variance, NaN where it overflowed: 0 would make zeros of its row with a
+    zero gradient, without a word."""
+    return torch.rsqrt(v).masked_fill(v.isinf(), torch.nan)

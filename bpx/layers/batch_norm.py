@@ -20,10 +20,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from bpx.dims import Dims
 from bpx.spec import Arg, Case, Op, Options, Reject, number, require
+from bpx.special import inverse_root
 
 
 def forward(
@@ -45,7 +44,7 @@ def forward(
         require(running_mean is not None and running_var is not None, f"{NAME}: {WITHOUT}")
         mean, var = running_mean, running_var
         xc = x - channelwise(mean, x)
-    rstd = 1.0 / np.sqrt(var + eps)
+    rstd = inverse_root(var + eps)
     xhat = xc * channelwise(rstd, x)
     y = xhat * (1 if weight is None else channelwise(weight, x))
     y = y + (0 if bias is None else channelwise(bias, x))

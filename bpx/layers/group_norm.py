@@ -18,10 +18,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from bpx.dims import Dims
 from bpx.spec import Arg, Case, Op, Options, Reject, number, require
+from bpx.special import inverse_root
 
 
 def grouped(x: Any, num_groups: int) -> Any:
@@ -41,7 +40,7 @@ def forward(x: Any, weight: Any = None, bias: Any = None, *, num_groups: int, ep
     mean = xg.sum(2) / n
     xc = xg - mean[..., None]
     var = (xc * xc).sum(2) / n
-    rstd = 1.0 / np.sqrt(var + eps)
+    rstd = inverse_root(var + eps)
     xhat = (xc * rstd[..., None]).reshape(x.shape)
     y = xhat * (1 if weight is None else channelwise(weight, x))
     y = y + (0 if bias is None else channelwise(bias, x))

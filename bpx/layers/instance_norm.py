@@ -18,10 +18,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from bpx.dims import Dims
 from bpx.spec import Arg, Case, Op, Options, Reject, number, require
+from bpx.special import inverse_root
 
 
 def forward(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
@@ -29,7 +28,7 @@ def forward(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
     mean = x.sum(places) / n
     xc = x - beside(mean, x)
     var = (xc * xc).sum(places) / n
-    rstd = 1.0 / np.sqrt(var + eps)
+    rstd = inverse_root(var + eps)
     xhat = xc * beside(rstd, x)
     y = xhat * (1 if weight is None else beside(weight[None], x))
     y = y + (0 if bias is None else beside(bias[None], x))

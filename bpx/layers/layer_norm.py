@@ -15,16 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from bpx.spec import Arg, Case, Op, Reject, require
+from bpx.special import inverse_root
 
 
 def forward(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
     n = max(x.shape[-1], 1)
     mu = x.sum(-1, keepdims=True) / n
     xc = x - mu
-    rstd = 1.0 / np.sqrt((xc * xc).sum(-1, keepdims=True) / n + eps)
+    rstd = inverse_root((xc * xc).sum(-1, keepdims=True) / n + eps)
     xhat = xc * rstd
     y = xhat * (1 if weight is None else weight) + (0 if bias is None else bias)
     return y, (mu, rstd)

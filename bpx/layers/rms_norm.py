@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from bpx.dims import Dims
 from bpx.spec import Arg, Case, Op, Options, Reject, number, require
+from bpx.special import inverse_root
 
 
 def forward(x: Any, weight: Any = None, *, eps: float) -> Any:
     n = max(x.shape[-1], 1)
     ms = (x * x).sum(-1, keepdims=True) / n
-    rstd = 1.0 / np.sqrt(ms + eps)
+    rstd = inverse_root(ms + eps)
     xhat = x * rstd
     y = xhat * (1 if weight is None else weight)
     return y, (rstd,)

@@ -39,7 +39,8 @@ BPX_CLONES static void JOIN(forward_rows_, NAME)(const STATE *s, int64_t first, 
             const A centred = LOAD(x[i]) - mu - shift;
             square += centred * centred;
         }
-        const A rstd = 1 / SQRT(square / (A)columns + s->eps);
+        /* 0 * square: an infinite sum is NaN from here on, where 1 / inf would make zeros of it */
+        const A rstd = 1 / SQRT(square / (A)columns + s->eps) + 0 * square;
         s->mu[row] = mu;
         s->rstd[row] = rstd;
 #pragma omp simd

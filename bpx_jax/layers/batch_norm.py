@@ -1,11 +1,10 @@
 """batch_norm for JAX. Maths, shapes and source: bpx/layers/batch_norm.py."""
 
-import jax
 import jax.numpy as jnp
 
 from bpx.layers.batch_norm import SPEC
 from bpx.rule import Kernel
-from bpx_jax._dtype import at_least_float32
+from bpx_jax._dtype import at_least_float32, inverse_root
 from bpx_jax._rule import Rule
 from bpx_jax.layers._standardize import channelwise, scaled, statistics, through
 
@@ -21,7 +20,7 @@ def forward(x, weight, bias, running_mean, running_var, *, training, eps):
         mean, var = (s.reshape(x.shape[1]) for s in statistics(xf, rest(x)))
     else:
         mean, var = running_mean.astype(xf.dtype), running_var.astype(xf.dtype)
-    rstd = jax.lax.rsqrt(var + eps)
+    rstd = inverse_root(var + eps)
     xhat = (xf - channelwise(mean, xf)) * channelwise(rstd, xf)
     return scaled(xhat, weight, bias).astype(x.dtype), (mean, rstd, var)
 

@@ -1,10 +1,8 @@
 """group_norm for JAX. Maths, shapes and source: bpx/layers/group_norm.py."""
 
-import jax
-
 from bpx.layers.group_norm import SPEC
 from bpx.rule import Kernel
-from bpx_jax._dtype import at_least_float32
+from bpx_jax._dtype import at_least_float32, inverse_root
 from bpx_jax._rule import Rule
 from bpx_jax.layers._standardize import channelwise, scaled, statistics, through
 
@@ -23,7 +21,7 @@ def beside(v, xg):
 def forward(x, weight, bias, *, num_groups, eps):
     xg, axes = grouped(at_least_float32(x), num_groups)
     mean, var = statistics(xg, axes)
-    rstd = jax.lax.rsqrt(var + eps)
+    rstd = inverse_root(var + eps)
     xhat = ((xg - mean) * rstd).reshape(x.shape)
     y = scaled(xhat, weight, bias).astype(x.dtype)
     return y, (mean.reshape(mean.shape[:2]), rstd.reshape(rstd.shape[:2]))

@@ -1,10 +1,8 @@
 """instance_norm for JAX. Maths, shapes and source: bpx/layers/instance_norm.py."""
 
-import jax
-
 from bpx.layers.instance_norm import SPEC
 from bpx.rule import Kernel
-from bpx_jax._dtype import at_least_float32
+from bpx_jax._dtype import at_least_float32, inverse_root
 from bpx_jax._rule import Rule
 from bpx_jax.layers._standardize import channelwise, scaled, statistics, through
 
@@ -22,7 +20,7 @@ def beside(v, x):
 def forward(x, weight, bias, *, eps):
     xf = at_least_float32(x)
     mean, var = statistics(xf, places(x))
-    rstd = jax.lax.rsqrt(var + eps)
+    rstd = inverse_root(var + eps)
     y = scaled((xf - mean) * rstd, weight, bias).astype(x.dtype)
     return y, tuple(s.reshape(x.shape[:2]) for s in (mean, rstd, var))
 

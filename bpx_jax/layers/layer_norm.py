@@ -1,11 +1,10 @@
 """layer_norm for JAX. Maths, shapes and source: bpx/layers/layer_norm.py."""
 
-import jax
 import jax.numpy as jnp
 
 from bpx.layers.layer_norm import SPEC
 from bpx.rule import Kernel
-from bpx_jax._dtype import at_least_float32
+from bpx_jax._dtype import at_least_float32, inverse_root
 from bpx_jax._rule import Rule
 
 
@@ -18,7 +17,7 @@ def forward(x, weight, bias, *, eps):
     xf = at_least_float32(x)
     mu = xf.mean(-1, keepdims=True)
     xc = xf - mu
-    rstd = jax.lax.rsqrt(jnp.square(xc).mean(-1, keepdims=True) + eps)
+    rstd = inverse_root(jnp.square(xc).mean(-1, keepdims=True) + eps)
     y = xc * rstd
     y = y if weight is None else y * rowwise(weight, x, y.dtype)
     y = y if bias is None else y + rowwise(bias, x, y.dtype)

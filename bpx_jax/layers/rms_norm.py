@@ -1,11 +1,10 @@
 """rms_norm for JAX. Maths, shapes and source: bpx/layers/rms_norm.py."""
 
-import jax
 import jax.numpy as jnp
 
 from bpx.layers.rms_norm import SPEC
 from bpx.rule import Kernel
-from bpx_jax._dtype import at_least_float32
+from bpx_jax._dtype import at_least_float32, inverse_root
 from bpx_jax._rule import Rule
 
 
@@ -16,7 +15,7 @@ def rowwise(v, x, dtype):
 
 def forward(x, weight, *, eps):
     xf = at_least_float32(x)
-    rstd = jax.lax.rsqrt(jnp.square(xf).mean(-1, keepdims=True) + eps)
+    rstd = inverse_root(jnp.square(xf).mean(-1, keepdims=True) + eps)
     y = xf * rstd
     y = y if weight is None else y * rowwise(weight, x, y.dtype)
     return y.astype(x.dtype), (rstd,)

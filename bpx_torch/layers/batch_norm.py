@@ -2,7 +2,7 @@
 
 from bpx.layers.batch_norm import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32
+from bpx_torch._dtype import at_least_float32, inverse_root
 from bpx_torch._rule import Rule
 from bpx_torch.layers._standardize import (
     channelwise,
@@ -25,7 +25,7 @@ def forward(x, weight, bias, running_mean, running_var, *, training, eps):
     else:  # copies, since an output may not be an input
         mean = running_mean.to(xf.dtype, copy=True)
         var = running_var.to(xf.dtype, copy=True)
-    rstd = (var + eps).rsqrt()
+    rstd = inverse_root(var + eps)
     xhat = (xf - channelwise(mean, xf)) * channelwise(rstd, xf)
     return scaled(xhat, weight, bias).to(x.dtype), (mean, rstd, var)
 

@@ -2,7 +2,7 @@
 
 from bpx.layers.group_norm import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32
+from bpx_torch._dtype import at_least_float32, inverse_root
 from bpx_torch._rule import Rule
 from bpx_torch.layers._standardize import (
     channelwise,
@@ -27,7 +27,7 @@ def beside(v, xg):
 def forward(x, weight, bias, *, num_groups, eps):
     xg, axes = grouped(at_least_float32(x), num_groups)
     mean, var = statistics(xg, axes)
-    rstd = (var + eps).rsqrt()
+    rstd = inverse_root(var + eps)
     xhat = ((xg - mean) * rstd).flatten(1, 2)
     y = scaled(xhat, weight, bias).to(x.dtype)
     return y, (mean.reshape(mean.shape[:2]), rstd.reshape(rstd.shape[:2]))

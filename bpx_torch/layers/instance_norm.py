@@ -2,7 +2,7 @@
 
 from bpx.layers.instance_norm import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32
+from bpx_torch._dtype import at_least_float32, inverse_root
 from bpx_torch._rule import Rule
 from bpx_torch.layers._standardize import (
     channelwise,
@@ -26,7 +26,7 @@ def beside(v, x):
 def forward(x, weight, bias, *, eps):
     xf = at_least_float32(x)
     mean, var = statistics(xf, places(x))
-    rstd = (var + eps).rsqrt()
+    rstd = inverse_root(var + eps)
     y = scaled((xf - mean) * rstd, weight, bias).to(x.dtype)
     return y, tuple(s.reshape(x.shape[:2]) for s in (mean, rstd, var))
 

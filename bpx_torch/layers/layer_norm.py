@@ -4,7 +4,7 @@ import torch
 
 from bpx.layers.layer_norm import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32, sum_over
+from bpx_torch._dtype import at_least_float32, inverse_root, sum_over
 from bpx_torch._rule import Rule
 
 
@@ -12,7 +12,7 @@ def forward(x, weight, bias, *, eps):
     xf = at_least_float32(x)
     mu = xf.mean(-1, keepdim=True)
     xc = xf - mu
-    rstd = torch.rsqrt(xc.square().mean(-1, keepdim=True) + eps)
+    rstd = inverse_root(xc.square().mean(-1, keepdim=True) + eps)
     y = xc * rstd
     y = y if weight is None else y * weight.to(y.dtype)
     y = y if bias is None else y + bias.to(y.dtype)

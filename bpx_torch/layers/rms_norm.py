@@ -4,13 +4,13 @@ import torch
 
 from bpx.layers.rms_norm import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32, sum_over
+from bpx_torch._dtype import at_least_float32, inverse_root, sum_over
 from bpx_torch._rule import Rule
 
 
 def forward(x, weight, *, eps):
     xf = at_least_float32(x)
-    rstd = torch.rsqrt(xf.square().mean(-1, keepdim=True) + eps)
+    rstd = inverse_root(xf.square().mean(-1, keepdim=True) + eps)
     y = xf * rstd
     y = y if weight is None else y * weight.to(y.dtype)
     return y.to(x.dtype), (rstd,)

@@ -26,7 +26,9 @@ def forward_kernel(x_ref, weight_ref, bias_ref, y_ref, mu_ref, rstd_ref, *, colu
     mu = x.sum(1, keepdims=True) / columns  # the padding is zeros
     xc = jnp.where(mask, x - mu, 0)
     xc = jnp.where(mask, xc - xc.sum(1, keepdims=True) / columns, 0)
-    rstd = 1 / jnp.sqrt(jnp.square(xc).sum(1, keepdims=True) / columns + eps)
+    square = jnp.square(xc).sum(1, keepdims=True)
+    # an infinite sum is NaN from here on, where 1 / inf would make zeros of it
+    rstd = jnp.where(jnp.isinf(square), jnp.nan, 1 / jnp.sqrt(square / columns + eps))
     y_ref[...] = (xc * rstd * weight_ref[...] + bias_ref[...]).astype(y_ref.dtype)
     mu_ref[...] = mu
     rstd_ref[...] = rstd

@@ -42,7 +42,9 @@ def forward_kernel(
     mu = tl.reduce(x, 0, add) / D
     xc = tl.where(mask, x - mu, 0)
     xc = tl.where(mask, xc - tl.reduce(xc, 0, add) / D, 0)
-    rstd = 1 / tl.sqrt(tl.reduce(xc * xc, 0, add) / D + EPS)
+    square = tl.reduce(xc * xc, 0, add)
+    # an infinite sum is NaN from here on, where 1 / inf would make zeros of it
+    rstd = tl.where(square == float("inf"), float("nan"), 1 / tl.sqrt(square / D + EPS))
     y = xc * rstd
     if HAS_WEIGHT:
         y *= tl.load(WEIGHT + d, mask=mask, other=0).to(ACC)
