@@ -31,7 +31,7 @@ class Call:
 
     def __init__(self, runner, rule, kernel, case, dtype):
         self.runner, self.rule, self.options, self.dtype = runner, rule, case.options, dtype
-        self.arrays = runner.tensors(case, dtype, grad=True)
+        self.arrays = runner.arrays(case, dtype, grad=True)
         with runner.using(kernel):
             self.y = rule(*self.arrays, **case.options)
         generator = torch.Generator().manual_seed(11)
@@ -136,7 +136,7 @@ def raw_return(runner, rule, kernel, case, dtype):
     for low in (dtype, "bfloat16"):
         if runner.refusal(rule, kernel, case, low):
             continue
-        arrays = runner.tensors(case, low)
+        arrays = runner.arrays(case, low)
         with runner.using(kernel):
             y, residuals = rule.forward(*arrays, kernel=kernel, **case.options)
             kept = tuple(

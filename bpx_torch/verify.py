@@ -45,7 +45,7 @@ class TorchRunner:
             )
         self.device = device
 
-    def tensor(self, array, dtype: str):
+    def array(self, array, dtype: str):
         if array is None:
             return None
         array = np.asarray(array)
@@ -53,9 +53,9 @@ class TorchRunner:
             return torch.from_numpy(array.copy()).to(DTYPES[dtype]).to(self.device)
         return torch.from_numpy(array.copy()).to(self.device)
 
-    def tensors(self, case, dtype: str, grad: bool = False):
+    def arrays(self, case, dtype: str, grad: bool = False):
         """The case's arguments; with `grad`, the floating ones ask for a gradient."""
-        arrays = [self.tensor(a, dtype) for a in case.arrays.values()]
+        arrays = [self.array(a, dtype) for a in case.arrays.values()]
         for a in arrays:
             if grad and a is not None and a.is_floating_point():
                 a.requires_grad_()
@@ -67,17 +67,17 @@ class TorchRunner:
         return call_path.use(kernel, interpret=interpret)
 
     def refusal(self, rule, kernel, case, dtype):
-        arrays = self.tensors(case, dtype)
+        arrays = self.arrays(case, dtype)
         shapes = tuple(None if a is None else tuple(a.shape) for a in arrays)
         with self.using(kernel):
             return rule.kernel(kernel).refuses(tuple(arrays), rule.bind(shapes, case.options)[1])
 
     def rounded(self, array, dtype):
-        return to_numpy(self.tensor(array, dtype))
+        return to_numpy(self.array(array, dtype))
 
     def value(self, rule, kernel, case, dtype):
         with self.using(kernel), torch.no_grad():
-            y, residuals = rule.forward(*self.tensors(case, dtype), kernel=kernel, **case.options)
+            y, residuals = rule.forward(*self.arrays(case, dtype), kernel=kernel, **case.options)
         return to_numpy(y), tuple(to_numpy(r) for r in residuals)
 
     def gradient(self, rule, kernel, case, dy, dtype):
@@ -88,19 +88,19 @@ class TorchRunner:
         return self._gradient(f, case, dy, "float64")
 
     def _gradient(self, f, case, dy, dtype):
-        arrays = self.tensors(case, dtype, grad=True)
+        arrays = self.arrays(case, dtype, grad=True)
         y = f(*arrays, **case.options)
         asked = [a for a in arrays if a is not None and a.requires_grad]
-        grads = iter(torch.autograd.grad(y, asked, self.tensor(dy, dtype), allow_unused=True))
+        grads = iter(torch.autograd.grad(y, asked, self.array(dy, dtype), allow_unused=True))
         return tuple(
             to_numpy(next(grads)) if a is not None and a.requires_grad else None for a in arrays
         )
 
     def oracle_value(self, f, rule, case, dtype="float64"):
-        return to_numpy(f(*self.tensors(case, dtype), **case.options))
+        return to_numpy(f(*self.arrays(case, dtype), **case.options))
 
     def finite_differences(self, rule, kernel, case):
-        arrays = self.tensors(case, "float64", grad=True)
+        arrays = self.arrays(case, "float64", grad=True)
         with self.using(kernel):
             try:
                 torch.autograd.gradcheck(lambda *a: rule(*a, **case.options), arrays, atol=1e-8)

@@ -1,9 +1,10 @@
-"""Every rule in PyTorch, in every kernel and dtype, through every leg of the kit."""
+"""Every rule in PyTorch and in JAX, in every kernel and dtype, through every leg of the kit."""
+
+import importlib
+import importlib.util
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch")
 
 from bpx.spec import SpecError
 from bpx.verify import DTYPES, Report
@@ -14,19 +15,40 @@ from bpx.verify.legs import (
     verify_oracle,
     verify_structure,
 )
-from bpx_torch import RULES
-from bpx_torch.verify import TorchRunner
 
-RULE_KERNELS = [
-    pytest.param(rule, k.name, id=f"{name}-{k.name}")
-    for name, rule in RULES.items()
+RULES = {
+    f: importlib.import_module(f"bpx_{f}").RULES
+    for f in ("torch", "jax")
+    if importlib.util.find_spec(f)
+}
+RULE = [
+    pytest.param(framework, rule, id=f"{framework}-{name}")
+    for framework, rules in RULES.items()
+    for name, rule in rules.items()
+]
+RULE_KERNEL = [
+    pytest.param(framework, rule, k.name, id=f"{framework}-{name}-{k.name}")
+    for framework, rules in RULES.items()
+    for name, rule in rules.items()
     for k in rule.kernels
 ]
 
 
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_framework(framework):
+    """Where a framework is missing, its rules are not run, and this is where it is said."""
+    if framework not in RULES:
+        pytest.skip(f"{framework} is not installed: none of its rules were run")
+
+
 @pytest.fixture(scope="module")
-def runner(device):
-    return TorchRunner(device)
+def runners(device):
+    return {f: importlib.import_module(f"bpx_{f}.verify").RUNNER(device) for f in RULES}
+
+
+@pytest.fixture
+def runner(runners, framework):
+    return runners[framework]
 
 
 @pytest.fixture
@@ -46,33 +68,33 @@ def judge(record_property):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("rule", "kernel"), RULE_KERNELS)
+@pytest.mark.parametrize(("framework", "rule", "kernel"), RULE_KERNEL)
 def test_forward(rule, kernel, dtype, runner, judge):
     judge(verify_forward(rule, runner, kernel, dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("rule", "kernel"), RULE_KERNELS)
+@pytest.mark.parametrize(("framework", "rule", "kernel"), RULE_KERNEL)
 def test_backward(rule, kernel, dtype, runner, judge):
     judge(verify_backward(rule, runner, kernel, dtype))
 
 
-@pytest.mark.parametrize(("rule", "kernel"), RULE_KERNELS)
+@pytest.mark.parametrize(("framework", "rule", "kernel"), RULE_KERNEL)
 def test_finite_differences(rule, kernel, runner, judge):
     judge(verify_fd(rule, runner, kernel))
 
 
-@pytest.mark.parametrize(("rule", "kernel"), RULE_KERNELS)
+@pytest.mark.parametrize(("framework", "rule", "kernel"), RULE_KERNEL)
 def test_structure(rule, kernel, runner, judge):
     judge(verify_structure(rule, runner, kernel))
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+@pytest.mark.parametrize(("framework", "rule"), RULE)
 def test_oracle(rule, runner, judge):
     judge(verify_oracle(rule, runner))
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+@pytest.mark.parametrize(("framework", "rule"), RULE)
 def test_rejects(rule, runner):
     """Each stated mistake raises its sentence here too, wrong values and dtypes included."""
     for reject in rule.spec.rejects:
@@ -89,7 +111,7 @@ def test_rejects(rule, runner):
                 a = np.zeros(shape, np.uint8)
             a = np.asarray(reject.values.get(arg.name, a))
             a = a.astype(reject.dtypes.get(arg.name, a.dtype))
-            arrays.append(runner.tensor(a, "float64"))
+            arrays.append(runner.array(a, "float64"))
         with pytest.raises(SpecError) as caught:
             rule(*arrays, **reject.options)
         assert reject.message in str(caught.value), str(caught.value)
