@@ -98,15 +98,17 @@ def raw_return(runner, rule, kernel, case, dtype):
         if runner.refusal(rule, kernel, case, low):
             continue
         call = Call(runner, rule, kernel, case, low)
-        with call.using():
-            y, residuals = rule.forward(*call.arrays, kernel=kernel, **case.options)
-            kept = tuple(
-                a if spec.name in rule.spec.saves else None
-                for spec, a in zip(rule.spec.args, call.arrays, strict=True)
-            )
-            raw = rule.backward(
-                call.dy, kept, residuals, rule._needs(call.arrays), kernel=kernel, **case.options
-            )
+        names = [spec.name in rule.spec.saves for spec in rule.spec.args]
+
+        def halves(arrays, dy, names=names, rule=rule):
+            y, residuals = rule.forward(*arrays, kernel=kernel, **case.options)
+            kept = tuple(a if saved else None for a, saved in zip(arrays, names, strict=True))
+            needs = rule._needs(arrays)
+            return y, rule.backward(dy, kept, residuals, needs, kernel=kernel, **case.options)
+
+        with call.using():  # shapes and dtypes alone: nothing is compiled
+            y, raw = jax.eval_shape(halves, call.arrays, call.dy)
+            grads = jax.eval_shape(lambda dy, call=call: call.grads(dy=dy), call.dy)
         assert len(raw) == len(call.arrays), f"{len(raw)} gradients, expected {len(call.arrays)}"
         for i in call.places:
             name = rule.spec.args[i].name
@@ -114,7 +116,7 @@ def raw_return(runner, rule, kernel, case, dtype):
             shape = call.arrays[i].shape
             assert raw[i].shape == shape, f"d{name} has shape {raw[i].shape}, expected {shape}"
         assert y.dtype == call.floats[0].dtype, f"y has dtype {y.dtype}"
-        for a, g in zip(call.floats, call.grads(dy=call.dy), strict=True):
+        for a, g in zip(call.floats, grads, strict=True):
             assert g.dtype == a.dtype, f"a gradient has dtype {g.dtype}, expected {a.dtype}"
 
 
@@ -144,10 +146,11 @@ def second_derivative(runner, rule, kernel, case, dtype):
         return "the kernel has no float64"
     call = Call(runner, rule, kernel, case, dtype)
     with call.using():
-        check_grads(call.f, call.floats, 2, ["rev"], atol=1e-5, rtol=1e-5, eps=1e-5)
-        f = lambda v: jnp.sin(call.loss_of(rule)(v, *call.floats[1:]))  # noqa: E731
-        over = jax.jacfwd(jax.grad(f))(call.floats[0])
-        _close(over, jax.jacrev(jax.grad(f))(call.floats[0]), "hessian", dtype)
+        # jit: one compilation of the whole, where eager calls would compile every operation
+        check_grads(jax.jit(call.f), call.floats, 2, ["rev"], atol=1e-5, rtol=1e-5, eps=1e-5)
+        g = jax.grad(lambda v: jnp.sin(call.loss_of(rule)(v, *call.floats[1:])))
+        both = jax.jit(lambda v: (jax.jacfwd(g)(v), jax.jacrev(g)(v)))
+        _close(*both(call.floats[0]), "hessian", dtype)
     return None
 
 

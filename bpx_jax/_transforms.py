@@ -24,10 +24,10 @@ def _vmap(loss, n):
 WAYS = {
     "grad": lambda loss, n: jax.grad(loss, tuple(range(n))),
     "jit": lambda loss, n: jax.jit(jax.grad(loss, tuple(range(n)))),
-    "grad of jit": lambda loss, n: jax.grad(jax.jit(loss), tuple(range(n))),
-    "vmap of grad": _vmap,
-    "checkpoint": lambda loss, n: jax.grad(jax.checkpoint(loss), tuple(range(n))),
-    "scan": _scan,
+    "grad of jit": lambda loss, n: jax.jit(jax.grad(jax.jit(loss), tuple(range(n)))),
+    "vmap of grad": lambda loss, n: jax.jit(_vmap(loss, n)),
+    "checkpoint": lambda loss, n: jax.jit(jax.grad(jax.checkpoint(loss), tuple(range(n)))),
+    "scan": lambda loss, n: jax.jit(_scan(loss, n)),
 }
 
 

@@ -25,6 +25,14 @@ def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="where rules run")
 
 
+def pytest_configure(config):
+    """The tests compile thousands of tiny functions, and LLVM's optimiser takes half of their time;
+    `python -m bpx verify` runs the same checks with it."""
+    if config.getoption("--device") == "cpu":
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".strip()
+
+
 @pytest.fixture(scope="session")
 def device(request):
     return request.config.getoption("--device")
