@@ -1,20 +1,22 @@
 """bpx: hand-written gradients, specified once in NumPy, proven in PyTorch and in JAX.
 
-This package is the specification. `ALL` are the layers, activations and losses, `OPTIMIZERS` and
-`INITIALIZERS` what their names say; `bpx_torch` and `bpx_jax` have a rule for each. It needs NumPy
-alone.
+This package is the specification. `ALL` are the layers, activations, losses, their fusions and the
+surrogates, `OPTIMIZERS` and `INITIALIZERS` what their names say; `bpx_torch` and `bpx_jax` have a
+rule for each. It needs NumPy alone.
 """
 
 from bpx.activations import ALL as _activations
+from bpx.fused import ALL as _fused
 from bpx.initializers import ALL as INITIALIZERS
 from bpx.layers import ALL as _layers
 from bpx.losses import ALL as _losses
 from bpx.optimizers import ALL as OPTIMIZERS
 from bpx.rule import use
 from bpx.spec import Op, SpecError
+from bpx.surrogate import ALL as _surrogate
 
 __version__ = "0.1.0"
 
-ALL: tuple[Op, ...] = (*_activations, *_layers, *_losses)
+ALL: tuple[Op, ...] = (*_activations, *_layers, *_losses, *_fused, *_surrogate)
 
 __all__ = ["ALL", "INITIALIZERS", "OPTIMIZERS", "SpecError", "__version__", "use"]

@@ -1,4 +1,4 @@
-"""The command line: python -m bpx demo | walk | verify | show | bench | docs."""
+"""The command line: python -m bpx demo | walk | study | verify | show | bench | docs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bpx.spec import SpecError
 COMMANDS = {
     "demo": ("bpx.demo.command", "train a small network in lockstep in PyTorch and JAX"),
     "walk": ("bpx.demo.walk", "a chain of functions, forward and backward, number by number"),
+    "study": ("bpx.demo.study", "feedback alignment against back-propagation, on the digits"),
     "verify": ("bpx.verify.command", "check gradients: bpx's own, or a rule of yours"),
     "show": ("bpx.show", "what one primitive computes, keeps and costs; or the list of all"),
     "bench": ("bpx.bench", "time the kernels"),

@@ -15,8 +15,8 @@ from pathlib import Path
 from bpx._cut import ROOT, read
 
 FACES = {
-    "bpx_torch": ("functional", "nn", "optim", "init"),
-    "bpx_jax": ("nn", "losses", "optim", "initializers"),
+    "bpx_torch": ("functional", "nn", "optim", "init", "surrogate"),
+    "bpx_jax": ("nn", "losses", "optim", "initializers", "surrogate"),
 }
 RECORDS = ("RULE", "RULES", "SPEC", "GAPS", "OPTIMIZERS", "INITIALIZERS")
 Paths = Mapping[str, Iterable[str]]
@@ -31,6 +31,12 @@ def names(package: str, paths: Paths) -> dict[str, list[str]]:
                 for entry in sorted(_reached(file, name, paths, set())):
                     found[entry].append(f"{face}.{name}")
     return found
+
+
+def offered(package: str, face: str) -> list[str]:
+    """Every name of a face, with or without an entry behind it."""
+    file = _file(f"{package}.{face}")
+    return [f"{face}.{name}" for name in _public(file)] if file else []
 
 
 def belongs(name: str, entries: Iterable[str]) -> str | None:
@@ -95,7 +101,11 @@ def _public(file: Path) -> list[str]:
         for name, node in read(file).definitions.items()
         if isinstance(node, ast.FunctionDef | ast.ClassDef) or not name.isupper()
     ]
-    imported = [local for local, (_, name) in _imported(file).items() if name not in RECORDS]
+    imported = [
+        local
+        for local, (module, name) in _imported(file).items()
+        if name not in RECORDS and not _file(f"{module}.{name}")
+    ]
     return [name for name in (*defined, *imported) if not name.startswith("_")]
 
 
@@ -108,7 +118,10 @@ def _reached(file: Path, name: str, paths: Paths, seen: set[tuple[Path, str]]) -
     if definition is None:
         return _of(*imported[name], paths, seen) if name in imported else set()
     found: set[str] = set()
+    arguments = {node.arg for node in ast.walk(definition) if isinstance(node, ast.arg)}
     for node in ast.walk(definition):
+        if isinstance(node, ast.Name) and node.id in arguments:
+            continue
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             module, member = imported.get(node.value.id, ("", ""))
             found |= _of(f"{module}.{member}", node.attr, paths, seen)
@@ -120,7 +133,8 @@ def _reached(file: Path, name: str, paths: Paths, seen: set[tuple[Path, str]]) -
 def _of(module: str, name: str, paths: Paths, seen: set[tuple[Path, str]]) -> set[str]:
     """The entries that a name of a module leads to."""
     if entries := paths.get("/".join(module.split(".")[1:])):
-        entry = belongs(name, entries)
+        only = next(iter(entries)) if name == "RULE" else None
+        entry = only or belongs(name, entries)
         return {entry} if entry else set()
     file = _file(module)
     return _reached(file, name, paths, seen) if file else set()

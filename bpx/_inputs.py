@@ -16,8 +16,10 @@ Array = np.ndarray[Any, Any]
 
 
 def given(spec: Op) -> tuple[bool, ...]:
-    """Which arguments are there: all but the optional ones of a loss, which are weights."""
-    return tuple(not (arg.optional and spec.path.startswith("losses/")) for arg in spec.args)
+    """Which arguments are there: all but the optional ones of a loss, which are weights, and
+    optional indices, which say where sequences end."""
+    loss = spec.path.startswith("losses/")
+    return tuple(not (arg.optional and (loss or arg.kind == "index")) for arg in spec.args)
 
 
 def wanted(spec: Op) -> tuple[bool, ...]:
@@ -70,6 +72,10 @@ def _array(arg: Arg, bound: dim.Dims, numbers: Draw) -> Array:
         return np.asarray(numbers.index(bound[arg.below], *shape))
     if arg.kind == "bits":
         return np.asarray(numbers.index(256, *shape), np.uint8)
+    if arg.kind == "mask":
+        return np.asarray(numbers.index(2, *shape), np.bool_)
+    if arg.kind == "key":
+        return np.asarray(numbers.index(2**32, *shape), np.uint32)
     if arg.domain is None:
         return np.asarray(numbers(*shape))
     low, high = arg.domain

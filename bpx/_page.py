@@ -23,13 +23,13 @@ class Table:
 
 
 def entries() -> dict[str, Entry]:
-    """Every entry by name: layers, activations and losses, then optimizers, then initializers."""
+    """Every entry by name: those of bpx.ALL, then optimizers, then initializers."""
     every: Iterable[Entry] = (*bpx.ALL, *bpx.OPTIMIZERS, *bpx.INITIALIZERS)
     return {e.name: e for e in every}
 
 
 def kind(entry: Entry) -> str:
-    """The folder of the entry: "activations", "layers", "losses", "optimizers", "initializers"."""
+    """The folder of the entry, such as "layers"."""
     return entry.path.split("/")[0]
 
 
@@ -46,6 +46,9 @@ def tables(entry: Entry) -> list[Table]:
     if entry.options:
         options = tuple((name, repr(value)) for name, value in entry.options.items())
         found.append(Table("Options", ("name", "default"), options))
+    if isinstance(entry, Op) and entry.surrogate:
+        differs = ("backward is the definition",)
+        found.append(Table("Not the derivative", differs, ((entry.surrogate,),)))
     if isinstance(entry, Op):
         found.append(_saved(entry))
         if entry.kinks != "none":
@@ -86,6 +89,10 @@ def _remark(a: Arg) -> str:
         words = [f"integers, 0 <= {a.name} < {a.below}{ignored}; no gradient"]
     elif a.kind == "bits":
         words = ["uint8, eight booleans to a byte; no gradient"]
+    elif a.kind == "mask":
+        words = ["booleans, True where something takes part; no gradient"]
+    elif a.kind == "key":
+        words = ["the two uint32 words of a Threefry key; no gradient"]
     else:
         words = ["float"]
     if a.optional:
@@ -100,7 +107,9 @@ def _saved(entry: Op) -> Table:
     own = "4 in float32, 2 in bfloat16"
     rows: list[Row] = []
     for a in entry.args:
-        if a.name in entry.saves:
+        if a.name in entry.shapes:
+            rows.append((a.name, f"({a.dims})", "0", "its shape alone"))
+        elif a.name in entry.saves:
             size = own if a.kind == "float" else "as given"
             rows.append((a.name, f"({a.dims})", size, "the argument itself, no copy"))
     for name, dims in entry.residuals.items():

@@ -6,14 +6,16 @@ Nothing in them depends on the machine, so that a checked-in page can be compare
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from bpx import _faces
+from bpx import _coverage, _faces, _measured
 from bpx._cut import ROOT, kernels, rule_source, spec_source
 from bpx._page import Entry, Table, entries, files, kind, tables, title
+from bpx.demo import study_page
 from bpx.spec import Op, Reject
 
 MARK = "<!-- written by `python -m bpx docs`; edit the entry, not this page -->"
@@ -21,7 +23,7 @@ PACKAGES = {"bpx_torch": "PyTorch", "bpx_jax": "JAX"}
 # columns of names and numbers, not words
 CODE = ("name", "shape", "default", "path", "message")
 # written by hand, in the order of the index
-PROSE = ("design", "adding-a-primitive", "numerics", "changelog")
+PROSE = ("design", "convert", "adding-a-primitive", "numerics", "changelog")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +38,10 @@ def run(args: argparse.Namespace) -> int:
     """Write or compare the pages."""
     checkout = ROOT / "docs"
     folder = Path(args.dir) if args.dir else checkout if checkout.is_dir() else Path("docs")
-    wanted = pages()
+    wanted = pages() | measured_pages()
+    kept = _measured.PAGES if _measured.missing() else ()
     stale = [n for n, text in wanted.items() if not _equal(folder / n, text)]
-    gone = [n for n in _written(folder) if n not in wanted]
+    gone = [n for n in _written(folder) if n not in wanted and n not in kept]
     if args.check:
         for name in (*stale, *gone):
             print(f"{folder / name} is out of date", file=sys.stderr)
@@ -62,6 +65,22 @@ def pages() -> dict[str, str]:
     every["index.md"] = "\n".join([MARK, *_index(known), ""])
     every["support.md"] = "\n".join([MARK, *_support(known, faces), ""])
     every["errors.md"] = "\n".join([MARK, *_errors(known), ""])
+    if (stored := ROOT / "docs" / study_page.RESULTS).exists():
+        every[study_page.PAGE] = study_page.page(json.loads(stored.read_text(encoding="utf-8")))
+    return every
+
+
+def measured_pages() -> dict[str, str]:
+    """The pages that are measured; none where a framework is missing."""
+    if missing := _measured.missing():
+        print(f"not written without {' and '.join(missing)}: {', '.join(_measured.PAGES)}")
+        return {}
+    every = {}
+    for name, (head, by_framework) in _measured.texts().items():
+        lines = [MARK, *head]
+        for framework, table in by_framework:
+            lines += ["", f"## {framework}", "", *_markdown(table)]
+        every[name] = "\n".join([*lines, ""])
     return every
 
 
@@ -87,6 +106,9 @@ def _index(known: dict[str, Entry]) -> Iterator[str]:
     for name in PROSE:
         yield f"- [{name.replace('-', ' ')}]({name}.md)"
     yield from ("- [errors](errors.md)", "- [support](support.md): kernels, names, gaps")
+    yield "- [features](features.md): dtypes, transforms, autocast"
+    yield "- [memory](memory.md): bytes kept for backward"
+    yield f"- [feedback alignment]({study_page.PAGE}): a study"
     before = None
     for entry in known.values():
         if (group := kind(entry)) != before:
@@ -109,11 +131,13 @@ def _support(known: dict[str, Entry], faces: dict[str, dict[str, list[str]]]) ->
             row.append("<br>".join(map(_code, faces[package].get(name, ()))))
         rows.append(tuple(row))
     yield from _markdown(Table("", head, tuple(rows)))
-    for package, framework in PACKAGES.items():
-        if left_out := _faces.gaps(package):
-            yield from ("", f"## Not offered for {framework}", "")
-            rows = [(name, _cell(reason)) for name, reason in left_out]
-            yield from _markdown(Table("", ("name", "why"), tuple(rows)))
+    yield from ("", "# Coverage", "")
+    yield "Every public name of the namespaces below in torch 2.13, jax 0.10.2 and optax 0.2.8, and"
+    yield "those that bpx has beside them: the entry behind it, or why there is none."
+    for table in _coverage.tables(known, faces):
+        yield from ("", f"## {table.title}", "")
+        rows = [(name, by, _cell(why)) for name, by, why in table.rows]
+        yield from _markdown(Table("", table.head, tuple(rows)))
 
 
 def _kernel_names(package: str, entry: Entry) -> str:

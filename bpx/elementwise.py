@@ -30,10 +30,11 @@ def row(
     check: Callable[[Dims, Options], None] | None = None,
     rejects: tuple[Reject, ...] = (),
     analytic: bool = True,
+    surrogate: str = "",
 ) -> Op:
-    """`df(x, **options)` is f'(x). `saves` is "x" or "y": what a rule may keep. `kinks` states the
-    value chosen where f' jumps, `at(options)` lists those points; `loud` are option sets that
-    differ from the defaults."""
+    """`df(x, **options)` is f'(x), or what takes its place in a surrogate. `saves` is "x" or "y":
+    what a rule may keep; "" where df needs nothing. `kinks` states the value chosen where f' jumps,
+    `at(options)` lists those points; `loud` are option sets that differ from the defaults."""
 
     def forward(x: Any, **chosen: Any) -> Any:
         y = f(x, **chosen)
@@ -78,4 +79,5 @@ def row(
         elementwise=True,
         analytic=analytic,
         kinks=kinks,
+        surrogate=surrogate,
     )

@@ -116,6 +116,13 @@ def bits(key: Any, shape: Shape, width: int = 32) -> Array:
     return out.reshape(shape)
 
 
+def words(key: Any, rows: Any, columns: Any) -> Array:
+    """y0 ^ y1 of threefry2x32(key, row, column): 32 bits at every place of a matrix, from integers
+    of two shapes that broadcast, modulo 2**32. Any block of a large matrix is drawn alone."""
+    at = ((a & MASK).astype(np.uint32) for a in np.broadcast_arrays(rows, columns))
+    return np.bitwise_xor(*threefry2x32(key, *at))
+
+
 def uniform(
     key: Any, shape: Shape, dtype: Any = np.float32, minval: float = 0.0, maxval: float = 1.0
 ) -> Array:

@@ -36,15 +36,16 @@ def number(entry: str, option: str, value: object) -> None:
     require(isinstance(value, Real), f"{entry}: {option} is {value!r}, expected a number")
 
 
-KINDS = ("float", "index", "bits")
+KINDS = ("float", "index", "bits", "mask", "key")
 
 
 @dataclass(frozen=True)
 class Arg:
-    """One array argument. kind "float" has a gradient; "index" (integers) and "bits" have none.
+    """One array argument. kind "float" has a gradient; no other has one.
 
     An index lies in 0 <= i < the dim named by `below`, or equals the option named by `ignore`.
-    Bits are booleans, eight to a byte (uint8), the first in the lowest bit.
+    Bits are booleans, eight to a byte (uint8), the first in the lowest bit. A "mask" is booleans,
+    True where something takes part. A "key" is the two uint32 words that bpx.random draws from.
     `domain` is the closed interval that float values lie in, for drawing and for documentation.
     """
 
@@ -106,7 +107,11 @@ class Op:
 
     check(dims, options) raises SpecError for what fits no call; where the sizes of the output
     follow from options, it adds them to `dims` under the names that `out` uses.
-    `saves` names the arguments kept for backward. A residual named "y" is the output itself.
+    `saves` names the arguments kept for backward, `shapes` those among them of which only the shape
+    is kept. A residual named "y" is the output itself.
+    `surrogate` says in a sentence why backward is not the derivative of forward: backward is then
+    the definition, and a second derivative is that of backward. `linear` is False where such a
+    backward is not linear in dy.
     `path` is the file without suffix, the same in the three trees; `doc` has formula, choices and
     source.
     """
@@ -121,6 +126,7 @@ class Op:
     cases: Callable[..., Iterable[Case]]
     residuals: Mapping[str, str] = field(default_factory=dict)
     saves: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
     options: Options = field(default_factory=dict)
     check: Callable[[dim.Dims, Options], None] | None = None
     rejects: tuple[Reject, ...] = ()
@@ -128,16 +134,22 @@ class Op:
     elementwise: bool = False
     analytic: bool = True
     kinks: str = "none"
+    surrogate: str = ""
+    linear: bool = True
 
     def __post_init__(self) -> None:
         names = [a.name for a in self.args]
         if unknown := set(self.saves) - set(names):
             raise TypeError(f"{self.name}: saves {sorted(unknown)}, expected some of {names}")
+        if unknown := set(self.shapes) - set(self.saves):
+            raise TypeError(f"{self.name}: shapes {sorted(unknown)}, expected some of {self.saves}")
         if "Source:" not in self.doc:
             raise TypeError(f"{self.name}: doc has no 'Source:' line")
+        if not (self.linear or self.surrogate):
+            raise TypeError(f"{self.name}: linear is False, expected True without a surrogate")
         computed = [r for r in self.residuals if r != "y"]
         required = {a.name for a in self.args if not a.optional}
-        if computed and not required <= set(self.saves):
+        if computed and not required <= set(self.saves) - set(self.shapes):
             # a second derivative recomputes them, since autograd takes saved residuals as constants
             raise TypeError(
                 f"{self.name}: residuals {computed} need every required argument in saves"

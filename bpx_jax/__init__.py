@@ -1,14 +1,35 @@
 """bpx for JAX: a rule for every entry of the specification, by entry name.
 
 `nn`, `losses`, `optim` and `initializers` offer them under the names of jax.nn and optax. Maths,
-shapes and sources are in `bpx`.
+shapes and sources are in `bpx`. `fixed_point` and `reversible` differentiate functions of the
+caller's without keeping what these compute on the way.
 """
 
-from bpx_jax import activations, initializers, layers, losses, nn, optim
+from bpx_jax import activations, fused, initializers, layers, losses, nn, optim, surrogate
+from bpx_jax._fixed_point import fixed_point
+from bpx_jax._reversible import reversible, reversible_sequence
 from bpx_jax._rule import Rule
 from bpx_jax.initializers import INITIALIZERS
 from bpx_jax.optimizers import OPTIMIZERS
 
-RULES: dict[str, Rule] = {**activations.RULES, **layers.RULES, **losses.RULES}
+RULES: dict[str, Rule] = {
+    **activations.RULES,
+    **layers.RULES,
+    **losses.RULES,
+    **fused.RULES,
+    **surrogate.RULES,
+}
 
-__all__ = ["INITIALIZERS", "OPTIMIZERS", "RULES", "initializers", "losses", "nn", "optim"]
+__all__ = [
+    "INITIALIZERS",
+    "OPTIMIZERS",
+    "RULES",
+    "fixed_point",
+    "initializers",
+    "losses",
+    "nn",
+    "optim",
+    "reversible",
+    "reversible_sequence",
+    "surrogate",
+]

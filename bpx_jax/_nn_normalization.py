@@ -5,6 +5,7 @@
 
 import jax.numpy as jnp
 
+from bpx.layers._running import settings
 from bpx.spec import require
 from bpx_jax.layers import batch_norm as _batch_norm
 from bpx_jax.layers import group_norm as _group_norm
@@ -30,17 +31,24 @@ def batch_norm(
     running_var,
     *,
     training,
-    momentum=0.99,
-    unbiased=False,
-    eps=1e-5,
+    profile="flax",
+    momentum=None,
+    unbiased=None,
+    eps=None,
     axis=1,
 ):
     """(y, new running_mean, new running_var); all vectors (channels), weight and bias or None.
 
-    In training x is normalized by the batch, and new = momentum * running + (1 - momentum) * batch,
-    of the biased variance, as flax has it; torch's momentum m is 1 - m here, with unbiased=True.
+    In training x is normalized by the batch, and the running statistics move as `profile` says,
+    which the options given change:
+
+        "flax"   new = m running + (1 - m) batch, m = 0.99, biased variance, eps = 1e-5
+        "keras"  as flax, eps = 1e-3
+        "torch"  new = (1 - m) running + m batch, m = 0.1, unbiased variance, eps = 1e-5
+
     Else x is normalized by the running statistics, which come back as they are.
     """
+    momentum, unbiased, eps = settings(profile, momentum, unbiased, eps)
     x = _channels_second("batch_norm", x, axis)
     if not training:
         y = _batch_norm.batch_norm(x, weight, bias, running_mean, running_var, eps=eps)

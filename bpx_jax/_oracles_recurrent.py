@@ -10,36 +10,49 @@ def _affine(v, w, b):
     return a if b is None else a + b.reshape(1, -1)
 
 
-def _rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh"):
+def _scan(step, state, x, lengths):
+    """The states of every step, each a zero from the end of its sequence on."""
+
+    def counted(carry, x_t):
+        t, old = carry
+        new = step(old, x_t)
+        if lengths is None:
+            return (t + 1, new), new
+        runs = (t < lengths).reshape(-1, 1)
+        kept = tuple(jnp.where(runs, n, o) for n, o in zip(new, old, strict=True))
+        return (t + 1, kept), tuple(jnp.where(runs, n, 0) for n in new)
+
+    return jax.lax.scan(counted, (0, state), x)[1]
+
+
+def _rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, nonlinearity="tanh"):
     f = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
 
     def step(h, x_t):
-        h = f(_affine(x_t, w_ih, b_ih) + _affine(h, w_hh, b_hh))
-        return h, h
+        return (f(_affine(x_t, w_ih, b_ih) + _affine(h[0], w_hh, b_hh)),)
 
-    return jax.lax.scan(step, h0, x)[1]
+    return _scan(step, (h0,), x, lengths)[0]
 
 
-def _gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None):
-    def step(h, x_t):
+def _gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):
+    def step(state, x_t):
+        (h,) = state
         a_r, a_z, a_n = jnp.split(_affine(x_t, w_ih, b_ih), 3, 1)
         u_r, u_z, u_n = jnp.split(_affine(h, w_hh, b_hh), 3, 1)
         r, z = jax.nn.sigmoid(a_r + u_r), jax.nn.sigmoid(a_z + u_z)
-        h = (1 - z) * jnp.tanh(a_n + r * u_n) + z * h
-        return h, h
+        return ((1 - z) * jnp.tanh(a_n + r * u_n) + z * h,)
 
-    return jax.lax.scan(step, h0, x)[1]
+    return _scan(step, (h0,), x, lengths)[0]
 
 
-def _lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None):
+def _lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):
     def step(state, x_t):
         h, c = state
         i, f, g, o = jnp.split(_affine(x_t, w_ih, b_ih) + _affine(h, w_hh, b_hh), 4, 1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        h = jax.nn.sigmoid(o) * jnp.tanh(c)
-        return (h, c), jnp.stack([h, c])
+        return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
-    return jnp.moveaxis(jax.lax.scan(step, (h0, c0), x)[1], 0, 1)
+    return jnp.stack(_scan(step, (h0, c0), x, lengths))
 
 
 ORACLES = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}

@@ -13,6 +13,8 @@ KINDS = {
     "float": (jnp.floating, "a floating dtype"),
     "index": (jnp.integer, "an integer dtype"),
     "bits": (jnp.uint8, "uint8"),
+    "mask": (jnp.bool_, "bool"),
+    "key": (jnp.uint32, "uint32"),
 }
 
 
@@ -32,19 +34,27 @@ class Rule(rule.Rule):
     def _call(self, arrays, options):
         arrays = tuple(None if a is None else self._array(i, a) for i, a in enumerate(arrays))
         shapes = tuple(None if a is None else a.shape for a in arrays)
+        options = {name: untraced(self.spec.name, name, v) for name, v in options.items()}
         options, dims = self.bind(shapes, options)
         self._check_indices(arrays, dims, options)
+        arrays = _varying_alike(arrays)
         static = (tuple(options.values()), tuple(None if a is None else a.dtype for a in arrays))
         try:
             return self.runs[rule.choose(self, arrays, dims)](static, *arrays)
         except TypeError as error:
             if "custom_vjp" not in str(error):
                 raise
+            if self.spec.surrogate:  # the plain forward has another derivative
+                instead = "Hessian jax.jacrev of jax.grad"
+            else:
+                instead = (
+                    "Hessian jax.jvp of jax.grad, or differentiate the plain forward: "
+                    "RULE.forward(...)[0]"
+                )
             raise TypeError(
                 f"{self.spec.name}: forward mode (jax.jvp, jax.jacfwd, jax.linearize) of a "
-                "hand-written backward is not available in JAX; use jax.grad or jax.jacrev, for a "
-                "Hessian jax.jvp of jax.grad, or differentiate the plain forward: "
-                "RULE.forward(...)[0]"
+                f"hand-written backward is not available in JAX; use jax.grad or jax.jacrev, for a "
+                f"{instead}"
             ) from error
 
     def forward(self, *arrays, kernel: str = "plain", **options):
@@ -123,8 +133,15 @@ class Rule(rule.Rule):
 
         def fwd(static, *arrays):
             y, residuals = pair(static[0], None)[0](*arrays)
+            if spec.surrogate:
+                # a second derivative sees through this y: to it, too, its derivative is ours
+                y = run(static, *arrays)[0]
             kept = tuple(
-                a if arg.name in spec.saves else None
+                None
+                if a is None or arg.name not in spec.saves
+                else jnp.zeros((0, *a.shape), a.dtype)
+                if arg.name in spec.shapes
+                else a
                 for arg, a in zip(spec.args, arrays, strict=True)
             )
             return (y, residuals), (kept, residuals)
@@ -132,8 +149,15 @@ class Rule(rule.Rule):
         def bwd(static, saved, cotangents):
             dy, _ = cotangents  # residuals leave through stop_gradient
             values, dtypes = static
+            kept, residuals = saved
+            kept = tuple(
+                jax.ShapeDtypeStruct(a.shape[1:], a.dtype)
+                if a is not None and arg.name in spec.shapes
+                else a
+                for arg, a in zip(spec.args, kept, strict=True)
+            )
             needs = self._needs(dtypes)  # XLA drops what nobody asked for
-            grads = pair(values, needs)[1](dy, *saved)
+            grads = pair(values, needs)[1](dy, kept, residuals)
             # JAX takes a cotangent of any dtype without a word
             return tuple(
                 g.astype(d) if n else None for g, d, n in zip(grads, dtypes, needs, strict=True)
@@ -141,6 +165,35 @@ class Rule(rule.Rule):
 
         run.defvjp(fwd, bwd)
         return run
+
+
+def untraced(entry, option, value):
+    """An option as a Python value. Options are part of what is compiled."""
+    if isinstance(value, jax.core.Tracer):
+        raise SpecError(
+            f"{entry}: {option} is traced ({jax.typeof(value).str_short()}), expected a Python "
+            "value, which jax.jit takes by static_argnames"
+        )
+    return value.item() if isinstance(value, jax.Array) and value.ndim == 0 else value
+
+
+def _varying_alike(arrays):
+    """Inside shard_map every argument varies over the mesh axes that any of them varies over: JAX
+    wants a gradient to vary as its argument does. The transpose of what is done here is the sum
+    over the devices that a replicated weight's gradient needs."""
+    if not any(isinstance(a, jax.core.Tracer) for a in arrays):
+        return arrays
+    over = [frozenset() if a is None else _axes_varied_over(a) for a in arrays]
+    union = frozenset().union(*over)
+    return tuple(
+        a if a is None or axes == union else jax.lax.pcast(a, tuple(union - axes), to="varying")
+        for a, axes in zip(arrays, over, strict=True)
+    )
+
+
+def _axes_varied_over(a):
+    manual = getattr(jax.typeof(a), "mat", None)
+    return frozenset() if manual is None else frozenset(manual.varying)
 
 
 def _seen_as(fast, plain):

@@ -40,6 +40,8 @@ def hand_written_ran(runner, rule, kernel, case, dtype):
     want = call.grads()
     with call.using():
         for name, way in WAYS.items():
+            if name == "scan" and not rule.spec.linear:
+                continue  # it adds up the gradients of two halves
             got = way(call.loss_of(checks.odd(rule)), len(call.floats))(*call.floats)
             for g, w in zip(got, want, strict=True):
                 checks._close(g, checks.ODD * w, f"backward scaled on purpose under {name}", dtype)

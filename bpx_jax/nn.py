@@ -3,27 +3,34 @@
 At a kink the derivative is torch's: leaky_relu(0) has negative_slope, hard_tanh(-1) and
 hard_tanh(1) have 0, where jax.nn has 1. Inputs are floating; slopes and other options are Python
 numbers, an axis is one integer. GAPS has a reason for every other function of jax.nn.
+Layers with `init` and `apply`, their parameters plain dicts, come from bpx_jax.modules.
 """
 
 import jax.numpy as jnp
 
 from bpx.spec import SpecError
+from bpx_jax._nn_attention import dot_product_attention
 from bpx_jax._nn_conv import conv, conv_transpose
 from bpx_jax._nn_dropout import dropout
 from bpx_jax._nn_gated import glu
 from bpx_jax._nn_normalization import batch_norm, group_norm, instance_norm, rms_norm
-from bpx_jax.activations import exponential, piecewise, smooth
+from bpx_jax.activations import exponential, piecewise, smooth, sparse
 from bpx_jax.activations.gated import geglu, reglu, swiglu
+from bpx_jax.activations.sparse import sparse_plus, sparse_sigmoid
+from bpx_jax.fused.linear_cross_entropy import linear_cross_entropy
 from bpx_jax.layers import log_softmax as _log_softmax
 from bpx_jax.layers import softmax as _softmax
 from bpx_jax.layers.adaptive_avg_pool import adaptive_avg_pool
 from bpx_jax.layers.adaptive_max_pool import adaptive_max_pool
 from bpx_jax.layers.affine import affine
 from bpx_jax.layers.avg_pool import avg_pool
+from bpx_jax.layers.bilinear import bilinear
+from bpx_jax.layers.cosine_similarity import cosine_similarity
 from bpx_jax.layers.embedding import embedding
 from bpx_jax.layers.gru import gru
 from bpx_jax.layers.layer_norm import layer_norm
 from bpx_jax.layers.linear import linear
+from bpx_jax.layers.linear_recurrence import linear_recurrence
 from bpx_jax.layers.lstm import lstm
 from bpx_jax.layers.max_pool import max_pool
 from bpx_jax.layers.prelu import prelu
@@ -31,6 +38,7 @@ from bpx_jax.layers.rnn import rnn
 from bpx_jax.layers.rope import rope
 from bpx_jax.layers.upsample_linear import upsample_linear
 from bpx_jax.layers.upsample_nearest import upsample_nearest
+from bpx_jax.modules import *  # noqa: F403 - layers with init and apply, its __all__
 
 __all__ = [  # noqa: RUF022 - in the order of the rules
     "sigmoid",
@@ -53,6 +61,9 @@ __all__ = [  # noqa: RUF022 - in the order of the rules
     "hard_silu",
     "hard_swish",
     "relu_squared",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "squareplus",
     "glu",
     "swiglu",
     "geglu",
@@ -60,6 +71,7 @@ __all__ = [  # noqa: RUF022 - in the order of the rules
     "softmax",
     "log_softmax",
     "affine",
+    "dot_product_attention",
     "batch_norm",
     "conv",
     "conv_transpose",
@@ -81,6 +93,10 @@ __all__ = [  # noqa: RUF022 - in the order of the rules
     "upsample_linear",
     "gru",
     "lstm",
+    "linear_recurrence",
+    "bilinear",
+    "cosine_similarity",
+    "linear_cross_entropy",
 ]
 
 
@@ -164,8 +180,16 @@ def relu_squared(x):
     return piecewise.relu_squared(x)
 
 
+def squareplus(x, b=4):
+    return sparse.squareplus(x, b=_number("squareplus", "b", b))
+
+
 def softmax(x, axis=-1, where=None):
-    """Elements outside `where` are left out and give 0."""
+    """Elements outside `where` are left out and give 0.
+
+    >>> softmax(jnp.array([1.0, 1.0, 5.0]), where=jnp.array([True, True, False]))
+    Array([0.5, 0.5, 0. ], dtype=float32)
+    """
     return _over(_softmax.softmax, x, axis, where, 0.0)
 
 
@@ -191,11 +215,9 @@ def _number(entry, option, value):
 
 
 _REASONS = {
-    "attention: not written yet": "dot_product_attention",
-    "activation: not written yet": "sparse_plus sparse_sigmoid squareplus",
     "normalisation: not written yet": "standardize",
     "reduction: not written yet": "log1mexp logmeanexp logsumexp",
-    "embedding: not written yet": "one_hot",
+    "integers in, no gradient": "one_hot",
     "scaled matrix product: not written yet": """get_scaled_dot_general_config scaled_dot_general
         scaled_matmul""",
     "moves elements and computes nothing": "identity",

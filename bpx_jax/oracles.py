@@ -10,11 +10,17 @@ nothing for.
 import jax
 import jax.numpy as jnp
 
-from bpx_jax import _oracles_conv, _oracles_gated, _oracles_inputs
+from bpx_jax import _oracles_attention as _attention
+from bpx_jax import _oracles_conv, _oracles_fused, _oracles_gated, _oracles_inputs
+from bpx_jax import _oracles_implicit as _implicit
 from bpx_jax import _oracles_losses_more as _losses_more
 from bpx_jax import _oracles_normalization as _normalization
+from bpx_jax import _oracles_pairs as _pairs
 from bpx_jax import _oracles_pooling as _pooling
+from bpx_jax import _oracles_recurrence as _recurrence
 from bpx_jax import _oracles_recurrent as _recurrent
+from bpx_jax import _oracles_shrinkage as _shrinkage
+from bpx_jax import _oracles_surrogate as _surrogate
 
 
 def _prelu(x, weight, *, axis=1):
@@ -144,6 +150,8 @@ ORACLES = {
     "layer_norm": _layer_norm,
     **_normalization.ORACLES,
     **_oracles_gated.ORACLES,
+    **_shrinkage.ORACLES,
+    **_pairs.ORACLES,
     **_oracles_inputs.ORACLES,
     **_oracles_conv.ORACLES,
     # losses
@@ -157,7 +165,12 @@ ORACLES = {
     "soft_cross_entropy": _soft_cross_entropy,
     **_pooling.ORACLES,
     **_recurrent.ORACLES,
+    **_surrogate.ORACLES,
+    **_recurrence.ORACLES,
+    **_oracles_fused.ORACLES,
+    **_attention.ORACLES,
     **_losses_more.ORACLES,
+    **_implicit.ORACLES,
 }
 
 _ROUNDED_Y = "1 - y loses its digits where y rounds towards 1"
@@ -180,6 +193,8 @@ DIFFERS: dict[str, dict[str, str]] = {
     "hardtanh": {"kinks 0": "the slope at the bounds is 1 in JAX", "kinks 2": "half at the bounds"},
     "softmax": {"far apart": "dy - sum(dy y) cancels where y rounds to 1"},
     **_oracles_gated.DIFFERS,
+    **_shrinkage.DIFFERS,
+    **_pairs.DIFFERS,
     **_oracles_inputs.DIFFERS,
     **_oracles_conv.DIFFERS,
     "mse": {"empty mean": _NAN_MEAN},
@@ -193,7 +208,12 @@ DIFFERS: dict[str, dict[str, str]] = {
     **_pooling.DIFFERS,
     **_normalization.DIFFERS,
     **_recurrent.DIFFERS,
+    **_surrogate.DIFFERS,
+    **_recurrence.DIFFERS,
+    **_oracles_fused.DIFFERS,
+    **_attention.DIFFERS,
     **_losses_more.DIFFERS,
+    **_implicit.DIFFERS,
 }
 
 MISSING: dict[str, str] = {}

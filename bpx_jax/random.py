@@ -8,6 +8,7 @@ seed. Sources: bpx/random.py.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.random import threefry_2x32
 
 from bpx.random import checked_shape, checked_width, key_words, seed_words
 from bpx.spec import require
@@ -61,6 +62,15 @@ def bits(key, shape, width=32):
     dtype = np.dtype(f"u{checked_width(width) // 8}")
     with jax.threefry_partitionable(True):
         return jax.random.bits(as_key(key), checked_shape(shape), dtype)
+
+
+def words(key, rows, columns):
+    """The 32 random bits at every row and column: those of bpx.random.words. rows and columns are
+    uint32 of two shapes that broadcast."""
+    rows, columns = jnp.broadcast_arrays(rows, columns)
+    # the halves of the counter are the words x0 and x1 of the cipher
+    out = threefry_2x32(key_data(key), jnp.stack([rows, columns]).astype(jnp.uint32))
+    return out[0] ^ out[1]
 
 
 def uniform(key, shape, dtype=jnp.float32, minval=0.0, maxval=1.0):

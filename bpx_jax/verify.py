@@ -14,7 +14,7 @@ from jax.test_util import check_grads
 from bpx import rule as call_path
 from bpx.spec import SpecError
 from bpx_jax import RULES
-from bpx_jax._checks import CHECKS
+from bpx_jax._checks import CHECKS, saved_bytes
 from bpx_jax.oracles import DIFFERS, ORACLES
 
 DTYPES = {
@@ -34,6 +34,8 @@ def to_numpy(x):
 class JaxRunner:
     name = "jax"
     rules, oracles, differs, checks = RULES, ORACLES, DIFFERS, CHECKS
+    # backward is not told in JAX which gradients are asked for: no option can change them
+    option_checks = ("second derivative",)
     stranger_checks = ("needs", "jit", "linear in dy", "second derivative", "vmap")
 
     def __init__(self, device: str = "cpu") -> None:
@@ -112,6 +114,18 @@ class JaxRunner:
 
     def oracle_value(self, f, rule, case, dtype="float64"):
         return to_numpy(jax.jit(partial(f, **case.options))(*self.arrays(case, dtype)))
+
+    def saved_bytes(self, f, rule, case, dtype):
+        arrays = self.arrays(case, dtype)
+        floats = self.floats(rule, arrays)
+
+        def of_floats(*values):
+            full = list(arrays)
+            for i, v in zip(floats, values, strict=True):
+                full[i] = v
+            return f(*full, **case.options)
+
+        return saved_bytes(of_floats, [arrays[i] for i in floats], arrays)
 
     def finite_differences(self, rule, kernel, case):
         arrays = self.arrays(case, "float64")

@@ -1,14 +1,35 @@
 """bpx for PyTorch: a rule for every entry of the specification, by entry name.
 
 `functional`, `nn`, `optim` and `init` offer them under torch's names. Maths, shapes and sources are
-in `bpx`.
+in `bpx`. `convert(model)` puts a model's torch.nn modules on the rules, `revert(model)` undoes it.
+`fixed_point` differentiates the solution of z = f(z) of any f.
 """
 
-from bpx_torch import activations, functional, init, layers, losses, nn, optim
+from bpx_torch import activations, functional, fused, init, layers, losses, nn, optim, surrogate
+from bpx_torch._convert import convert, revert
+from bpx_torch._fixed_point import fixed_point
 from bpx_torch._rule import Rule
 from bpx_torch.initializers import INITIALIZERS
 from bpx_torch.optimizers import OPTIMIZERS
 
-RULES: dict[str, Rule] = {**activations.RULES, **layers.RULES, **losses.RULES}
+RULES: dict[str, Rule] = {
+    **activations.RULES,
+    **layers.RULES,
+    **losses.RULES,
+    **fused.RULES,
+    **surrogate.RULES,
+}
 
-__all__ = ["INITIALIZERS", "OPTIMIZERS", "RULES", "functional", "init", "nn", "optim"]
+__all__ = [
+    "INITIALIZERS",
+    "OPTIMIZERS",
+    "RULES",
+    "convert",
+    "fixed_point",
+    "functional",
+    "init",
+    "nn",
+    "optim",
+    "revert",
+    "surrogate",
+]

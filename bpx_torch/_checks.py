@@ -92,7 +92,23 @@ def _row_of_cat(t):
     return torch.stack([t, t + 1])[0] if t.is_floating_point() else t
 
 
-LAYOUTS = {"strided": _strided, "transposed": _transposed, "row of cat": _row_of_cat}
+def _channels_last(t):
+    """The memory of a picture or a volume with its channels innermost."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return t.contiguous(memory_format=formats[t.dim()]) if t.dim() in formats else t
+
+
+def _expanded(t):
+    """The values of the first row, in every row without a copy."""
+    return t[:1].expand(t.shape) if t.dim() else t
+
+
+LAYOUTS = {
+    "strided": _strided,
+    "transposed": _transposed,
+    "row of cat": _row_of_cat,
+    "channels_last": _channels_last,
+}
 
 
 def layouts(runner, rule, kernel, case, dtype):
@@ -104,10 +120,13 @@ def layouts(runner, rule, kernel, case, dtype):
             _close(g, w, f"{name} inputs", dtype)
         for g, w in zip(call.grads(dy=change(call.dy)), want, strict=True):
             _close(g, w, f"{name} incoming gradient", dtype)
-    expanded = torch.full((), 0.7, dtype=call.dy.dtype, device=call.dy.device).expand(call.dy.shape)
-    pairs = zip(call.grads(dy=expanded), call.grads(dy=expanded.contiguous()), strict=True)
-    for g, w in pairs:
-        _close(g, w, "expanded incoming gradient", dtype)
+    inputs = call.fresh(_expanded), call.fresh(lambda t: _expanded(t).contiguous())
+    for g, w in zip(*map(call.grads, inputs), strict=True):
+        _close(g, w, "expanded inputs", dtype)
+    one = torch.full((), 0.7, dtype=call.dy.dtype, device=call.dy.device).expand(call.dy.shape)
+    for dy in (one, _expanded(call.dy)):
+        for g, w in zip(call.grads(dy=dy), call.grads(dy=dy.contiguous()), strict=True):
+            _close(g, w, "expanded incoming gradient", dtype)
 
 
 def unchanged(runner, rule, kernel, case, dtype):
@@ -124,11 +143,14 @@ def unchanged(runner, rule, kernel, case, dtype):
 def linearity(runner, rule, kernel, case, dtype):
     """backward(-1000 dy) = -1000 backward(dy), and a zero incoming gradient gives zeros."""
     call = Call(runner, rule, kernel, case, dtype)
+    for g in call.grads(dy=torch.zeros_like(call.dy)):
+        assert not g.any(), "a zero incoming gradient gives a gradient"
+    if not rule.spec.linear:
+        return "the backward is not linear in dy on purpose"
     scaled = call.grads(dy=-1000 * call.dy)
     for g, w in zip(scaled, call.grads(), strict=True):
         _close(g, -1000 * w, "gradient at -1000 dy", dtype)
-    for g in call.grads(dy=torch.zeros_like(call.dy)):
-        assert not g.any(), "a zero incoming gradient gives a gradient"
+    return None
 
 
 def raw_return(runner, rule, kernel, case, dtype):

@@ -2,6 +2,8 @@
 
 import torch
 
+from bpx.spec import SpecError
+
 
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:
     """x itself in float32 or float64; half precision widened to float32, in which rules compute."""
@@ -17,3 +19,12 @@ def inverse_root(v: torch.Tensor) -> torch.Tensor:
     """1 / sqrt(v) of a variance, NaN where it overflowed: 0 would make zeros of its row with a
     zero gradient, without a word."""
     return torch.rsqrt(v).masked_fill(v.isinf(), torch.nan)
+
+
+def one_dtype(entry: str, x: torch.Tensor, **others: torch.Tensor | None) -> None:
+    """Raise unless the other arrays of a product have the dtype of x."""
+    for name, a in others.items():
+        if a is not None and a.dtype != x.dtype:
+            raise SpecError(
+                f"{entry}: {name} has dtype {a.dtype}, expected {x.dtype}, the dtype of x"
+            )

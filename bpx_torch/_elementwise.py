@@ -1,7 +1,7 @@
 """A row of a derivative table as a torch rule.
 
-f(x, **options) -> y and df(dy, saved, **options) -> dx, where `saved` is x, or y for entries that
-keep the output. Both are called in float32 at least.
+f(x, **options) -> y and df(dy, saved, **options) -> dx, where `saved` is x, y for entries that keep
+the output, None for those that keep nothing. Both are called in float32 at least.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,8 @@ def row(spec: Op, f: Callable, df: Callable, autocast: str | dict[str, str] = "k
         return y, ((y,) if keeps_y else ())
 
     def slope_times(v, arrays, residuals, **options):
-        saved = at_least_float32(residuals[0] if keeps_y else arrays[0])
+        kept = residuals[0] if keeps_y else arrays[0]
+        saved = at_least_float32(kept) if spec.saves or keeps_y else None
         return df(at_least_float32(v), saved, **options).to(v.dtype)
 
     def backward(dy, arrays, residuals, needs, **options):

@@ -1,11 +1,12 @@
 """The autograd.Function that every bpx rule derives from.
 
-Two things torch leaves to its users are settled here: `apply` skips the signature binding that
-costs more than a small operation, and forward mode nested in forward mode, which torch would
-answer with zeros, raises.
+Three things torch leaves to its users are settled here: `apply` skips the signature binding that
+costs more than a small operation; forward mode nested in forward mode, which torch would answer
+with zeros, raises; and torch's old vmap, which has rules for few operations, is left for the new.
 """
 
 import torch
+from torch._C._functorch import is_legacy_batchedtensor
 from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 
 
@@ -22,3 +23,36 @@ def forward_mode_depth() -> int:
     if not torch._C._are_functorch_transforms_active():
         return 0
     return sum(i.key().name == "Jvp" for i in retrieve_all_functorch_interpreters())
+
+
+def without_old_vmap(f, *values):
+    """f(*values) -> tuple of tensors and None, of values that are tensors or None.
+
+    Gradients by `is_grads_batched=True` and Jacobians by `vectorize=True` come as tensors of the
+    old vmap. Their batch dims are laid open, f runs under torch.func.vmap, and they are closed.
+    """
+    if not any(v is not None and is_legacy_batchedtensor(v) for v in values):
+        return f(*values)
+    levels = range(torch._C._vmapmode_increment_nesting() - 1, 0, -1)
+    torch._C._vmapmode_decrement_nesting()
+    opened, there = [], []
+    for level in levels:
+        # a tensor without this level would be expanded to the size given, here 0: it has none
+        wide = [None if v is None else torch._remove_batch_dim(v, level, 0, 0) for v in values]
+        batched = tuple(None if w is None or not len(w) else 0 for w in wide)
+        if any(d == 0 for d in batched):
+            opened.append((level, batched))
+            values = [w if d == 0 else v for v, w, d in zip(values, wide, batched, strict=True)]
+
+    def run(*values):
+        found = f(*values)
+        there[:] = [g is not None for g in found]
+        return tuple(g for g in found if g is not None)  # vmap takes no None
+
+    for _, batched in reversed(opened):
+        run = torch.func.vmap(run, batched)
+    found = run(*values)
+    for level, _ in opened:
+        found = tuple(torch._add_batch_dim(g, 0, level) for g in found)
+    left = iter(found)
+    return tuple(next(left) if t else None for t in there)

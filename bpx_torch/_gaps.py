@@ -1,15 +1,12 @@
 """What the faces leave out of torch, with the reason; read by their tests and by the docs."""
 
 MODULES = {
-    "attention: not written yet": """MultiheadAttention Transformer TransformerDecoder
-        TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer""",
     "a base class: RNN, GRU and LSTM derive from torch's own": "RNNBase RNNCellBase",
-    "convolution: not written yet": "Fold Unfold",
+    "moves elements; Fold adds those that overlap": "Fold Unfold",
     "normalisation: not written yet": "CrossMapLRN2d LocalResponseNorm SyncBatchNorm",
     "embedding: not written yet": "EmbeddingBag",
-    "noise: not written yet": "AlphaDropout FeatureAlphaDropout RReLU",
-    "activation: not written yet": "Softmax2d Softmin Softshrink Tanhshrink Threshold",
-    "bilinear forms and distances: not written yet": "Bilinear CosineSimilarity PairwiseDistance",
+    "noise: leaky_relu has one slope, not one for each element": "RReLU",
+    "distance: not written yet": "PairwiseDistance",
     "lazy: torch's own become torch's modules at the first call": """LazyBatchNorm1d LazyBatchNorm2d
         LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d
         LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear""",
@@ -24,14 +21,12 @@ MODULES = {
 }
 
 FUNCTIONS = {
-    "attention: not written yet": "scaled_dot_product_attention multi_head_attention_forward",
-    "convolution: not written yet": "conv_tbc fold unfold",
+    "moves elements; fold adds those that overlap": "fold unfold",
     "normalisation: not written yet": "local_response_norm normalize",
-    "embedding: not written yet": "embedding_bag one_hot",
-    "noise: not written yet": "alpha_dropout feature_alpha_dropout gumbel_softmax rrelu",
-    "activation: not written yet": "softmin softshrink tanhshrink threshold",
-    "bilinear forms and distances: not written yet": """bilinear cosine_similarity pairwise_distance
-        pdist""",
+    "embedding: not written yet": "embedding_bag",
+    "integers in and out, no gradient": "one_hot",
+    "noise: leaky_relu has one slope, not one for each element": "rrelu",
+    "distance: not written yet": "pairwise_distance pdist",
     "moves elements and computes nothing": """channel_shuffle native_channel_shuffle pad
         pixel_shuffle pixel_unshuffle""",
     "scaled or grouped matrix product: not written yet": "grouped_mm scaled_grouped_mm scaled_mm",

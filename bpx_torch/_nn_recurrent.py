@@ -2,9 +2,8 @@
 
 Each derives from its namesake and replaces `forward` alone. One rule runs one layer in one
 direction; layers, directions, dropout between layers (torch's own) and packed sequences are
-arranged here. A packed sequence runs padded: what follows a sequence's end has no part in the
-result, nor in its gradient. Dropout between the layers of one draws other elements than torch does,
-whose layers pass on packed elements. A projection (proj_size) is refused. torch.compile refuses
+arranged here. A packed sequence runs padded, with its lengths: what follows a sequence's end has no
+part in the result, nor in its gradient. A projection (proj_size) is refused. torch.compile refuses
 every RNN, GRU and LSTM, these too, unless torch._dynamo.config.allow_rnn is set; it takes cells.
 """
 
@@ -19,8 +18,8 @@ from bpx_torch.layers import rnn as _rnn
 
 class RNN(torch.nn.RNN):
     def forward(self, input, hx=None):
-        def run(x, state, weights):
-            return (_rnn.rnn(x, *state, *weights, nonlinearity=self.nonlinearity),)
+        def run(x, state, weights, lengths):
+            return (_rnn.rnn(x, *state, *weights, lengths, nonlinearity=self.nonlinearity),)
 
         y, (h,) = _network(self, "rnn", run, 1, input, None if hx is None else (hx,))
         return y, h
@@ -28,8 +27,8 @@ class RNN(torch.nn.RNN):
 
 class GRU(torch.nn.GRU):
     def forward(self, input, hx=None):
-        def run(x, state, weights):
-            return (_gru.gru(x, *state, *weights),)
+        def run(x, state, weights, lengths):
+            return (_gru.gru(x, *state, *weights, lengths),)
 
         y, (h,) = _network(self, "gru", run, 1, input, None if hx is None else (hx,))
         return y, h
@@ -37,8 +36,8 @@ class GRU(torch.nn.GRU):
 
 class LSTM(torch.nn.LSTM):
     def forward(self, input, hx=None):
-        def run(x, state, weights):
-            return tuple(_lstm.lstm(x, *state, *weights))
+        def run(x, state, weights, lengths):
+            return tuple(_lstm.lstm(x, *state, *weights, lengths))
 
         return _network(self, "lstm", run, 2, input, hx)
 
@@ -69,7 +68,7 @@ class LSTMCell(torch.nn.LSTMCell):
 def _network(module, entry, run, n_states, input, hx):
     """torch's forward: (output, final states), each of the latter (layers * directions, B, H).
 
-    run(x, state, weights) is one layer in one direction: the sequence of each of its states.
+    run(x, state, weights, lengths) is one layer in one direction: the sequence of each state.
     """
     if module.proj_size:
         raise SpecError(f"{entry}: proj_size is {module.proj_size}, expected 0")
@@ -106,13 +105,22 @@ def _layers(module, entry, run, n_states, x, hx, lengths):
         for direction in range(directions):
             weights = _weights(module, f"l{layer}" + ("_reverse" if direction else ""))
             state = tuple(s[len(finals)] for s in hx)
-            found = run(_turned(x, lengths) if direction else x, state, weights)
+            found = run(_turned(x, lengths) if direction else x, state, weights, lengths)
             finals.append(tuple(_last(s, lengths) for s in found))
             outputs.append(_turned(found[0], lengths) if direction else found[0])
         x = torch.cat(outputs, -1) if directions > 1 else outputs[0]
         if module.dropout and layer + 1 < module.num_layers:
-            x = torch.nn.functional.dropout(x, module.dropout, module.training)
+            x = _dropped(x, lengths, module.dropout, module.training)
     return x, tuple(torch.stack(s) for s in zip(*finals, strict=True))
+
+
+def _dropped(x, lengths, p, training):
+    """torch draws for the elements of a packed sequence alone."""
+    if lengths is None:
+        return torch.nn.functional.dropout(x, p, training)
+    data, sizes, *_ = pack_padded_sequence(x, lengths.cpu())
+    data = torch.nn.functional.dropout(data, p, training)
+    return pad_packed_sequence(PackedSequence(data, sizes), total_length=len(x))[0]
 
 
 def _weights(module, suffix):

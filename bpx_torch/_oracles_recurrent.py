@@ -4,6 +4,8 @@ torch's gru and rnn return every hidden state; its lstm the last cell state alon
 oracle of lstm is a loop over torch's lstm_cell.
 """
 
+from functools import partial
+
 import torch
 
 
@@ -25,16 +27,38 @@ def _layer(f, x, h0, w_ih, w_hh, b_ih, b_hh):
     return f(x, h0.unsqueeze(0), _weights(w_ih, w_hh, *biases), *flags)[0]
 
 
-def _rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh"):
+def _each(f, x, states, lengths, time):
+    """f over each sequence's own steps, zeros after its end; `time` is the axis of steps in y."""
+    ys = []
+    for b, n in enumerate(lengths.tolist()):
+        own = tuple(s[b : b + 1] for s in states)
+        y = f(x[: max(n, 1), b : b + 1], *own).narrow(time, 0, n)
+        rest = [*y.shape]
+        rest[time] = len(x) - n
+        ys.append(torch.cat([y, y.new_zeros(rest)], time))
+    return torch.cat(ys, time + 1)
+
+
+def _rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, nonlinearity="tanh"):
     f = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[nonlinearity]
-    return _layer(f, x, h0, w_ih, w_hh, b_ih, b_hh)
+
+    def layer(x, h0):
+        return _layer(f, x, h0, w_ih, w_hh, b_ih, b_hh)
+
+    return layer(x, h0) if lengths is None else _each(layer, x, (h0,), lengths, 0)
 
 
-def _gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None):
-    return _layer(torch.gru, x, h0, w_ih, w_hh, b_ih, b_hh)
+def _gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):
+    def layer(x, h0):
+        return _layer(torch.gru, x, h0, w_ih, w_hh, b_ih, b_hh)
+
+    return layer(x, h0) if lengths is None else _each(layer, x, (h0,), lengths, 0)
 
 
-def _lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None):
+def _lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):
+    if lengths is not None:
+        layer = partial(_lstm, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh)
+        return _each(layer, x, (h0, c0), lengths, 1)
     weights = _weights(w_ih, w_hh, *_biases(b_ih, b_hh, w_ih))
     state, steps = (h0, c0), []
     for x_t in x:

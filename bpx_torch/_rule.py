@@ -3,13 +3,13 @@
 import warnings
 
 import torch
-from torch._subclasses import FakeTensor
-from torch._subclasses.functional_tensor import FunctionalTensor
+from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
 from bpx import rule
-from bpx.spec import Op, SpecError
-from bpx_torch._function import Function, forward_mode_depth
+from bpx.spec import Op
+from bpx_torch._arguments import check_indices, check_types
+from bpx_torch._function import Function, forward_mode_depth, without_old_vmap
 
 AUTOCAST = ("keep", "lower", "float32")
 
@@ -69,12 +69,12 @@ class Rule(rule.Rule):
         return self.kernel(kernel).backward(dy, arrays, residuals, needs, **options)
 
     def _call(self, options, arrays):
-        self._check_types(arrays)
+        check_types(self.spec, arrays)
         # torch.compile hands over an option that changed between calls as a symbol
         options = {k: _number(v) for k, v in options.items()}
         shapes = tuple(None if a is None else tuple(a.shape) for a in arrays)
         options, dims = self.bind(shapes, options)
-        self._check_indices(arrays, dims, options)
+        check_indices(self.spec, arrays, dims, options)
         values = tuple(options.values())
         device = next(a.device.type for a in arrays if a is not None)
         policy = self.autocast.get(device) or self.autocast.get("", "keep")
@@ -86,60 +86,21 @@ class Rule(rule.Rule):
                 return self.runs[rule.choose(self, arrays, dims)](values, *arrays)
         return self.runs[rule.choose(self, arrays, dims)](values, *arrays)
 
-    def _check_types(self, arrays) -> None:
-        for arg, a in zip(self.spec.args, arrays, strict=False):
-            if a is None:
-                continue
-            if not isinstance(a, torch.Tensor):
-                raise SpecError(
-                    f"{self.spec.name}: {arg.name} is {type(a).__name__}, expected a torch.Tensor"
-                )
-            if arg.kind == "float" and not a.is_floating_point():
-                raise SpecError(
-                    f"{self.spec.name}: {arg.name} has dtype {a.dtype}, expected a floating dtype"
-                )
-            if arg.kind == "index" and a.dtype not in (torch.int64, torch.int32, torch.uint8):
-                raise SpecError(
-                    f"{self.spec.name}: {arg.name} has dtype {a.dtype}, expected an integer dtype"
-                )
-            if arg.kind == "bits" and a.dtype != torch.uint8:
-                raise SpecError(
-                    f"{self.spec.name}: {arg.name} has dtype {a.dtype}, expected torch.uint8"
-                )
-
-    def _check_indices(self, arrays, dims, options) -> None:
-        """Out-of-range indices raise in eager code on the CPU. Elsewhere looking at them would wait
-        for the device or break the trace; there the rules give NaN for them."""
-        for arg, a in zip(self.spec.args, arrays, strict=True):
-            if arg.kind != "index" or a is None or a.device.type != "cpu" or not a.numel():
-                continue
-            traced = isinstance(a, FakeTensor | FunctionalTensor)
-            if traced or torch._C._are_functorch_transforms_active():
-                continue
-            high = dims[arg.below]
-            a = a.long()  # torch would wrap the numbers it is compared with to uint8
-            bad = (a < 0) | (a >= high)
-            ignored = None if arg.ignore is None else options[arg.ignore]
-            if ignored is not None:
-                bad &= a != ignored
-            if bad.any():
-                allowed = "" if ignored is None else f" or {arg.ignore}={ignored}"
-                raise SpecError(
-                    f"{self.spec.name}: {arg.name} holds {int(a[bad].flatten()[0])}, "
-                    f"expected 0 <= {arg.name} < {high}{allowed}"
-                )
-
     def wrap(self, kernel):
         spec, plain = self.spec, self.plain
         names, n_args = tuple(spec.options), len(spec.args)
-        kept = tuple(i for i, a in enumerate(spec.args) if a.name in spec.saves)
+        saves = set(spec.saves) - set(spec.shapes)
+        kept = tuple(i for i, a in enumerate(spec.args) if a.name in saves)
+        seen = tuple(i for i, a in enumerate(spec.args) if a.name in spec.shapes)
         y_at = tuple(spec.residuals).index("y") if "y" in spec.residuals else None
         recompute = any(r != "y" for r in spec.residuals)
 
-        def split(saved):
-            arrays = [None] * n_args
+        def split(ctx):
+            saved, arrays = ctx.saved_tensors, [None] * n_args
             for i, a in zip(kept, saved, strict=False):
                 arrays[i] = a
+            for i, a in zip(seen, ctx.shapes, strict=True):  # NaN for who looks at more than that
+                arrays[i] = None if a is None else torch.full((), torch.nan, **a[1]).expand(a[0])
             return tuple(arrays), tuple(saved[len(kept) :])
 
         class KernelFunction(Function):
@@ -155,6 +116,12 @@ class Rule(rule.Rule):
             def setup_context(ctx, inputs, output):
                 ctx.values, *arrays = inputs
                 ctx.dtypes = tuple(None if a is None else a.dtype for a in arrays)
+                ctx.shapes = [
+                    None
+                    if (a := arrays[i]) is None
+                    else (a.shape, {"dtype": a.dtype, "device": a.device})
+                    for i in seen
+                ]
                 y, *residuals = output
                 ctx.mark_non_differentiable(*residuals)
                 ctx.set_materialize_grads(False)
@@ -169,8 +136,8 @@ class Rule(rule.Rule):
                 if dy is None:
                     return (None,) * (1 + n_args)
                 options = dict(zip(names, ctx.values, strict=True))
-                arrays, residuals = split(ctx.saved_tensors)
-                half = kernel
+                arrays, residuals = split(ctx)
+                half = plain if is_legacy_batchedtensor(dy) else kernel
                 dual = forward_ad._current_level >= 0
                 if torch.is_grad_enabled() or dual or torch._C._are_functorch_transforms_active():
                     # A derivative of this derivative, in reverse or forward mode. Saved residuals
@@ -181,10 +148,13 @@ class Rule(rule.Rule):
                         residuals = tuple(
                             r if i == y_at else again[i] for i, r in enumerate(residuals)
                         )
-                grads = half.backward(dy, arrays, residuals, ctx.needs_input_grad[1:], **options)
+                needs = ctx.needs_input_grad[1:]
+                grads = without_old_vmap(
+                    lambda dy: half.backward(dy, arrays, residuals, needs, **options), dy
+                )
                 cast = (
                     None if g is None or d is None or not n else g.to(d)
-                    for g, d, n in zip(grads, ctx.dtypes, ctx.needs_input_grad[1:], strict=True)
+                    for g, d, n in zip(grads, ctx.dtypes, needs, strict=True)
                 )
                 return (None, *cast)
 
@@ -196,8 +166,10 @@ class Rule(rule.Rule):
                         "torch.func.vjp or torch.autograd.grad"
                     )
                 options = dict(zip(names, ctx.values, strict=True))
-                arrays, residuals = split(ctx.saved_tensors)
-                dy = plain.tangent(tangents, arrays, residuals, **options)
+                arrays, residuals = split(ctx)
+                dy = without_old_vmap(
+                    lambda *t: (plain.tangent(t, arrays, residuals, **options),), *tangents
+                )[0]
                 return (dy, *[None] * (len(residuals) - (y_at is not None)))
 
         # made once more under its own name, which is what grad_fn and profilers show

@@ -1,14 +1,25 @@
 """The demo's trainer in PyTorch. In JAX: bpx_jax/demo.py; the loop: bpx/demo/lockstep.py."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
+from bpx.demo.wiring import at
 from bpx_torch import RULES
 from bpx_torch.bench import saved_bytes
 from bpx_torch.optim import AdamW
 from bpx_torch.oracles import ORACLES
 
 MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq"}
+WIRING = {
+    "reshape": lambda x, *, shape: x.reshape(x.shape[0], *shape),
+    "transpose": lambda x, *, axes: x.permute(axes),
+    "add": torch.add,
+    "pick": lambda x, *, index: x[at(index)],
+    "zeros": lambda x, *, axis, width: x.new_zeros(x.shape[axis], width),
+    "concat": lambda a, b: torch.cat([a, b]),
+}
 
 
 def prepare(dtype):
@@ -17,71 +28,91 @@ def prepare(dtype):
 
 
 class Trainer:
-    """A network of `bpx.demo.network`, its loss and AdamW, on the CPU."""
+    """A network of `bpx.demo.network`, its losses and an AdamW for each, on the CPU."""
 
     name = "torch"
     version = torch.__version__
 
     def __init__(self, network, weights, settings):
         self.network, self.dtype = network, getattr(torch, settings.dtype)
+        self.settings, self.steps = settings, 0
         self.params = {k: torch.tensor(a).requires_grad_() for k, a in weights.items()}
-        self.optimizer = AdamW(
-            self.params.values(), lr=settings.lr, weight_decay=settings.weight_decay
-        )
+        self.optimizers = [
+            AdamW(
+                [self.params[name] for name in part.own],
+                lr=settings.lr,
+                betas=settings.betas,
+                weight_decay=settings.weight_decay,
+            )
+            for part in network.parts
+        ]
 
-    def step(self, x, y):
-        """One step. Returns the loss, and for each layer with parameters its gradient's norm and
-        variance, measured before the step."""
-        self.optimizer.zero_grad()
-        loss = self._loss(RULES, *self._batch(x, y))
-        loss.backward()
-        rows = []
-        for layer in self.network.trained:
-            g = torch.cat([self.params[name].grad.flatten() for name in layer.names])
-            rows.append([g.norm().item(), g.var(correction=0).item()])
-        self.optimizer.step()
-        return loss.item(), np.array(rows)
+    def step(self, *arrays):
+        """One step of every loss in turn. Returns the loss (or losses), and for each layer with
+        parameters its gradient's norm and variance, measured before the step."""
+        losses, rows = [], []
+        for part, optimizer in zip(self.network.parts, self.optimizers, strict=True):
+            optimizer.zero_grad()
+            loss = self._loss(RULES, part, self._batch(part, arrays))
+            loss.backward()
+            for layer in part.trained:
+                g = torch.cat([self.params[name].grad.flatten() for name in layer.names])
+                rows.append([g.norm().item(), g.var(correction=0).item()])
+            optimizer.param_groups[0]["lr"] = self.settings.rate(self.steps)
+            optimizer.step()
+            losses.append(loss.item())
+        self.steps += 1
+        return losses[0] if len(losses) == 1 else np.array(losses), np.array(rows)
 
-    def gradients(self, x, y, *, own=False):
-        """The gradient of every parameter: by bpx's rules, or by torch of its own operations."""
-        loss = self._loss(ORACLES if own else RULES, *self._batch(x, y))
-        grads = torch.autograd.grad(loss, list(self.params.values()))
-        return {k: g.numpy() for k, g in zip(self.params, grads, strict=True)}
+    def gradients(self, *arrays, part=0, own=False):
+        """The gradient of every parameter that a loss trains: by bpx's rules, or by torch of its
+        own operations."""
+        part = self.network.parts[part]
+        loss = self._loss(ORACLES if own else RULES, part, self._batch(part, arrays))
+        grads = torch.autograd.grad(loss, [self.params[name] for name in part.own])
+        return {k: g.numpy() for k, g in zip(part.own, grads, strict=True)}
 
     @torch.no_grad()
-    def accuracy(self, x, y):
-        x, y = self._batch(x, y)
-        return (self._logits(RULES, x).argmax(-1) == y).double().mean().item()
+    def values(self, network, *arrays):
+        """What the last layer of a network gives, dropout left out."""
+        return self._run(RULES, network, self._batch(network, arrays), training=False).numpy()
 
-    def saved(self, x, y):
+    def saved(self, *arrays):
         """Bytes kept for backward besides the parameters, by bpx's rules and by torch's own
-        operations: a row for each layer and the loss, then the whole network at once."""
-        x, y = self._batch(x, y)
-        params = tuple(self.params.values())
-        calls, h = [], x.clone().requires_grad_()  # each layer is asked for its input's gradient
-        for layer in self.network.layers:
-            arrays = (h, *(self.params[name] for name in layer.names))
-            calls.append((layer.name, layer.entry, arrays, layer.options))
-            h = RULES[layer.entry](*arrays, **layer.options).detach().requires_grad_()
-        calls.append((self.network.loss, self.network.loss, (h, y, None), {}))
+        operations: a row for each layer and loss, then each whole network at once."""
         found = {}
-        for name, entry, arrays, options in calls:
-            found[name] = tuple(
-                saved_bytes(lambda f=table[entry], a=arrays, o=options: f(*a, **o), params).made
+        params = tuple(self.params.values())
+        for part in self.network.parts:
+            given, calls = self._batch(part, arrays), []
+
+            def call(layer, arrays, part=part, calls=calls):
+                # each layer is asked for the gradient of every float that it takes
+                arrays = tuple(map(_asked, arrays))
+                if not layer.wiring and layer.name.startswith(part.trains):
+                    calls.append((layer.name, layer.entry, arrays, layer.complete))
+                return _call(RULES, layer, arrays).detach()
+
+            logits = part.apply(call, self.params, given, training=True)
+            ends = (_asked(logits), given[part.target], *part.loss_absent())
+            calls.append((f"{part.name} {part.loss}".strip(), part.loss, ends, {}))
+            for name, entry, inputs, options in calls:
+                found[name] = tuple(
+                    saved_bytes(partial(table[entry], *inputs, **options), params).made
+                    for table in (RULES, ORACLES)
+                )
+            found[f"whole network {part.name}".strip()] = tuple(
+                saved_bytes(partial(self._loss, table, part, given), params).made
                 for table in (RULES, ORACLES)
             )
-        found["whole network"] = tuple(
-            saved_bytes(lambda table=table: self._loss(table, x, y), params).made
-            for table in (RULES, ORACLES)
-        )
         return found
 
     def state(self):
         """Everything the next step depends on, as copies: params/*, m/*, v/* and t."""
         arrays = {f"params/{k}": p.detach().numpy().copy() for k, p in self.params.items()}
+        states = {p: s for optimizer in self.optimizers for p, s in optimizer.state.items()}
         t = 0
         for name, p in self.params.items():
-            state = self.optimizer.state.get(p)
+            state = states.get(p)
             t = int(state["step"]) if state else 0
             for short, key in MOMENTS.items():
                 a = state[key] if state else torch.zeros_like(p)
@@ -90,26 +121,42 @@ class Trainer:
 
     def load(self, arrays):
         """Go on from what `state` gave, in either framework."""
-        saved = self.optimizer.state_dict()
-        saved["state"] = {}
-        for i, (name, p) in enumerate(self.params.items()):
+        self.steps = int(arrays["t"])
+        for name, p in self.params.items():
             with torch.no_grad():
                 p.copy_(torch.tensor(arrays[f"params/{name}"]))
-            moments = {key: torch.tensor(arrays[f"{s}/{name}"]) for s, key in MOMENTS.items()}
-            saved["state"][i] = {"step": torch.tensor(float(arrays["t"])), **moments}
-        self.optimizer.load_state_dict(saved if arrays["t"] else {**saved, "state": {}})
+        for part, optimizer in zip(self.network.parts, self.optimizers, strict=True):
+            saved = optimizer.state_dict()
+            saved["state"] = {}
+            for i, name in enumerate(part.own if arrays["t"] else ()):
+                moments = {key: torch.tensor(arrays[f"{s}/{name}"]) for s, key in MOMENTS.items()}
+                saved["state"][i] = {"step": torch.tensor(float(arrays["t"])), **moments}
+            optimizer.load_state_dict(saved)
 
-    def _batch(self, x, y):
+    def _batch(self, part, arrays):
+        return {name: self._put(a) for name, a in part.given(arrays).items()}
+
+    def _put(self, a):
         # a copy: torch's memory is aligned, and kernels may round differently where it is not
-        return torch.tensor(x, dtype=self.dtype), torch.tensor(y, dtype=torch.int64)
+        kinds = {"f": self.dtype, "i": torch.int64, "u": torch.uint8}
+        return torch.tensor(a, dtype=kinds[a.dtype.kind])
 
-    def _logits(self, table, h):
-        for layer in self.network.layers:
-            h = table[layer.entry](h, *(self.params[name] for name in layer.names), **layer.options)
-        return h
+    def _run(self, table, part, given, *, training=True):
+        # a network that this loss does not train is a constant to it
+        own = {k: p if k.startswith(part.trains) else p.detach() for k, p in self.params.items()}
+        return part.apply(partial(_call, table), own, given, training=training)
 
-    def _loss(self, table, x, y):
-        return table[self.network.loss](self._logits(table, x), y, None)
+    def _loss(self, table, part, given):
+        logits = self._run(table, part, given)
+        return table[part.loss](logits, given[part.target], *part.loss_absent())
+
+
+def _call(table, layer, arrays):
+    return (WIRING if layer.wiring else table)[layer.entry](*arrays, **layer.complete)
+
+
+def _asked(a):
+    return a.detach().requires_grad_() if a is not None and a.is_floating_point() else a
 
 
 def walk(chain, values):

@@ -13,68 +13,52 @@ from bpx_torch import _functional_losses as _losses
 from bpx_torch import _functional_pooling as _pooling
 from bpx_torch import _functional_resampling as _resampling
 from bpx_torch import _gaps
+from bpx_torch._functional_attention import (  # noqa: F401
+    multi_head_attention_forward,
+    scaled_dot_product_attention,
+)
+from bpx_torch._functional_compositions import (  # noqa: F401
+    alpha_dropout,
+    conv_tbc,
+    feature_alpha_dropout,
+    gumbel_softmax,
+    multilabel_soft_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from bpx_torch._functional_conv import conv1d as conv1d
 from bpx_torch._functional_conv import conv2d as conv2d
 from bpx_torch._functional_conv import conv3d as conv3d
 from bpx_torch._functional_conv import conv_transpose1d as conv_transpose1d
 from bpx_torch._functional_conv import conv_transpose2d as conv_transpose2d
 from bpx_torch._functional_conv import conv_transpose3d as conv_transpose3d
+from bpx_torch._functional_ctc import ctc_loss as ctc_loss
 from bpx_torch._functional_dropout import dropout as dropout
 from bpx_torch._functional_dropout import dropout1d as dropout1d
 from bpx_torch._functional_dropout import dropout2d as dropout2d
 from bpx_torch._functional_dropout import dropout3d as dropout3d
 from bpx_torch._functional_embedding import embedding as embedding
+from bpx_torch._functional_fused import linear_cross_entropy as linear_cross_entropy
 from bpx_torch._functional_gated import glu as glu
-from bpx_torch._functional_losses import (
-    binary_cross_entropy as binary_cross_entropy,
+from bpx_torch._functional_losses import (  # noqa: F401
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    smooth_l1_loss,
 )
-from bpx_torch._functional_losses import (
-    binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
-)
-from bpx_torch._functional_losses import (
-    cross_entropy as cross_entropy,
-)
-from bpx_torch._functional_losses import (
-    huber_loss as huber_loss,
-)
-from bpx_torch._functional_losses import (
-    l1_loss as l1_loss,
-)
-from bpx_torch._functional_losses import (
-    mse_loss as mse_loss,
-)
-from bpx_torch._functional_losses import (
-    smooth_l1_loss as smooth_l1_loss,
-)
-from bpx_torch._functional_losses_more import (
-    cosine_embedding_loss as cosine_embedding_loss,
-)
-from bpx_torch._functional_losses_more import (
-    gaussian_nll_loss as gaussian_nll_loss,
-)
-from bpx_torch._functional_losses_more import (
-    hinge_embedding_loss as hinge_embedding_loss,
-)
-from bpx_torch._functional_losses_more import (
-    kl_div as kl_div,
-)
-from bpx_torch._functional_losses_more import (
-    margin_ranking_loss as margin_ranking_loss,
-)
-from bpx_torch._functional_losses_more import (
-    multi_margin_loss as multi_margin_loss,
-)
-from bpx_torch._functional_losses_more import (
-    nll_loss as nll_loss,
-)
-from bpx_torch._functional_losses_more import (
-    poisson_nll_loss as poisson_nll_loss,
-)
-from bpx_torch._functional_losses_more import (
-    soft_margin_loss as soft_margin_loss,
-)
-from bpx_torch._functional_losses_more import (
-    triplet_margin_loss as triplet_margin_loss,
+from bpx_torch._functional_losses_more import (  # noqa: F401
+    cosine_embedding_loss,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    kl_div,
+    margin_ranking_loss,
+    multi_margin_loss,
+    nll_loss,
+    poisson_nll_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
 )
 from bpx_torch._functional_normalization import (  # noqa: F401
     batch_norm,
@@ -82,6 +66,7 @@ from bpx_torch._functional_normalization import (  # noqa: F401
     instance_norm,
     rms_norm,
 )
+from bpx_torch._functional_pairs import bilinear, cosine_similarity  # noqa: F401
 from bpx_torch._functional_pooling import (  # noqa: F401
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -102,6 +87,9 @@ from bpx_torch._functional_resampling import (  # noqa: F401
     upsample_bilinear,
     upsample_nearest,
 )
+from bpx_torch._functional_shrinkage import softshrink as softshrink
+from bpx_torch._functional_shrinkage import tanhshrink as tanhshrink
+from bpx_torch._functional_shrinkage import threshold as threshold
 from bpx_torch.activations import exponential, piecewise, smooth
 from bpx_torch.layers import layer_norm as _layer_norm
 from bpx_torch.layers import linear as _linear
@@ -192,6 +180,10 @@ def prelu(input, weight):
 
 def softmax(input, dim=None, _stacklevel=3, dtype=None):
     return _over(_softmax.softmax, "softmax", input, dim, _stacklevel, dtype)
+
+
+def softmin(input, dim=None, _stacklevel=3, dtype=None):
+    return _over(_softmax.softmax, "softmin", -input, dim, _stacklevel, dtype)
 
 
 def log_softmax(input, dim=None, _stacklevel=3, dtype=None):

@@ -10,68 +10,56 @@ from bpx_torch import _gaps
 from bpx_torch import _nn_losses as _losses
 from bpx_torch import _nn_pooling as _pooling
 from bpx_torch import functional as F
+from bpx_torch._nn_attention import (  # noqa: F401
+    MultiheadAttention,
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
+from bpx_torch._nn_compositions import (  # noqa: F401
+    AlphaDropout,
+    FeatureAlphaDropout,
+    MultiLabelSoftMarginLoss,
+    Softmax2d,
+    Softmin,
+    Softshrink,
+    Tanhshrink,
+    Threshold,
+    TripletMarginWithDistanceLoss,
+)
 from bpx_torch._nn_conv import Conv1d as Conv1d
 from bpx_torch._nn_conv import Conv2d as Conv2d
 from bpx_torch._nn_conv import Conv3d as Conv3d
 from bpx_torch._nn_conv import ConvTranspose1d as ConvTranspose1d
 from bpx_torch._nn_conv import ConvTranspose2d as ConvTranspose2d
 from bpx_torch._nn_conv import ConvTranspose3d as ConvTranspose3d
-from bpx_torch._nn_dropout import Dropout as Dropout
-from bpx_torch._nn_dropout import Dropout1d as Dropout1d
-from bpx_torch._nn_dropout import Dropout2d as Dropout2d
-from bpx_torch._nn_dropout import Dropout3d as Dropout3d
+from bpx_torch._nn_ctc import CTCLoss as CTCLoss
+from bpx_torch._nn_dropout import Dropout, Dropout1d, Dropout2d, Dropout3d  # noqa: F401
 from bpx_torch._nn_embedding import Embedding as Embedding
+from bpx_torch._nn_fused import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from bpx_torch._nn_gated import GLU as GLU
-from bpx_torch._nn_losses import (
-    BCELoss as BCELoss,
+from bpx_torch._nn_losses import (  # noqa: F401
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    SmoothL1Loss,
 )
-from bpx_torch._nn_losses import (
-    BCEWithLogitsLoss as BCEWithLogitsLoss,
-)
-from bpx_torch._nn_losses import (
-    CrossEntropyLoss as CrossEntropyLoss,
-)
-from bpx_torch._nn_losses import (
-    HuberLoss as HuberLoss,
-)
-from bpx_torch._nn_losses import (
-    L1Loss as L1Loss,
-)
-from bpx_torch._nn_losses import (
-    MSELoss as MSELoss,
-)
-from bpx_torch._nn_losses import (
-    SmoothL1Loss as SmoothL1Loss,
-)
-from bpx_torch._nn_losses_more import (
-    CosineEmbeddingLoss as CosineEmbeddingLoss,
-)
-from bpx_torch._nn_losses_more import (
-    GaussianNLLLoss as GaussianNLLLoss,
-)
-from bpx_torch._nn_losses_more import (
-    HingeEmbeddingLoss as HingeEmbeddingLoss,
-)
-from bpx_torch._nn_losses_more import (
-    KLDivLoss as KLDivLoss,
-)
-from bpx_torch._nn_losses_more import (
-    MarginRankingLoss as MarginRankingLoss,
-)
-from bpx_torch._nn_losses_more import (
-    MultiMarginLoss as MultiMarginLoss,
-)
-from bpx_torch._nn_losses_more import (
-    NLLLoss as NLLLoss,
-)
-from bpx_torch._nn_losses_more import (
-    PoissonNLLLoss as PoissonNLLLoss,
-)
-from bpx_torch._nn_losses_more import (
-    SoftMarginLoss as SoftMarginLoss,
-)
-from bpx_torch._nn_losses_more import (
-    TripletMarginLoss as TripletMarginLoss,
+from bpx_torch._nn_losses_more import (  # noqa: F401
+    CosineEmbeddingLoss,
+    GaussianNLLLoss,
+    HingeEmbeddingLoss,
+    KLDivLoss,
+    MarginRankingLoss,
+    MultiMarginLoss,
+    NLLLoss,
+    PoissonNLLLoss,
+    SoftMarginLoss,
+    TripletMarginLoss,
 )
 from bpx_torch._nn_normalization import (  # noqa: F401
     BatchNorm1d,
@@ -83,6 +71,7 @@ from bpx_torch._nn_normalization import (  # noqa: F401
     InstanceNorm3d,
     RMSNorm,
 )
+from bpx_torch._nn_pairs import Bilinear, CosineSimilarity  # noqa: F401
 from bpx_torch._nn_pooling import (  # noqa: F401
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -97,16 +86,36 @@ from bpx_torch._nn_pooling import (  # noqa: F401
     MaxPool2d,
     MaxPool3d,
 )
-from bpx_torch._nn_recurrent import GRU as GRU
-from bpx_torch._nn_recurrent import LSTM as LSTM
-from bpx_torch._nn_recurrent import RNN as RNN
-from bpx_torch._nn_recurrent import GRUCell as GRUCell
-from bpx_torch._nn_recurrent import LSTMCell as LSTMCell
-from bpx_torch._nn_recurrent import RNNCell as RNNCell
+from bpx_torch._nn_recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell  # noqa: F401
 from bpx_torch._nn_resampling import (  # noqa: F401
     Upsample,
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
+)
+from bpx_torch._nn_reversible import ReversibleBlock as ReversibleBlock
+from bpx_torch._nn_reversible import ReversibleSequence as ReversibleSequence
+from bpx_torch._nn_surrogate import (  # noqa: F401
+    DirectFeedbackAlignment,
+    GradientClipNorm,
+    GradientClipValue,
+    GradientReversal,
+    GradientScale,
+    LinearFeedbackAlignment,
+    LinearSignSymmetric,
+    SpikeArctan,
+    SpikeFastSigmoid,
+    SpikeTriangular,
+    StraightThroughBinarize,
+    StraightThroughRound,
+    StraightThroughSign,
+)
+from bpx_torch._nn_surrogate_conv import (  # noqa: F401
+    Conv1dFeedbackAlignment,
+    Conv1dSignSymmetric,
+    Conv2dFeedbackAlignment,
+    Conv2dSignSymmetric,
+    Conv3dFeedbackAlignment,
+    Conv3dSignSymmetric,
 )
 from bpx_torch.activations.piecewise import relu_squared
 

@@ -11,11 +11,17 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from bpx_torch import _oracles_conv, _oracles_gated, _oracles_inputs
+from bpx_torch import _oracles_attention as _attention
+from bpx_torch import _oracles_conv, _oracles_fused, _oracles_gated, _oracles_inputs
+from bpx_torch import _oracles_implicit as _implicit
 from bpx_torch import _oracles_losses_more as _losses_more
 from bpx_torch import _oracles_normalization as _normalization
+from bpx_torch import _oracles_pairs as _pairs
 from bpx_torch import _oracles_pooling as _pooling
+from bpx_torch import _oracles_recurrence as _recurrence
 from bpx_torch import _oracles_recurrent as _recurrent
+from bpx_torch import _oracles_shrinkage as _shrinkage
+from bpx_torch import _oracles_surrogate as _surrogate
 
 
 def _prelu(x, weight, *, axis=1):
@@ -122,6 +128,8 @@ ORACLES = {
     "layer_norm": _layer_norm,
     **_normalization.ORACLES,
     **_oracles_gated.ORACLES,
+    **_shrinkage.ORACLES,
+    **_pairs.ORACLES,
     **_oracles_inputs.ORACLES,
     **_oracles_conv.ORACLES,
     # losses
@@ -135,7 +143,12 @@ ORACLES = {
     "soft_cross_entropy": _soft_cross_entropy,
     **_pooling.ORACLES,
     **_recurrent.ORACLES,
+    **_surrogate.ORACLES,
+    **_recurrence.ORACLES,
+    **_oracles_fused.ORACLES,
+    **_attention.ORACLES,
     **_losses_more.ORACLES,
+    **_implicit.ORACLES,
 }
 
 _ROUNDED_Y = "1 - y loses its digits where the kept y rounds towards 1"
@@ -154,6 +167,8 @@ DIFFERS: dict[str, dict[str, str]] = {
     "softmax": {"far apart": "dy - sum(dy y) cancels where y rounds to 1"},
     "layer_norm": {"one column": "torch computes x a + b: rounding where the true value is 0"},
     **_oracles_gated.DIFFERS,
+    **_shrinkage.DIFFERS,
+    **_pairs.DIFFERS,
     **_oracles_inputs.DIFFERS,
     **_oracles_conv.DIFFERS,
     **{name: {"empty mean": _NAN_MEAN} for name in ("mse", "l1", "huber", "smooth_l1")},
@@ -164,7 +179,12 @@ DIFFERS: dict[str, dict[str, str]] = {
     **_pooling.DIFFERS,
     **_normalization.DIFFERS,
     **_recurrent.DIFFERS,
+    **_surrogate.DIFFERS,
+    **_recurrence.DIFFERS,
+    **_oracles_fused.DIFFERS,
+    **_attention.DIFFERS,
     **_losses_more.DIFFERS,
+    **_implicit.DIFFERS,
 }
 
 MISSING: dict[str, str] = {}

@@ -60,6 +60,16 @@ def bits(key, shape, width=32, device=None):
     return word.view(UNSIGNED[width]).reshape(shape)
 
 
+def words(key, rows, columns, device=None):
+    """The 32 random bits at every row and column, as int32 in two's complement: the bits of
+    bpx.random.words. rows and columns are integers of two shapes that broadcast."""
+    counters = torch.broadcast_tensors(rows, columns)
+    # above 2^31 a cast keeps no defined bits: sign the 32 bits first
+    signed = (((c.flatten() & MASK) ^ (1 << 31)) - (1 << 31) for c in counters)
+    y0, y1 = _threefry(_words(key, device), *(c.to(torch.int32) for c in signed))
+    return (y0 ^ y1).reshape(counters[0].shape)
+
+
 def uniform(key, shape, dtype=torch.float32, minval=0.0, maxval=1.0, device=None):
     """Uniform in [minval, maxval), float32 or float64."""
     u = _unit(key, shape, dtype, device)

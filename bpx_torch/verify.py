@@ -7,7 +7,7 @@ from torch.autograd.gradcheck import GradcheckError
 from bpx import rule as call_path
 from bpx.spec import SpecError
 from bpx_torch import RULES
-from bpx_torch._checks import CHECKS
+from bpx_torch._checks import CHECKS, saved_bytes
 from bpx_torch.oracles import DIFFERS, ORACLES
 
 DTYPES = {
@@ -28,6 +28,7 @@ def to_numpy(t):
 class TorchRunner:
     name = "torch"
     rules, oracles, differs, checks = RULES, ORACLES, DIFFERS, CHECKS
+    option_checks = ("needs", "layouts", "second derivative")
     stranger_checks = (
         "needs",
         "layouts",
@@ -98,6 +99,10 @@ class TorchRunner:
 
     def oracle_value(self, f, rule, case, dtype="float64"):
         return to_numpy(f(*self.arrays(case, dtype), **case.options))
+
+    def saved_bytes(self, f, rule, case, dtype):
+        arrays = self.arrays(case, dtype, grad=True)
+        return saved_bytes(lambda *a: f(*a, **case.options), arrays)
 
     def finite_differences(self, rule, kernel, case):
         arrays = self.arrays(case, "float64", grad=True)

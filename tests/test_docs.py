@@ -64,8 +64,7 @@ def test_readme_example_runs(block):
 
 @pytest.mark.parametrize("package", DOCTESTED)
 def test_docstring_examples(package):
-    if not DOCTESTED[package]:
-        pytest.skip(f"no docstring of {package} has an example")
+    assert DOCTESTED[package], "no docstring has an example"
     pytest.importorskip(package.removeprefix("bpx_") if package != "bpx" else "numpy")
     in_a_new_interpreter(RUN.format(prelude=PRELUDE[package], modules=DOCTESTED[package]))
 

@@ -13,7 +13,8 @@ jax = pytest.importorskip("jax")
 nn = importlib.import_module("bpx_jax.nn")
 
 NAMES = """relu relu6 sigmoid softplus silu swish soft_sign log_sigmoid leaky_relu hard_sigmoid
-    hard_silu hard_swish hard_tanh elu celu selu gelu mish tanh softmax log_softmax""".split()
+    hard_silu hard_swish hard_tanh elu celu selu gelu mish tanh softmax log_softmax sparse_plus
+    sparse_sigmoid squareplus""".split()
 LOUD = {
     "gelu": {"approximate": False},
     "elu": {"alpha": 0.3},
@@ -62,6 +63,8 @@ def test_gaps():
         "upsample_nearest",
         "upsample_linear",
         "affine",
+        "bilinear",
+        "cosine_similarity",
         "batch_norm",
         "conv",
         "conv_transpose",
@@ -75,6 +78,8 @@ def test_gaps():
         "instance_norm",
         "layer_norm",
         "linear",
+        "linear_cross_entropy",
+        "linear_recurrence",
         "prelu",
         "rms_norm",
         "rnn",

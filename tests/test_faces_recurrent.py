@@ -140,6 +140,41 @@ def test_is_torchs_module(name):
         assert all(map(torch.equal, flat(other(x)), flat(ours(x))))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_dropout_between_layers_draws_as_torchs(packed):
+    modules = pair("LSTM", 4, 3, num_layers=3, bidirectional=True, dropout=0.5)
+    x = randn(5, 3, 4)
+    wrap = (lambda x: pack(x, [2, 5, 4], enforce_sorted=False)) if packed else (lambda x: x)
+    found = []
+    for module in modules:
+        torch.manual_seed(4)
+        found.append(run(module, x, None, wrap)[1])
+    torch.testing.assert_close(*found, rtol=1e-11, atol=1e-12)
+    assert not torch.allclose(found[0][0], modules[0].eval()(wrap(x))[0][0])
+
+
+@pytest.mark.parametrize("entry", ["rnn", "gru", "lstm"])
+def test_what_follows_an_end_has_no_part(entry):
+    """NaN and infinity in the padding leave no trace, and get a zero gradient."""
+    rule, lengths = getattr(nn, f"_{entry}").RULE, torch.tensor([2, 5, 0])
+    gates = {"rnn": 1, "gru": 3, "lstm": 4}[entry]
+    state = [randn(3, 3)] * (2 if entry == "lstm" else 1)
+    weights = [randn(3 * gates, 4), randn(3 * gates, 3), randn(3 * gates), randn(3 * gates)]
+    x, found = randn(5, 3, 4), []
+    past = torch.arange(5)[:, None, None] >= lengths[:, None]
+    for fill in (0.0, torch.nan, torch.inf):
+        leaves = [
+            a.clone().requires_grad_() for a in (torch.where(past, fill, x), *state, *weights)
+        ]
+        y = rule(*leaves, lengths)
+        dy = randn(*y.shape) if not found else dy  # noqa: F821
+        found.append([y, *torch.autograd.grad(y, leaves, torch.where(past, fill, dy))])
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
+    torch.testing.assert_close(found[2], found[0], rtol=0, atol=0)
+    assert not found[1][1][past.expand(5, 3, 4)].any()
+    torch.testing.assert_close(found[1][2][2], torch.zeros_like(found[1][2][2]))
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_hand_written_backward_runs(name):
     y = flat(getattr(nn, name.split()[0])(4, 3, **LAYERS[name])(torch.randn(5, 2, 4)))[0]

@@ -9,7 +9,7 @@ import pytest
 import bpx
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("activations", "layers", "losses", "initializers", "optimizers")
+FOLDERS = ("activations", "layers", "losses", "fused", "surrogate", "initializers", "optimizers")
 FRAMEWORKS = {"torch": "bpx_torch", "jax": "bpx_jax"}
 ENTRIES = {
     "RULES": {e.name: e for e in bpx.ALL},

@@ -1,29 +1,52 @@
 """Random bits: NumPy and torch against jax.random, which the JAX tree is."""
 
+import importlib
+import importlib.util
+
 import numpy as np
 import pytest
-from scipy import special as scipy_special
 from scipy import stats
 
 from bpx import random as R
-from bpx import special
 from bpx.spec import SpecError
 
-jax = pytest.importorskip("jax")
-torch = pytest.importorskip("torch")
-jnp = pytest.importorskip("jax.numpy")
 
-from bpx_jax import random as J
-from bpx_torch import random as T
+def there(framework, module):
+    return importlib.import_module(module) if importlib.util.find_spec(framework) else None
+
+
+jax, jnp, J = (there("jax", m) for m in ("jax", "jax.numpy", "bpx_jax.random"))
+torch, T = (there("torch", m) for m in ("torch", "bpx_torch.random"))
+needs_jax = pytest.mark.skipif(jax is None, reason="jax is not installed")
+needs_torch = pytest.mark.skipif(torch is None, reason="torch is not installed")
 
 SEEDS = (0, 7, 2**32 - 1, 987654321012, -5)
 SHAPES = ((), (1,), (0,), (7,), (3, 0, 2), (5, 3, 1001))
-DTYPES = {np.float32: torch.float32, np.float64: torch.float64}
+DTYPES = (np.float32, np.float64)
 N = 200_000
 
 
 def data(keys):
     return np.asarray(jax.random.key_data(keys))
+
+
+def others(in_torch, *in_jax):
+    """What the installed frameworks give."""
+    if torch is not None:
+        yield in_torch().numpy()
+    if jax is not None:
+        yield from (np.asarray(f()) for f in in_jax)
+
+
+def torch_dtype(dtype):
+    return getattr(torch, dtype.__name__)
+
+
+def optimised(f):
+    """f as XLA compiles it where it is not told, as the tests tell it, to leave that to others."""
+    if jax is None:
+        return f
+    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 3})
 
 
 def ulps(got, want):
@@ -32,37 +55,48 @@ def ulps(got, want):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_keys(seed):
-    want = data(jax.random.key(seed))
-    for got in (R.key(seed), T.key(seed).numpy(), data(J.key(seed))):
+    want = R.key(seed)
+    assert want.dtype == np.uint32
+    for got in others(
+        lambda: T.key(seed), lambda: data(J.key(seed)), lambda: data(jax.random.key(seed))
+    ):
         assert got.dtype == np.uint32
         assert (got == want).all()
-    key = jax.random.key(seed)
     for n in (1, 5, (2, 3)):
-        want = data(jax.random.split(key, n))
-        for got in (R.split(seed, n), T.split(seed, n).numpy(), data(J.split(seed, n))):
+        want = R.split(seed, n)
+        for got in others(
+            lambda n=n: T.split(seed, n),
+            lambda n=n: data(J.split(seed, n)),
+            lambda n=n: data(jax.random.split(jax.random.key(seed), n)),
+        ):
             assert got.shape == want.shape
             assert (got == want).all()
     for d in (0, 3, 2**32 - 3):
-        want = data(jax.random.fold_in(key, np.uint32(d)))
-        for got in (R.fold_in(seed, d), T.fold_in(seed, d).numpy(), data(J.fold_in(seed, d))):
-            assert (got == want).all()
+        for got in others(
+            lambda d=d: T.fold_in(seed, d),
+            lambda d=d: data(J.fold_in(seed, d)),
+            lambda d=d: data(jax.random.fold_in(jax.random.key(seed), np.uint32(d))),
+        ):
+            assert (got == R.fold_in(seed, d)).all()
 
 
 @pytest.mark.parametrize("width", R.WIDTHS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_bits(width, shape):
-    want = np.asarray(jax.random.bits(jax.random.key(11), shape, f"uint{width}"))
-    for got in (
-        R.bits(11, shape, width),
-        T.bits(11, shape, width).numpy(),
-        J.bits(11, shape, width),
+    want = R.bits(11, shape, width)
+    assert want.shape == shape
+    for got in others(
+        lambda: T.bits(11, shape, width),
+        lambda: J.bits(11, shape, width),
+        lambda: jax.random.bits(jax.random.key(11), shape, f"uint{width}"),
     ):
-        got = np.asarray(got)
         assert got.dtype == want.dtype
         assert got.shape == shape
         assert (got == want).all()
 
 
+@needs_jax
+@needs_torch
 def test_every_form_of_a_key_is_taken():
     seed, words = 7, R.key(7)
     want = R.bits(seed, (4,))
@@ -99,12 +133,14 @@ def test_published_vectors():
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.1, 0.7), (-3.3, 5.1), (2.0, 2.3)])
 def test_uniform(dtype, bounds):
     """Bit for bit, the fused multiply-add of XLA included (on a processor that has one)."""
-    want = np.asarray(jax.random.uniform(jax.random.key(3), (N,), dtype, *bounds))
     got = R.uniform(3, (N,), dtype, *bounds)
     assert got.dtype == dtype
-    assert (T.uniform(3, (N,), DTYPES[dtype], *bounds).numpy() == got).all()
-    assert (np.asarray(J.uniform(3, (N,), dtype, *bounds)) == want).all()
-    assert (got == want).all()
+    for other in others(
+        lambda: T.uniform(3, (N,), torch_dtype(dtype), *bounds),
+        optimised(lambda: J.uniform(3, (N,), dtype, *bounds)),
+        optimised(lambda: jax.random.uniform(jax.random.key(3), (N,), dtype, *bounds)),
+    ):
+        assert (other == got).all()
     low, high = bounds
     assert stats.kstest(got, stats.uniform(low, high - low).cdf).pvalue > 1e-3
 
@@ -115,51 +151,52 @@ def test_fused_rounds_once():
     ulp = np.float32(2.0**-23)
     a, b, c = (one + ulp) * one / 4096, (one - ulp) * one / 4096, one + ulp
     assert R._fused(np.array([a]), b, c, np.dtype(np.float32)) == c
-    assert T._fused(*(torch.tensor(v) for v in (a, b, c))) == c
+    assert torch is None or T._fused(*(torch.tensor(v) for v in (a, b, c))) == c
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
 def test_bernoulli(dtype):
-    p = dtype(0.3)
-    want = np.asarray(jax.random.bernoulli(jax.random.key(5), jnp.asarray(p), (N,)))
-    assert (R.bernoulli(5, 0.3, (N,), dtype) == want).all()
-    assert (T.bernoulli(5, 0.3, (N,), DTYPES[dtype]).numpy() == want).all()
-    assert (np.asarray(J.bernoulli(5, 0.3, (N,), dtype)) == want).all()
+    want = R.bernoulli(5, 0.3, (N,), dtype)
+    for got in others(
+        lambda: T.bernoulli(5, 0.3, (N,), torch_dtype(dtype)),
+        lambda: J.bernoulli(5, 0.3, (N,), dtype),
+        lambda: jax.random.bernoulli(jax.random.key(5), jnp.asarray(dtype(0.3)), (N,)),
+    ):
+        assert (got == want).all()
     assert abs(want.mean() - 0.3) < 4 * np.sqrt(0.21 / N)
 
 
 # XLA's float64 log1p is off by 128 ulp near u^2 = 0.41, which is |z| = 0.92
 @pytest.mark.parametrize(("dtype", "limit"), [(np.float32, 3), (np.float64, 32)])
 def test_normal(dtype, limit):
-    want = np.asarray(jax.random.normal(jax.random.key(4), (N,), dtype))
     got = R.normal(4, (N,), dtype)
     assert got.dtype == dtype
-    assert ulps(got, want).max() <= limit
-    away = np.abs(np.abs(want) - 0.9) > 0.1
-    assert ulps(got, want)[away].max() <= 4
-    assert ulps(T.normal(4, (N,), DTYPES[dtype]).numpy(), got).max() <= 4
-    assert (np.asarray(J.normal(4, (N,), dtype)) == want).all()
+    if torch is not None:
+        assert ulps(T.normal(4, (N,), torch_dtype(dtype)).numpy(), got).max() <= 4
+    if jax is not None:
+        want = np.asarray(jax.random.normal(jax.random.key(4), (N,), dtype))
+        assert ulps(got, want).max() <= limit
+        away = np.abs(np.abs(want) - 0.9) > 0.1
+        assert ulps(got, want)[away].max() <= 4
+        assert (np.asarray(J.normal(4, (N,), dtype)) == want).all()
     assert stats.kstest(got, "norm").pvalue > 1e-3
     assert abs(stats.kurtosis(got)) < 4 * np.sqrt(24 / N)
 
 
-def test_normal_reaches_every_polynomial():
-    """A tail of 1e-8 is rare; the last float64 piece begins at |u| = 1 - 1e-7."""
-    u = np.concatenate([1 - 10.0 ** -np.arange(1, 15.0), [0.3]])
-    u = np.concatenate([u, -u])
-    got = u * R._erfinv_over_u(u, R._giles.FLOAT64)
-    assert np.abs(got / scipy_special.erfinv(u) - 1)[np.abs(u) < 1 - 1e-6].max() < 1e-10
-    assert np.abs(got / scipy_special.erfinv(u) - 1).max() < 1e-3
-
-
-def test_transforms():
+@needs_torch
+def test_vmap_in_torch():
     keys = T.split(3, 4)
     want = torch.stack([T.normal(k, (3,)) for k in keys])
     assert (torch.vmap(lambda k: T.normal(k, (3,)))(keys) == want).all()
+
+
+@needs_jax
+def test_vmap_in_jax():
     got = jax.jit(jax.vmap(lambda k: J.uniform(k, (3,))))(J.split(3, 4))
     assert (np.asarray(got) == np.stack([R.uniform(k, (3,)) for k in R.split(3, 4)])).all()
 
 
+@needs_jax
 def test_other_layout_is_overruled():
     with jax.threefry_partitionable(False):
         assert (np.asarray(J.bits(3, (9,))) == R.bits(3, (9,))).all()
@@ -177,43 +214,36 @@ def test_other_layout_is_overruled():
         (lambda m: m.bits(np.zeros(2), (2,)), "random: key is float64 of shape (2,)"),
     ],
 )
-@pytest.mark.parametrize("module", [R, T, J], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [m for m in (R, T, J) if m], ids=lambda m: m.__name__)
 def test_rejects(module, call, message):
     with pytest.raises(SpecError) as caught:
         call(module)
     assert message in str(caught.value)
 
 
-def test_rejects_of_one_tree():
-    for call, message in (
+ONE_TREE = {
+    "numpy": (
         (lambda: R.fold_in(0, -1), "data is -1, expected an int in 0 <= data < 2**32"),
-        (lambda: T.fold_in(0, 2**32), "data is 4294967296, expected an int in"),
         (lambda: R.uniform(0, (2,), np.float16), "dtype is float16, expected float32 or float64"),
+    ),
+    "torch": (
+        (lambda: T.fold_in(0, 2**32), "data is 4294967296, expected an int in"),
         (lambda: T.normal(0, (2,), torch.bfloat16), "dtype is torch.bfloat16, expected float32"),
         (
             lambda: T.bits(torch.zeros(2), (2,)),
             "key is torch.float32 of shape (2,), expected uint32",
         ),
+    ),
+    "jax": (
         (lambda: J.bits(jax.random.key(0, impl="rbg"), (2,)), "key is of rbg, expected a key of"),
         (lambda: J.bits(jnp.zeros(2), (2,)), "key is float64 of shape (2,), expected uint32"),
-    ):
+    ),
+}
+
+
+@pytest.mark.parametrize("tree", [t for t in ONE_TREE if importlib.util.find_spec(t)])
+def test_rejects_of_one_tree(tree):
+    for call, message in ONE_TREE[tree]:
         with pytest.raises(SpecError) as caught:
             call()
         assert message in str(caught.value)
-
-
-def test_special_functions():
-    x = np.random.default_rng(0).normal(size=500)
-    p = np.concatenate([scipy_special.ndtr(x), 10.0 ** -np.arange(1, 300, 7.0), [0.5, 0.925]])
-    np.testing.assert_allclose(special.ndtri(p), scipy_special.ndtri(p), rtol=8 * 2.0**-52)
-    y = np.concatenate([scipy_special.erf(x), 1 - 10.0 ** -np.arange(1, 16.0), [1e-300]])
-    assert np.abs(special.erfinv(y) / scipy_special.erfinv(y) - 1).max() < 8 * 2.0**-52
-    # its condition number is about x^2 in the tail
-    error = np.abs(special.ndtr(x) / scipy_special.ndtr(x) - 1)
-    assert (error < 2 * (1 + x**2) * 2.0**-52).all()
-    assert np.abs(special.erf(x) - scipy_special.erf(x)).max() < 2 * 2.0**-52
-    assert np.isnan(special.ndtri([-0.1, 1.1, np.nan])).all()
-    assert (special.ndtri([0.0, 1.0]) == [-np.inf, np.inf]).all()
-    assert (special.erfinv([-1.0, 0.0, 1.0]) == [-np.inf, 0.0, np.inf]).all()
-    slope = special.erf(x + 1e-30j).imag / 1e-30
-    assert np.abs(slope - 2 * stats.norm(0, 0.5**0.5).pdf(x)).max() < 8 * 2.0**-52

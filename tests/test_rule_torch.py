@@ -17,7 +17,7 @@ def test_dual_numbers_through_backward(name):
     from torch.autograd import forward_ad
 
     rule, case = RULES[name], generic(RULES[name].spec)
-    arrays = RUNNER.tensors(case, "float64")
+    arrays = RUNNER.arrays(case, "float64")
     t = torch.randn_like(arrays[0])
 
     def slope(x):

@@ -27,7 +27,7 @@ Source: Nair, Hinton 2010, "Rectified Linear Units Improve Restricted Boltzmann 
     f=lambda x: np.where(x.real <= 0, 0.0, x),
     df=lambda x: np.where(x <= 0, 0.0, 1.0),
     saves="y",
-    kinks="0 at 0 (as torch and jax.nn)",
+    kinks="0 at 0 (as torch and jax.nn); 1 at NaN",
     at=lambda o: (0.0,),
 )
 
@@ -46,7 +46,7 @@ ICML workshop on deep learning for audio, speech and language processing.
     df=lambda x, negative_slope: np.where(x > 0, 1.0, negative_slope),
     options={"negative_slope": 0.01},
     loud=({"negative_slope": 0.3},),
-    kinks="negative_slope at 0 (as torch; jax.nn has 1)",
+    kinks="negative_slope at 0 (as torch; jax.nn has 1) and at NaN",
     at=lambda o: (0.0,),
     check=lambda dims, o: number("leaky_relu", "negative_slope", o["negative_slope"]),
     rejects=(
@@ -70,7 +70,7 @@ Source: Krizhevsky 2010, "Convolutional Deep Belief Networks on CIFAR-10".
     f=lambda x: np.where(x.real <= 0, 0.0, np.where(x.real >= 6, 6.0, x)),
     df=lambda x: np.where((x <= 0) | (x >= 6), 0.0, 1.0),
     saves="y",
-    kinks="0 at 0 and at 6 (as torch and jax.nn)",
+    kinks="0 at 0 and at 6 (as torch and jax.nn); 1 at NaN",
     at=lambda o: (0.0, 6.0),
 )
 
@@ -100,7 +100,7 @@ Source: Collobert 2004, "Large Scale Machine Learning", thesis, Universite Paris
     df=lambda x, min_val, max_val: np.where((x <= min_val) | (x >= max_val), 0.0, 1.0),
     options={"min_val": -1.0, "max_val": 1.0},
     loud=({"min_val": -0.5, "max_val": 1.5},),
-    kinks="0 at min_val and at max_val (as torch; jax.nn has 1)",
+    kinks="0 at min_val and at max_val (as torch; jax.nn has 1); 1 at NaN",
     at=lambda o: (o["min_val"], o["max_val"]),
     check=_hardtanh_check,
     rejects=(
@@ -122,7 +122,7 @@ ends as in torch.nn.Hardsigmoid.
 """,
     f=lambda x: np.where(x.real <= -3, 0.0, np.where(x.real >= 3, 1.0, (x + 3) / 6)),
     df=lambda x: np.where((x <= -3) | (x >= 3), 0.0, 1 / 6),
-    kinks="0 at -3 and at 3 (as torch and jax.nn)",
+    kinks="0 at -3 and at 3 (as torch and jax.nn); 1/6 at NaN (torch 0)",
     at=lambda o: (-3.0, 3.0),
 )
 
@@ -176,7 +176,7 @@ Source: Donoho, Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage",
     df=lambda x, lambd: np.where(np.abs(x) <= lambd, 0.0, 1.0),
     options={"lambd": 0.5},
     loud=({"lambd": 1.25},),
-    kinks="0 at -lambd and at lambd (as torch)",
+    kinks="0 at -lambd and at lambd (as torch); 1 at NaN",
     at=lambda o: (-o["lambd"], o["lambd"]),
     check=_hardshrink_check,
     rejects=(

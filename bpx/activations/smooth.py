@@ -159,7 +159,8 @@ def _gelu(x: Any, approximate: str) -> Any:
 def _dgelu(x: Any, approximate: str) -> Any:
     if approximate == "tanh":
         u = 2 * SQRT_2_OVER_PI * (x + CUBIC * x**3)
-        return _sigmoid(u) + x * _dsigmoid(u) * 2 * SQRT_2_OVER_PI * (1 + 3 * CUBIC * x**2)
+        near = np.clip(x, -30.0, 30.0)  # dsigmoid(u) is 0 beyond, where x^2 overflows at last
+        return _sigmoid(u) + near * _dsigmoid(u) * 2 * SQRT_2_OVER_PI * (1 + 3 * CUBIC * near**2)
     return 0.5 * erfc(-x * SQRT_HALF) + x * np.exp(-0.5 * x**2) / SQRT_2_PI
 
 

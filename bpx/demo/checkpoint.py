@@ -11,8 +11,9 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,14 @@ from bpx._command import CommandError
 from bpx.demo.lockstep import State
 from bpx.demo.settings import Settings
 
-NAME, KEY, FORMAT = "checkpoint.safetensors", "bpx.demo", 1
+NAME, KEY, FORMAT = "checkpoint.safetensors", "bpx.demo", 2
 
 
-def identity(settings: Settings, frameworks: list[str]) -> dict[str, Any]:
-    return {"format": FORMAT, "frameworks": frameworks, **settings.identity()}
+def identity(
+    settings: Settings, frameworks: list[str], more: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """What a checkpoint belongs to; `more` is what the model's data adds."""
+    return {"format": FORMAT, "frameworks": frameworks, **settings.identity(), **more}
 
 
 def save(path: Path, state: State, about: dict[str, Any]) -> None:
@@ -76,7 +80,8 @@ def load(path: Path, about: dict[str, Any], expected: State, total: int) -> Stat
         raise CommandError(f"{path} is damaged or no safetensors file: {error}") from error
     except (KeyError, AttributeError, TypeError):
         raise CommandError(f"{path} is no checkpoint of the demo") from None
-    differing = [k for k in sorted({*header, *about}) if header.get(k) != about.get(k)]
+    names = sorted({*header, *about}, key=lambda k: (k not in ("format", "model"), k))
+    differing = [k for k in names if header.get(k) != about.get(k)]
     if differing:
         k = differing[0]
         raise CommandError(
@@ -93,7 +98,8 @@ def load(path: Path, about: dict[str, Any], expected: State, total: int) -> Stat
         for k, a in wanted.items():
             _same_kind(path, f"{f}/{k}", arrays[f][k], a.dtype, a.shape)
     n, _, layers, columns = expected.statistics.shape
-    _same_kind(path, "losses", tensors.get("losses"), np.dtype(float), (n, step))
+    each = expected.losses.shape[2:]
+    _same_kind(path, "losses", tensors.get("losses"), np.dtype(float), (n, step, *each))
     shape = (n, step, layers, columns)
     _same_kind(path, "statistics", tensors.get("statistics"), np.dtype(float), shape)
     return State(step, arrays, tensors["losses"], tensors["statistics"])  # type: ignore[arg-type]

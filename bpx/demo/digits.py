@@ -7,6 +7,7 @@ Machine Learning Repository, the test part; sklearn.datasets.load_digits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from bpx import random
 from bpx._command import needs
 
 TEST = 360  # images held back, a fifth
+SIDE = 8  # pixels
 
 Array = np.ndarray[Any, Any]
 
@@ -27,6 +29,9 @@ class Batch:
     x: Array
     y: Array
 
+    def __iter__(self) -> Iterator[Array]:
+        return iter((self.x, self.y))
+
 
 @dataclass(frozen=True)
 class Digits:
@@ -34,12 +39,18 @@ class Digits:
     test: Batch
     key: Any  # of the order of the training images
 
-    def batch(self, step: int, size: int) -> Batch:
+    def batch(self, step: int, size: int) -> Any:
         """The batch of a step, 0, 1, ...: a function of the key and the step alone."""
-        epoch, place = divmod(step, len(self.train.y) // size)
-        order = permutation(random.fold_in(self.key, epoch), len(self.train.y))
-        chosen = order[place * size : (place + 1) * size]
+        chosen = in_order(self.key, step, size, len(self.train.y))
         return Batch(self.train.x[chosen], self.train.y[chosen])
+
+
+def in_order(key: Any, step: int, size: int, n: int) -> Array:
+    """Which of n examples a step takes: each once in an epoch, in an order drawn for the epoch;
+    the last ones are left out where they fill no batch."""
+    epoch, place = divmod(step, n // size)
+    order = permutation(random.fold_in(key, epoch), n)
+    return order[place * size : (place + 1) * size]
 
 
 def permutation(key: Any, n: int) -> Array:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bpx.demo.lockstep import LOSS_LIMIT, LOSS_STEPS, State, differences
+from bpx.demo.lockstep import LOSS_LIMIT, State, differences, window
+from bpx.demo.settings import Settings
+from bpx.demo.task import Task
 
 # What matplotlib draws in these colours the page colours by its style sheet, light or dark.
 INK, FAINT, TORCH, JAX, LIMIT = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -40,33 +42,45 @@ STYLE = {
 }
 
 
-def losses(names: list[str], state: State) -> str:
-    """The loss of every framework over the steps, the second drawn dashed on the first."""
+def losses(names: list[str], state: State, task: Task) -> str:
+    """The loss (or losses) of every framework over the steps, the second drawn dashed on the
+    first, and the levels that the task names."""
 
     def draw(axes: Any) -> None:
-        for i, (name, loss) in enumerate(zip(names, state.losses, strict=True)):
+        steps = state.losses.shape[1]
+        each = state.losses.reshape(len(names), steps, -1)
+        for i, name in enumerate(names):
             wide = {"linewidth": 3.2, "alpha": 0.45} if i == 0 and len(names) == 2 else {}
-            axes.plot(_steps(loss), loss, color=COLOUR[name], label=name, **wide)
-        axes.set_yscale("log")
-        axes.legend(loc="upper right")
-        axes.set_ylabel("loss of the batch")
+            for j, what in enumerate(task.losses or ("",)):
+                label, style = f"{what} {name}".strip(), ("-", (0, (2, 1)))[j]
+                loss = each[i, :, j]
+                axes.plot(_steps(loss), loss, color=COLOUR[name], label=label, ls=style, **wide)
+        for what, level in task.lines:
+            dashed = {"color": LIMIT, "linestyle": (0, (4, 2)), "linewidth": 1.2}
+            axes.axhline(level, label=f"{what}: {level:.3g}", **dashed)
+        if task.lines:
+            axes.set_ylabel(f"loss of the batch, {task.loss_unit}")
+        else:
+            axes.set_yscale("log")
+            axes.set_ylabel("loss of the batch")
+        axes.legend(loc="upper right", fontsize=8)
 
-    return picture("loss", draw)
+    return picture("loss", draw, log=not task.lines)
 
 
-def gap(dtype: str, state: State) -> str:
+def gap(settings: Settings, state: State) -> str:
     """The relative difference of the two losses, and its limit where that applies."""
 
     def draw(axes: Any) -> None:
         found = differences(state.losses)
         axes.plot(_steps(found), np.where(found > 0, found, np.nan), color=INK, linewidth=0.8)
-        last = min(LOSS_STEPS[dtype] or len(found), len(found))
-        limit = LOSS_LIMIT[dtype]
+        last = min(window(settings) or len(found), len(found))
+        limit = LOSS_LIMIT[settings.dtype]
         axes.plot([1, last], [limit, limit], color=LIMIT, linestyle=(0, (4, 2)))
         place = {"xytext": (2, 4), "textcoords": "offset points"}
         axes.annotate(f"limit {power(limit)}", (1, limit), color=LIMIT, **place)
         axes.set_yscale("log")
-        axes.set_ylim(top=limit * 10)
+        axes.set_ylim(top=10 * max(limit, np.nanmax(found, initial=0)))
         axes.set_ylabel("relative difference")
 
     return picture("gap", draw)
@@ -87,7 +101,8 @@ def statistics(column: int, label: str, layers: list[str], names: list[str], sta
                     linewidth=1.6 if j == 0 else 0.7, label=name if j == 0 else None,
                 )  # fmt: skip
         axes.set_yscale("log")
-        axes.legend(loc="best", ncols=2, fontsize=8, handlelength=1.2, columnspacing=1)
+        small = {"fontsize": 8 if len(layers) <= len(LAYERS) else 6, "handlelength": 1.2}
+        axes.legend(loc="best", ncols=2, columnspacing=1, **small)
         axes.set_ylabel(label)
 
     return picture(f"statistics{column}", draw)
@@ -105,7 +120,7 @@ def _smooth(values: Any) -> Any:
     return np.exp(sums / counts)
 
 
-def picture(name: str, draw: Any) -> str:
+def picture(name: str, draw: Any, log: bool = True) -> str:
     """What `draw(axes)` draws, as an <svg> element with its own ids and the page's colours."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -117,8 +132,9 @@ def picture(name: str, draw: Any) -> str:
         figure.patch.set_alpha(0)
         axes.patch.set_alpha(0)
         draw(axes)
-        axes.yaxis.set_major_formatter(FuncFormatter(power))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        if log:
+            axes.yaxis.set_major_formatter(FuncFormatter(power))
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("step")
         axes.margins(x=0.01)
         file = io.StringIO()

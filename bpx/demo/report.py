@@ -13,8 +13,8 @@ import numpy as np
 import bpx
 from bpx.demo import checkpoint, plots
 from bpx.demo.lockstep import Limit, State, differences
-from bpx.demo.network import Network
 from bpx.demo.settings import Settings
+from bpx.demo.task import Task, Verdict
 from bpx.demo.verification import FACTOR, RUNS, Row
 
 NAME = "report.html"
@@ -23,16 +23,17 @@ PACKAGES = ("numpy", "scikit-learn", "matplotlib", "jinja2", "safetensors", "ric
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. `saved` is framework -> layer -> bytes (bpx, the framework's autodiff)."""
+    """A finished run. `verified` is how many examples `rows` are of; `saved` is framework -> layer
+    -> bytes (bpx, the framework's autodiff)."""
 
     settings: Settings
-    network: Network
+    task: Task
     trainers: list[Any]
-    images: tuple[int, int]
     state: State
     rows: list[Row]
+    verified: int
     saved: dict[str, dict[str, tuple[int, int]]]
-    accuracy: dict[str, float]
+    verdict: Verdict
     limits: list[Limit]
 
     @property
@@ -51,11 +52,11 @@ def page(run: Run) -> str:
     source = resources.files("bpx.demo").joinpath("templates/report.html.j2").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"number": number, "bytes": bytes_of}
-    layers = [layer.name for layer in run.network.trained]
+    layers = [layer.name for layer in run.task.network.trained]
     two = len(run.names) == 2
     pictures = {
-        "loss": plots.losses(run.names, run.state),
-        "gap": plots.gap(run.settings.dtype, run.state) if two else None,
+        "loss": plots.losses(run.names, run.state, run.task),
+        "gap": plots.gap(run.settings, run.state) if two else None,
         "norm": plots.statistics(0, "norm of the gradient", layers, run.names, run.state),
         "variance": plots.statistics(1, "variance of the gradient", layers, run.names, run.state),
     }
@@ -75,13 +76,15 @@ def page(run: Run) -> str:
         factor=f"{FACTOR:g}",
         runs=RUNS,
         version=bpx.__version__,
-        parameters=sum(int(np.prod(p.shape)) for p in run.network.params),
+        summary=run.task.summary.format(
+            parameters=sum(int(np.prod(p.shape)) for p in run.task.network.params)
+        ),
     )
 
 
 def largest(run: Run) -> dict[str, list[tuple[str, float, float, float]]]:
     """Layer by layer: the gradient's norm at the first step and the last, its median variance."""
-    layers = [layer.name for layer in run.network.trained]
+    layers = [layer.name for layer in run.task.network.trained]
     found = {}
     for name, rows in zip(run.names, run.state.statistics, strict=True):
         found[name] = [
@@ -99,15 +102,20 @@ def kept(run: Run) -> list[tuple[str, list[tuple[int, int]]]]:
 
 def facts(run: Run) -> dict[str, str]:
     s = run.settings
-    layers = ", ".join(layer.name for layer in run.network.layers)
+    layers = ", ".join(layer.name for layer in run.task.network.layers if not layer.wiring)
     versions = {t.name: t.version for t in run.trainers}
     versions |= {name: metadata.version(name) for name in PACKAGES}
+    b1, b2 = s.betas
+    falling = f" falling to {s.rate(s.decay):.1g} over {s.decay} steps" if s.decay else ""
     return {
+        "model": s.model,
         "seed": str(s.seed),
-        "data": f"{run.images[0]} training images and {run.images[1]} test images, 8 x 8 pixels",
-        "batches": f"{run.state.step} steps of {s.batch_size} images, the same in the same order",
-        "layers": f"{layers}; loss: {run.network.loss}",
-        "optimizer": f"AdamW, learning rate {s.lr:g}, weight decay {s.weight_decay:g}",
+        **run.task.facts,
+        "batches": f"{run.state.step} steps of {s.batch_size} {run.task.unit}, the same in the "
+        "same order",
+        "layers": f"{layers}; loss: {run.task.network.loss}",
+        "optimizer": f"AdamW{' for each network' if run.task.losses else ''}, learning rate "
+        f"{s.lr:g}{falling}, betas {b1:g} and {b2:g}, weight decay {s.weight_decay:g}",
         "dtype": s.dtype,
         "bpx": bpx.__version__,
         "Python": platform.python_version(),

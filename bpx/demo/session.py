@@ -10,10 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bpx import random
-from bpx.demo import checkpoint, digits, lockstep, network, report, verification
+from bpx.demo import checkpoint, lockstep, report, tasks, verification
 from bpx.demo.command import trainers
 from bpx.demo.lockstep import Interrupted, Limit, State, differences, train
 from bpx.demo.settings import Settings
+from bpx.demo.task import Task
 from bpx.demo.verification import FACTOR, RUNS, Row
 
 SHOWN = 15  # lines of losses
@@ -26,34 +27,34 @@ def run(
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
-    split, order, init = random.split(random.key(settings.seed), 3)
-    data = digits.load(split, order, settings.dtype)
-    images = len(data.train.y)
-    total = settings.total(images)
-    model = network.mlp(settings.sizes)
+    split, order, init, extra = random.split(random.key(settings.seed), 4)
+    task = tasks.MAKERS[settings.model](settings, (split, order, extra))
+    total = settings.total(task.examples, task.unit)
+    model = task.network
     weights = model.initial(init, settings.dtype)
     crew = trainers(names, settings, model, weights)
 
-    path, about = folder / checkpoint.NAME, checkpoint.identity(settings, names)
-    state = lockstep.start(crew, len(model.trained))
+    path, about = folder / checkpoint.NAME, checkpoint.identity(settings, names, task.identity)
+    state = lockstep.start(crew, len(model.trained), len(model.parts))
     if resume:
         state = checkpoint.load(path, about, state, total)
         said = f"going on after step {state.step} of {total}, from {path}"
         console.print(said, highlight=False, soft_wrap=True)
 
-    first = data.batch(0, settings.batch_size)
-    rows = verification.verify(model, weights, first, crew)
+    few = min(task.verified or settings.batch_size, settings.batch_size)
+    rows = verification.verify(model, weights, task.data.batch(0, few), crew)
     console.print(verified(rows))
     if not all(row.holds for row in rows):
         wrong = ", ".join(sorted({f"{r.param} ({r.framework})" for r in rows if not r.holds}))
         console.print(f"[red]not trained[/red]: a gradient is beyond its limit: {wrong}")
         return 1
-    saved = {t.name: t.saved(first.x, first.y) for t in crew}
+    first = task.data.batch(0, settings.batch_size)
+    saved = {t.name: t.saved(*first) for t in crew}
 
     for trainer in crew if resume else ():
         trainer.load(state.arrays[trainer.name])
     try:
-        state = watched(console, crew, data, settings, state, total, every, path, about)
+        state = watched(console, crew, task, settings, state, total, every, path, about)
     except Interrupted as stop:
         with checkpoint.uninterrupted():
             checkpoint.save(path, stop.state, about)
@@ -62,12 +63,12 @@ def run(
         return 130
     checkpoint.save(path, state, about)
 
-    accuracy = lockstep.accuracies(crew, data.test)
-    found = lockstep.limits(settings, state.losses, accuracy, images)
+    short = lockstep.short(settings, total, task.examples, task.unit)
+    verdict = task.judge(crew, state, short)
+    found = [*lockstep.limits(settings, state.losses), *verdict.limits]
     console.print(judged(found))
     page = folder / report.NAME
-    sizes = (images, len(data.test.y))
-    finished = report.Run(settings, model, crew, sizes, state, rows, saved, accuracy, found)
+    finished = report.Run(settings, task, crew, state, rows, few, saved, verdict, found)
     report.write(page, finished)
     console.print(f"report: {page.resolve()}", highlight=False, soft_wrap=True)
     return 1 if any(limit.holds is False for limit in found) else 0
@@ -76,7 +77,7 @@ def run(
 def watched(
     console: Console,
     crew: list[Any],
-    data: digits.Digits,
+    task: Task,
     settings: Settings,
     begin: State,
     total: int,
@@ -85,34 +86,40 @@ def watched(
     about: dict[str, Any],
 ) -> State:
     """The training with a bar, a line of losses now and then, and checkpoints."""
-    console.print(heading([t.name for t in crew]), highlight=False)
+    console.print(heading([t.name for t in crew], task.losses), highlight=False)
     label = TextColumn("{task.description}")
     columns = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("training", total=total, completed=begin.step)
+        progress = bar.add_task("training", total=total, completed=begin.step)
 
         def after(state: State) -> None:
-            bar.update(task, completed=state.step)
+            bar.update(progress, completed=state.step)
             if every and state.step % every == 0 and state.step < total:
                 checkpoint.save(path, state, about)
             if state.step % max(1, total // SHOWN) == 0 or state.step in (1, total):
-                bar.console.print(line(state), highlight=False)
+                bar.console.print(line(state, task.losses), highlight=False)
 
-        return train(crew, data, settings, begin, total, after)
+        return train(crew, task.data, settings, begin, total, after)
 
 
-def heading(names: list[str]) -> str:
-    head = f"{'step':>6}" + "".join(f"{'loss, ' + name:>16}" for name in names)
+def heading(names: list[str], losses: tuple[str, ...] = ()) -> str:
+    columns = [f"{what}, {name}" for name in names for what in losses or ("loss",)]
+    head = f"{'step':>6}" + "".join(f"{c:>{_width(losses)}}" for c in columns)
     return head + (f"{'difference':>14}" if len(names) == 2 else "")
 
 
-def line(state: State) -> str:
+def line(state: State, losses: tuple[str, ...] = ()) -> str:
     """The losses of the last step beside each other, and the largest difference up to it."""
-    text = f"{state.step:6}" + "".join(f"{loss:16.9f}" for loss in state.losses[:, -1])
+    values = state.losses[:, -1].reshape(-1)
+    text = f"{state.step:6}" + "".join(f"{loss:{_width(losses)}.9f}" for loss in values)
     if len(state.losses) < 2:
         return text
     gaps = differences(state.losses)
     return f"{text}{gaps[-1]:14.1e}   largest so far {gaps.max():.1e}"
+
+
+def _width(losses: tuple[str, ...]) -> int:
+    return 16 if not losses else 8 + max(map(len, losses))
 
 
 def verified(rows: list[Row]) -> Table:

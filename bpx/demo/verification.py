@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-import bpx
-from bpx.demo.digits import Batch
-from bpx.demo.network import Arrays, Network
+from bpx.demo.network import OPS, Arrays, Layer, Network
+from bpx.demo.wiring import WIRING
 
 DELTA, RUNS, FACTOR = 2.0**-23, 16, 8.0
 
@@ -40,13 +39,20 @@ class Row:
         return all(e <= self.limit for e in self.errors.values())  # False for NaN
 
 
-def verify(network: Network, weights: Arrays, batch: Batch, trainers: list[Any]) -> list[Row]:
+def verify(network: Any, weights: Arrays, batch: Any, trainers: list[Any]) -> list[Row]:
     """A row for every parameter and trainer, at the weights the training starts from."""
-    eps = float(np.finfo(batch.x.dtype).eps)
+    rows = []
+    for i, part in enumerate(network.parts):
+        rows += _part(i, part, weights, tuple(batch), trainers)
+    return rows
+
+
+def _part(i: int, network: Network, weights: Arrays, batch: Any, trainers: list[Any]) -> list[Row]:
+    eps = float(np.finfo(weights[network.own[0]].dtype).eps)
     spec = gradients(network, weights, batch)
     limits = _limits(network, weights, batch, spec)
-    by_hand = {t.name: t.gradients(batch.x, batch.y) for t in trainers}
-    by_autodiff = {t.name: t.gradients(batch.x, batch.y, own=True) for t in trainers}
+    by_hand = {t.name: t.gradients(*batch, part=i) for t in trainers}
+    by_autodiff = {t.name: t.gradients(*batch, part=i, own=True) for t in trainers}
     rows = []
     for name, true in spec.items():
         largest = float(np.abs(true).max())
@@ -66,7 +72,7 @@ def _distance(a: Any, b: Any) -> float:
     return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max())
 
 
-def _limits(network: Network, weights: Arrays, batch: Batch, true: Arrays) -> dict[str, float]:
+def _limits(network: Network, weights: Arrays, batch: Any, true: Arrays) -> dict[str, float]:
     draw = np.random.default_rng(0)
 
     def nudge(a: Any) -> Any:
@@ -79,21 +85,40 @@ def _limits(network: Network, weights: Arrays, batch: Batch, true: Arrays) -> di
     }
 
 
-def gradients(
-    network: Network, weights: Arrays, batch: Batch, nudge: Nudge = lambda a: a
-) -> Arrays:
-    """The gradient of every parameter by the specification in float64: NumPy, no framework."""
-    ops = {op.name: op for op in bpx.ALL}
-    calls, h = [], batch.x.astype(np.float64)
-    for layer in network.layers:
-        op, params = ops[layer.entry], (weights[k].astype(np.float64) for k in layer.names)
-        arrays = tuple(nudge(a) for a in (h, *params))
-        calls.append((op, arrays, op.complete(dict(layer.options)), layer.names))
-        h = op.forward(*arrays, **calls[-1][2])[0]
-    loss = ops[network.loss]
-    dh = loss.backward(np.array(1.0), nudge(h), batch.y, None, **loss.complete({}))[0]
-    found: Arrays = {}
-    for op, arrays, options, names in reversed(calls):
-        dh, *dparams = op.backward(nudge(dh), *arrays, **options)
-        found |= dict(zip(names, dparams, strict=True))
-    return {p.name: found[p.name] for p in network.params}
+def gradients(network: Network, weights: Arrays, batch: Any, nudge: Nudge = lambda a: a) -> Arrays:
+    """The gradient of every parameter that the loss trains, by the specification in float64:
+    NumPy, no framework."""
+    values = {k: _wide(a) for k, a in network.given(batch).items()}
+    values |= {p.name: _wide(weights[p.name]) for p in network.params}
+    calls = []
+    for layer, names in network.wired():
+        names = (*names, *layer.names)
+        taken = (values[name] for name in names)
+        arrays = tuple(nudge(a) if a.dtype.kind == "f" else a for a in taken)
+        calls.append((layer, names, (*arrays, *layer.absent())))
+        values[layer.name] = _forward(*calls[-1][::2])
+    logits, loss = layer.name, OPS[network.loss]
+    given = (nudge(values[logits]), values[network.target], *network.loss_absent())
+    cotangents = {logits: loss.backward(np.array(1.0), *given, **loss.complete({}))[0]}
+    for layer, names, arrays in reversed(calls):
+        back = _backward(nudge(cotangents.pop(layer.name)), layer, arrays)
+        for name, d in zip(names, back, strict=False):
+            if d is not None:
+                cotangents[name] = cotangents[name] + d if name in cotangents else d
+    return {name: cotangents[name] for name in network.own}
+
+
+def _wide(a: Any) -> Any:
+    return a.astype(np.float64) if a.dtype.kind == "f" else a
+
+
+def _forward(layer: Layer, arrays: tuple[Any, ...]) -> Any:
+    if layer.wiring:
+        return WIRING[layer.entry].forward(*arrays, **layer.complete)
+    return OPS[layer.entry].forward(*arrays, **layer.complete)[0]
+
+
+def _backward(dy: Any, layer: Layer, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    if layer.wiring:
+        return WIRING[layer.entry].backward(dy, *arrays, **layer.complete)
+    return OPS[layer.entry].backward(dy, *arrays, **layer.complete)

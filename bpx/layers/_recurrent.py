@@ -1,4 +1,4 @@
-"""What the recurrent layers share: the sigmoid of their gates and the sizes they need."""
+"""What the recurrent layers share: the sigmoid of their gates, the ends of sequences, and sizes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ def before(h0: Any, states: Any) -> Any:
     return [h0, *states[:-1]]
 
 
+def running(lengths: Any, t: int) -> Any:
+    """Which sequences have a step t, beside (B H)."""
+    return True if lengths is None else (t < np.asarray(lengths, np.int64))[:, None]
+
+
 def step_count(entry: str, dims: Dims) -> None:
-    """Raise for a sequence without steps, which has no last state."""
+    """Raise for a sequence without steps, which has no last state; lengths lie below L."""
     require(dims["T"] > 0, f"{entry}: x has {dims['T']} steps, expected at least 1")
+    dims["L"] = dims["T"] + 1
 
 
 def gate_rows(entry: str, dims: Dims, gates: int) -> None:

@@ -60,6 +60,7 @@ SPEC = Op(
     args=(Arg("x", "B C *S"),),
     out="B C *O",
     saves=("x",),
+    shapes=("x",),
     options={"output_size": 1},
     check=check,
     rejects=(

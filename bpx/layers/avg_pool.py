@@ -92,6 +92,7 @@ SPEC = Op(
     args=(Arg("x", "B C *S"),),
     out="B C *O",
     saves=("x",),
+    shapes=("x",),
     options={
         "kernel_size": 2,
         "stride": None,

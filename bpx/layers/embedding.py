@@ -69,6 +69,7 @@ SPEC = Op(
     args=(Arg("indices", "*N", kind="index", below="V"), Arg("weight", "V D")),
     out="*N D",
     saves=("indices", "weight"),
+    shapes=("weight",),
     options={"padding_idx": None},
     check=check,
     rejects=(

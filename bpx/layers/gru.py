@@ -10,6 +10,8 @@ x is (steps, batch, features); the last state is the last row of y. w_ih holds t
 in this order, and so do w_hh and the biases, as in torch. r multiplies the product with w_hn and
 its bias (Keras: reset_after=True), not h before the product as in the paper; z weighs the old
 state, where the paper's weighs the new. `gates` keeps r, z, n and h_{t-1} w_hn^T + b_hn.
+lengths holds the number of steps of each sequence, 0 <= lengths < L = T + 1, T for all without it:
+past its end a sequence's state stays as it is, and its rows of y and gates are 0.
 Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder for Statistical
 Machine Translation", arXiv:1406.1078, equations 5 to 8; the form with r outside the product as in
 torch.nn.GRU. The gradient is back-propagation through time (Werbos 1990).
@@ -23,14 +25,22 @@ from typing import Any
 import numpy as np
 
 from bpx.dims import Dims
-from bpx.layers._recurrent import before, gate_rows, sigmoid, step_count
+from bpx.layers._recurrent import before, gate_rows, running, sigmoid, step_count
 from bpx.spec import Arg, Case, Op, Options, Reject
 
 
-def forward(x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
+def forward(
+    x: Any,
+    h0: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    lengths: Any = None,
+) -> Any:
     n_units = h0.shape[-1]
     h, states, gates = h0, [], []
-    for x_t in x:
+    for t, x_t in enumerate(x):
         a = x_t @ w_ih.T + (0 if b_ih is None else b_ih)
         u = h @ w_hh.T + (0 if b_hh is None else b_hh)
         a_r, a_z, a_n = (a[:, i * n_units : (i + 1) * n_units] for i in range(3))
@@ -38,28 +48,39 @@ def forward(x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any =
         r = sigmoid(a_r + u_r)
         z = sigmoid(a_z + u_z)
         n = np.tanh(a_n + r * u_n)
-        h = (1 - z) * n + z * h
-        states.append(h)
-        gates.append(np.concatenate([r, z, n, u_n], axis=1))
+        new = (1 - z) * n + z * h
+        h = np.where(running(lengths, t), new, h)
+        states.append(np.where(running(lengths, t), h, 0.0))
+        gates.append(np.where(running(lengths, t), np.concatenate([r, z, n, u_n], axis=1), 0.0))
     y = np.stack(states)
     return y, (y, np.stack(gates))
 
 
 def backward(
-    dy: Any, x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None
+    dy: Any,
+    x: Any,
+    h0: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    lengths: Any = None,
 ) -> Any:
     """The adjoint of forward, step by step from the last, line by line from the bottom."""
-    _, (y, gates) = forward(x, h0, w_ih, w_hh, b_ih, b_hh)
+    _, (y, gates) = forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths)
     dx, dh = np.zeros_like(x), np.zeros_like(h0)
     dw_ih, dw_hh = np.zeros_like(w_ih), np.zeros_like(w_hh)
     db_ih = None if b_ih is None else np.zeros_like(b_ih)
     db_hh = None if b_hh is None else np.zeros_like(b_hh)
     for t, h in reversed(list(enumerate(before(h0, y)))):
         r, z, n, u_n = np.split(gates[t], 4, axis=1)
-        dnew = dh + dy[t]  # states.append(h)
-        dz = dnew * h - dnew * n  # h = (1 - z) n + z h
+        runs = running(lengths, t)
+        dh = dh + np.where(runs, dy[t], 0.0)  # states.append(h where it runs)
+        dnew = np.where(runs, dh, 0.0)  # h = new where it runs, else h
+        dh = np.where(runs, 0.0, dh)
+        dz = dnew * h - dnew * n  # new = (1 - z) n + z h
         dn = dnew * (1 - z)
-        dh = dnew * z
+        dh = dh + dnew * z
         ds = dn * (1 - n**2)  # n = tanh(a_n + r u_n)
         da_n, dr, du_n = ds, ds * u_n, ds * r
         da_z = du_z = dz * z * (1 - z)  # z = sigmoid(a_z + u_z)
@@ -72,7 +93,7 @@ def backward(
         db_ih = None if db_ih is None else db_ih + da.sum(0)  # a = x_t w_ih^T + b_ih
         dw_ih = dw_ih + da.T @ x[t]
         dx[t] = da @ w_ih
-    return dx, dh, dw_ih, dw_hh, db_ih, db_hh
+    return dx, dh, dw_ih, dw_hh, db_ih, db_hh, None
 
 
 def check(dims: Dims, o: Options) -> None:
@@ -93,7 +114,8 @@ def cases(draw: Any) -> Iterator[Case]:
         }
 
     yield Case("three steps", arrays(3, 2, 4, 3))
-    yield Case("no biases", {**arrays(4, 3, 2, 5), "b_ih": None, "b_hh": None})
+    own = {"lengths": np.array([2, 4, 0]), "b_ih": None, "b_hh": None}
+    yield Case("own lengths, no biases", {**arrays(4, 3, 2, 5), **own})
     yield Case("one step, one bias", {**arrays(1, 2, 3, 4), "b_hh": None})
     yield Case("no batch", arrays(2, 0, 4, 3))
 
@@ -111,10 +133,11 @@ SPEC = Op(
         Arg("w_hh", "G H"),
         Arg("b_ih", "G", optional=True),
         Arg("b_hh", "G", optional=True),
+        Arg("lengths", "B", kind="index", below="L", optional=True),
     ),
     out="T B H",
     residuals={"y": "T B H", "gates": "T B K"},
-    saves=("x", "h0", "w_ih", "w_hh", "b_ih", "b_hh"),
+    saves=("x", "h0", "w_ih", "w_hh", "b_ih", "b_hh", "lengths"),
     check=check,
     rejects=(
         Reject(
@@ -125,6 +148,12 @@ SPEC = Op(
         Reject("h0 has shape (5,), expected (B H)", {**GOOD, "h0": (5,)}),
         Reject("w_hh has shape (20, 5), but dim G is 15", {**GOOD, "w_hh": (20, 5)}),
         Reject("b_ih has shape (5,), but dim G is 15", {**GOOD, "b_ih": (5,)}),
+        Reject("lengths has shape (3,), but dim B is 2", {**GOOD, "lengths": (3,)}),
+        Reject(
+            "lengths holds 4, expected 0 <= lengths < 4",
+            {**GOOD, "lengths": (2,)},
+            values={"lengths": [3, 4]},
+        ),
         Reject("unknown option 'reset_after'; it takes []", GOOD, {"reset_after": True}),
     ),
     bench=(

@@ -13,6 +13,8 @@ the biases, as in torch; nothing is added to the forget gate, and no gate sees t
 both sequences: the final cell state is an output that a loss may use, so its gradient has to flow,
 and sequences that end at different steps each have theirs. The backward needs all cell states
 anyway. `gates` keeps i, f, g, o.
+lengths holds the number of steps of each sequence, 0 <= lengths < L = T + 1, T for all without it:
+past its end a sequence's state stays as it is, and its rows of y and gates are 0.
 Source: Hochreiter, Schmidhuber 1997, "Long Short-Term Memory", Neural Computation 9(8); the forget
 gate: Gers, Schmidhuber, Cummins 2000, "Learning to Forget: Continual Prediction with LSTM", Neural
 Computation 12(10). The gradient is back-propagation through time (Werbos 1990), nothing truncated.
@@ -26,16 +28,24 @@ from typing import Any
 import numpy as np
 
 from bpx.dims import Dims
-from bpx.layers._recurrent import before, gate_rows, sigmoid, step_count
+from bpx.layers._recurrent import before, gate_rows, running, sigmoid, step_count
 from bpx.spec import Arg, Case, Op, Options, Reject
 
 
 def forward(
-    x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None
+    x: Any,
+    h0: Any,
+    c0: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any = None,
+    b_hh: Any = None,
+    lengths: Any = None,
 ) -> Any:
     n_units = h0.shape[-1]
     h, c, states, cells, gates = h0, c0, [], [], []
-    for x_t in x:
+    for t, x_t in enumerate(x):
+        runs = running(lengths, t)
         a = x_t @ w_ih.T + (0 if b_ih is None else b_ih)
         a = a + h @ w_hh.T + (0 if b_hh is None else b_hh)
         a_i, a_f, a_g, a_o = (a[:, k * n_units : (k + 1) * n_units] for k in range(4))
@@ -43,11 +53,12 @@ def forward(
         f = sigmoid(a_f)
         g = np.tanh(a_g)
         o = sigmoid(a_o)
-        c = f * c + i * g
-        h = o * np.tanh(c)
-        states.append(h)
-        cells.append(c)
-        gates.append(np.concatenate([i, f, g, o], axis=1))
+        new = f * c + i * g
+        c = np.where(runs, new, c)
+        h = np.where(runs, o * np.tanh(new), h)
+        states.append(np.where(runs, h, 0.0))
+        cells.append(np.where(runs, c, 0.0))
+        gates.append(np.where(runs, np.concatenate([i, f, g, o], axis=1), 0.0))
     y = np.stack([np.stack(states), np.stack(cells)])
     return y, (y, np.stack(gates))
 
@@ -61,9 +72,10 @@ def backward(
     w_hh: Any,
     b_ih: Any = None,
     b_hh: Any = None,
+    lengths: Any = None,
 ) -> Any:
     """The adjoint of forward, step by step from the last, line by line from the bottom."""
-    _, (y, gates) = forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh)
+    _, (y, gates) = forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths)
     h_before, c_before = before(h0, y[0]), before(c0, y[1])
     dx, dh, dc = np.zeros_like(x), np.zeros_like(h0), np.zeros_like(c0)
     dw_ih, dw_hh = np.zeros_like(w_ih), np.zeros_like(w_hh)
@@ -72,12 +84,17 @@ def backward(
     for t in reversed(range(len(x))):
         i, f, g, o = np.split(gates[t], 4, axis=1)
         h, c, tanh_c = h_before[t], c_before[t], np.tanh(y[1][t])
-        dc = dc + dy[1][t]  # cells.append(c)
-        dh = dh + dy[0][t]  # states.append(h)
-        do = dh * tanh_c  # h = o tanh(c)
-        dc = dc + dh * o * (1 - tanh_c**2)
-        df, di, dg = dc * c, dc * g, dc * i  # c = f c + i g
-        dc = dc * f
+        runs = running(lengths, t)
+        dc = dc + np.where(runs, dy[1][t], 0.0)  # cells.append(c where it runs)
+        dh = dh + np.where(runs, dy[0][t], 0.0)  # states.append(h where it runs)
+        du = np.where(runs, dh, 0.0)  # h = o tanh(new) where it runs, else h
+        dh = np.where(runs, 0.0, dh)
+        do = du * tanh_c
+        dnew = du * o * (1 - tanh_c**2)
+        dnew = dnew + np.where(runs, dc, 0.0)  # c = new where it runs, else c
+        dc = np.where(runs, 0.0, dc)
+        df, di, dg = dnew * c, dnew * g, dnew * i  # new = f c + i g
+        dc = dc + dnew * f
         da_o = do * o * (1 - o)  # o = sigmoid(a_o)
         da_g = dg * (1 - g**2)  # g = tanh(a_g)
         da_f = df * f * (1 - f)  # f = sigmoid(a_f)
@@ -85,11 +102,11 @@ def backward(
         da = np.concatenate([da_i, da_f, da_g, da_o], axis=1)
         db_hh = None if db_hh is None else db_hh + da.sum(0)  # a = a + h w_hh^T + b_hh
         dw_hh = dw_hh + da.T @ h
-        dh = da @ w_hh
+        dh = dh + da @ w_hh
         db_ih = None if db_ih is None else db_ih + da.sum(0)  # a = x_t w_ih^T + b_ih
         dw_ih = dw_ih + da.T @ x[t]
         dx[t] = da @ w_ih
-    return dx, dh, dc, dw_ih, dw_hh, db_ih, db_hh
+    return dx, dh, dc, dw_ih, dw_hh, db_ih, db_hh, None
 
 
 def check(dims: Dims, o: Options) -> None:
@@ -110,7 +127,8 @@ def cases(draw: Any) -> Iterator[Case]:
         }
 
     yield Case("three steps", arrays(3, 2, 4, 3))
-    yield Case("no biases", {**arrays(4, 3, 2, 5), "b_ih": None, "b_hh": None})
+    own = {"lengths": np.array([2, 4, 0]), "b_ih": None, "b_hh": None}
+    yield Case("own lengths, no biases", {**arrays(4, 3, 2, 5), **own})
     yield Case("one step, one bias", {**arrays(1, 2, 3, 4), "b_hh": None})
     yield Case("no batch", arrays(2, 0, 4, 3))
 
@@ -130,10 +148,11 @@ SPEC = Op(
         Arg("w_hh", "G H"),
         Arg("b_ih", "G", optional=True),
         Arg("b_hh", "G", optional=True),
+        Arg("lengths", "B", kind="index", below="L", optional=True),
     ),
     out="2 T B H",
     residuals={"y": "2 T B H", "gates": "T B G"},
-    saves=("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh"),
+    saves=("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "lengths"),
     check=check,
     rejects=(
         Reject("w_ih has 15 rows, expected 20, 4 gates of 5 units", FEW),
@@ -142,6 +161,12 @@ SPEC = Op(
         Reject("c0 has shape (2, 4), but dim H is 5", {**GOOD, "c0": (2, 4)}),
         Reject("w_hh has shape (15, 5), but dim G is 20", {**GOOD, "w_hh": (15, 5)}),
         Reject("b_hh has shape (5,), but dim G is 20", {**GOOD, "b_hh": (5,)}),
+        Reject("lengths has shape (3,), but dim B is 2", {**GOOD, "lengths": (3,)}),
+        Reject(
+            "lengths holds 4, expected 0 <= lengths < 4",
+            {**GOOD, "lengths": (2,)},
+            values={"lengths": [3, 4]},
+        ),
         Reject("unknown option 'proj_size'; it takes []", GOOD, {"proj_size": 2}),
     ),
     bench=(

@@ -77,6 +77,7 @@ SPEC = Op(
     args=(Arg("x", "B C *S"),),
     out="B C *O",
     saves=("x",),
+    shapes=("x",),
     options={"size": None, "scale_factor": 2.0, "align_corners": False},
     check=check,
     rejects=(

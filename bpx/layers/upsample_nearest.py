@@ -68,6 +68,7 @@ SPEC = Op(
     args=(Arg("x", "B C *S"),),
     out="B C *O",
     saves=("x",),
+    shapes=("x",),
     options={"size": None, "scale_factor": 2.0, "exact": False},
     check=check,
     rejects=(

@@ -4,6 +4,7 @@ from bpx.losses.binary_cross_entropy import SPEC as BINARY_CROSS_ENTROPY
 from bpx.losses.binary_cross_entropy_with_logits import SPEC as BINARY_CROSS_ENTROPY_WITH_LOGITS
 from bpx.losses.cosine_embedding import SPEC as COSINE_EMBEDDING
 from bpx.losses.cross_entropy import SPEC as CROSS_ENTROPY
+from bpx.losses.ctc import SPEC as CTC
 from bpx.losses.focal import SPEC as FOCAL
 from bpx.losses.gaussian_nll import SPEC as GAUSSIAN_NLL
 from bpx.losses.hinge_embedding import SPEC as HINGE_EMBEDDING
@@ -44,4 +45,5 @@ ALL = (
     TRIPLET_MARGIN,
     JSD,
     INFO_NCE,
+    CTC,
 )

@@ -1,6 +1,7 @@
 """The legs: what is compared with what, for one entry in one framework.
 
-spec       spec.backward with the complex step (or central differences) of spec.forward
+spec       spec.backward with the complex step (or central differences) of spec.forward; for a
+           surrogate, that the two differ
 oracle     spec.forward with the framework's own operation
 forward    rule.forward with spec.forward, and its residuals with the spec's
 backward   rule.backward, through the engine, with spec.backward
@@ -8,6 +9,9 @@ autodiff   rule.backward with the framework's autodiff of the rule's plain forwa
 own        rule.backward with the framework's autodiff of its own operation
 fd         the framework's own finite-difference checker
 structure  everything that is not arithmetic: the runner's `checks`
+
+A surrogate's backward is its own definition: `autodiff` and `fd`, which know the derivative of
+forward alone, are not run for it. `own` is, where an oracle has the same backward by other means.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from bpx.verify.calculus import ANALYTIC, DIFFERENCED, gradient
 from bpx.verify.finding import Finding, compare
 from bpx.verify.reference import Reference, cases, cotangent
 from bpx.verify.runner import Runner
+from bpx.verify.surrogate import not_the_derivative, verify_surrogate
 
 NOT_APPLICABLE = "not applicable"  # what a check returns that has nothing to look at by design
 
@@ -32,6 +37,9 @@ LEGS = ("spec", "oracle", "forward", "backward", "autodiff", "own", "fd", "struc
 
 def verify_spec(spec: Op) -> Iterator[Finding]:
     """Leg `spec`: needs no framework."""
+    if spec.surrogate:
+        yield from verify_surrogate(spec)
+        return
     limit = ANALYTIC if spec.analytic else DIFFERENCED
     for case in cases(spec):
         found = partial(Finding, spec.name, "numpy", "spec", "spec", case.name)
@@ -77,8 +85,11 @@ def verify_forward(rule: Rule, runner: Runner, kernel: str, dtype: str) -> Itera
             yield found(what, eps=eps, ratio=ratio, message=message)
 
 
-def verify_backward(rule: Rule, runner: Runner, kernel: str, dtype: str) -> Iterator[Finding]:
-    """Legs `backward`, `autodiff` and `own`: every gradient of one kernel in one dtype."""
+def verify_backward(
+    rule: Rule, runner: Runner, kernel: str, dtype: str, own: bool = True
+) -> Iterator[Finding]:
+    """Legs `backward`, `autodiff` and, where it is asked for, `own`: every gradient of one kernel
+    in one dtype."""
     spec = rule.spec
     for case in cases(spec):
         found = partial(Finding, spec.name, runner.name, kernel, case=case.name, dtype=dtype)
@@ -95,12 +106,17 @@ def verify_backward(rule: Rule, runner: Runner, kernel: str, dtype: str) -> Iter
             yield found(leg="autodiff", what="gradients", skipped=f"kink: {case.kink}")
             continue
         limits = reference.of_the_largest(refs, limits)
-        want = runner.autodiff(rule.plain_value, rule, reference.case, reference.dy)
-        yield from _gradients(partial(found, leg="autodiff"), reference, got, want, limits)
+        if spec.surrogate:
+            yield found(leg="autodiff", what="gradients", skipped=not_the_derivative(spec))
+        else:
+            want = runner.autodiff(rule.plain_value, rule, reference.case, reference.dy)
+            yield from _gradients(partial(found, leg="autodiff"), reference, got, want, limits)
+        if not own:
+            continue
         oracle, differs = runner.oracles.get(spec.name), runner.differs.get(spec.name, {})
         if oracle is None or case.name in differs:
-            why = differs.get(case.name, f"{runner.name} has no such operation")
-            yield found(leg="own", what="gradients", skipped=why)
+            none = not_the_derivative(spec) or f"{runner.name} has no such operation"
+            yield found(leg="own", what="gradients", skipped=differs.get(case.name, none))
             continue
         want = runner.autodiff(oracle, rule, reference.case, reference.dy)
         yield from _gradients(partial(found, leg="own"), reference, got, want, limits, missing=True)
@@ -151,21 +167,46 @@ def verify_fd(rule: Rule, runner: Runner, kernel: str) -> Iterator[Finding]:
     """Leg `fd`: the framework's own finite differences on the generic case."""
     case = generic(rule.spec)
     found = partial(Finding, rule.spec.name, runner.name, kernel, "fd", case.name, "gradients")
+    if rule.spec.surrogate:
+        yield found(skipped=not_the_derivative(rule.spec))
+        return
     if reason := runner.refusal(rule, kernel, case, "float64"):
         yield found(skipped=reason)
         return
     yield found(message=runner.finite_differences(rule, kernel, case))
 
 
+def each_option_set(spec: Op) -> list[Case]:
+    """The generic case, then the first case with a derivative of every other set of options and of
+    arguments that are given."""
+    found: dict[Any, Case] = {}
+    for case in cases(spec):
+        key = (repr(case.options), tuple(a is None for a in case.arrays.values()))
+        plain = all(
+            a is None or (np.size(a) and np.isfinite(a).all()) for a in case.arrays.values()
+        )
+        if not found or (plain and not case.kink):
+            found.setdefault(key, case)
+    return list(found.values())
+
+
 def verify_structure(rule: Rule, runner: Runner, kernel: str) -> Iterator[Finding]:
-    """Leg `structure`: each of the runner's checks on the generic case."""
-    case = generic(rule.spec)
+    """Leg `structure`: each of the runner's checks on the generic case, and those that depend on
+    options on a case of every other set of options."""
+    for i, case in enumerate(each_option_set(rule.spec)):
+        names = [n for n in runner.checks if not i or n in runner.option_checks]
+        yield from _structure(rule, runner, kernel, case, names)
+
+
+def _structure(
+    rule: Rule, runner: Runner, kernel: str, case: Case, names: list[str]
+) -> Iterator[Finding]:
     dtype = "float64"
     reason = runner.refusal(rule, kernel, case, dtype)
     if reason:
         dtype = "float32"
         reason = runner.refusal(rule, kernel, case, dtype)
-    for name, check in runner.checks.items():
+    for name in names:
         found = partial(
             Finding, rule.spec.name, runner.name, kernel, "structure", case.name, name, dtype
         )
@@ -173,7 +214,7 @@ def verify_structure(rule: Rule, runner: Runner, kernel: str) -> Iterator[Findin
             yield found(skipped=reason)
             continue
         try:
-            skipped = check(runner, rule, kernel, case, dtype)
+            skipped = runner.checks[name](runner, rule, kernel, case, dtype)
         except AssertionError as error:
             yield found(message=str(error) or "failed")
         except Exception as error:

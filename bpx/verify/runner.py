@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from bpx.rule import Rule
@@ -13,13 +14,19 @@ Arrays = tuple[Any, ...]
 
 class Runner(Protocol):
     """One framework. Values come back as float64 arrays (integers as they are), whatever the dtype
-    they were computed in; `dtype` is "float64", "float32", "bfloat16" or "float16"."""
+    they were computed in; `dtype` is "float64", "float32", "bfloat16" or "float16".
+
+    checks           every structural check by name
+    option_checks    those of them that are run for each set of options
+    stranger_checks  those that need nothing of bpx's
+    """
 
     name: str
     rules: Mapping[str, Rule]
     oracles: Mapping[str, Callable[..., Any]]
     differs: Mapping[str, Mapping[str, str]]
     checks: Mapping[str, Callable[..., str | None]]
+    option_checks: tuple[str, ...]
     stranger_checks: tuple[str, ...]
 
     def refusal(self, rule: Rule, kernel: str, case: Case, dtype: str) -> str | None:
@@ -41,6 +48,15 @@ class Runner(Protocol):
         self, f: Callable[..., Any], rule: Rule, case: Case, dtype: str = "float64"
     ) -> Any:
         """f(*arrays, **options) in a dtype."""
+
+    def using(self, kernel: str) -> AbstractContextManager[None]:
+        """Force the kernel within a block."""
+
+    def saved_bytes(
+        self, f: Callable[..., Any], rule: Rule, case: Case, dtype: str
+    ) -> tuple[int, int]:
+        """Bytes that the framework keeps for the backward of f(*arrays, **options): all of them,
+        and those of neither arguments nor output."""
 
     def finite_differences(self, rule: Rule, kernel: str, case: Case) -> str:
         """The framework's own checker: "" when it passes, else what it said."""

@@ -30,6 +30,7 @@ from bpx.verify.bound import bound, movement
 from bpx.verify.draw import Draw
 from bpx.verify.finding import Finding, compare
 from bpx.verify.report import Report
+from bpx.verify.surrogate import REFUSED
 
 SIZES = (3, 5, 2, 7, 4, 6)
 
@@ -64,15 +65,22 @@ class Subject:
     """A stranger's rule in the place of one of bpx's: what the structural checks look at."""
 
     def __init__(
-        self, name: str, call: Callable[..., Any], ref: Callable[..., Any], args: Any
+        self,
+        name: str,
+        call: Callable[..., Any],
+        ref: Callable[..., Any],
+        args: Any,
+        surrogate: Callable[..., Any] | None,
     ) -> None:
         kinds = [("index", "B") if isinstance(a, Index) else ("float", None) for a in args]
         named = tuple(
             Arg(f"argument {i}", a.dims, kind, below=below)
             for i, (a, (kind, below)) in enumerate(zip(args, kinds, strict=True))
         )
-        self.spec = SimpleNamespace(name=name, args=named, elementwise=False)
-        self.call, self.ref = call, ref
+        self.spec = SimpleNamespace(
+            name=name, args=named, elementwise=False, surrogate=bool(surrogate), linear=True
+        )
+        self.call, self.ref, self.definition = call, ref, surrogate
 
     def __call__(self, *arrays: Any, **options: Any) -> Any:
         return self.call(*arrays)
@@ -89,19 +97,24 @@ def verify_rule(
     framework: str,
     twice: bool = True,
     vmap: bool = True,
+    surrogate: Callable[..., Any] | None = None,
 ) -> Report:
     """Check a rule against `ref`. Returns the report; `.check()` raises with what is wrong.
 
     framework   "torch" or "jax"
     twice       False leaves out second derivatives, for rules that do not claim any
     vmap        False leaves out vmap, which an old-style autograd.Function does not have
+    surrogate   surrogate(dy, *args) -> one gradient per argument, for a rule that differs from the
+                derivative of `ref` on purpose: its definition, in plain operations
     """
     one_of("verify_rule", "framework", framework, ("torch", "jax"))
     runner = importlib.import_module(f"bpx_{framework}.verify").RUNNER()
     owner = getattr(rule, "__self__", None)  # of Function.apply
     name = getattr(owner or rule, "__name__", type(rule).__name__)
-    subject = Subject(name, rule, ref, args)
+    subject = Subject(name, rule, ref, args, surrogate)
     found: list[Finding] = []
+    if surrogate is not None:
+        found.append(_marked(subject, runner, draws(name, args)[0]))
     for case in draws(name, args):
         for dtype in ("float64", "float32"):
             found.extend(_compared(subject, runner, case, dtype))
@@ -138,7 +151,7 @@ def _compared(subject: Subject, runner: Any, case: Case, dtype: str) -> Iterator
     dy = runner.rounded(Draw(f"dy {case.name}", 1)(*y.shape), dtype)
 
     def gradients(values: Any) -> list[Any]:
-        grads = runner.autodiff(subject.plain_value, subject, at(values[1:]), values[0])
+        grads = _wanted(subject, runner, at(values[1:]), values[0])
         return [np.zeros(()) if g is None else g for g in grads]
 
     legs = (
@@ -165,6 +178,37 @@ def _compared(subject: Subject, runner: Any, case: Case, dtype: str) -> Iterator
         for w, g, r, m in zip(what, got, want, movement(f, inputs, want), strict=True):
             eps, ratio, message = compare(g, r, bound(r, m, dtype, False), dtype)
             yield found(leg=leg, what=w, eps=eps, ratio=ratio, message=message)
+
+
+def _wanted(subject: Subject, runner: Any, case: Case, dy: Any) -> Sequence[Any]:
+    """The gradients by the reference, or by the definition of a surrogate."""
+    definition = subject.definition
+    if definition is None:
+        return runner.autodiff(subject.plain_value, subject, case, dy)
+    with_dy = Case(case.name, {"dy": dy, **case.arrays})
+    grads: list[Any] = []
+    for i, arg in enumerate(subject.spec.args):
+        one = partial(_one_of, definition, i)
+        there = arg.kind == "float"
+        grads.append(runner.oracle_value(one, subject, with_dy) if there else None)
+    return grads
+
+
+def _one_of(definition: Callable[..., Any], i: int, *arrays: Any) -> Any:
+    return definition(*arrays)[i]
+
+
+def _marked(subject: Subject, runner: Any, case: Case) -> Finding:
+    """Refuses the definition of a surrogate that is the derivative of the reference."""
+    y = runner.oracle_value(subject.plain_value, subject, case)
+    dy = Draw(f"dy {case.name}", 1)(*y.shape)
+    derivative = runner.autodiff(subject.plain_value, subject, case, dy)
+    pairs = zip(_wanted(subject, runner, case, dy), derivative, strict=True)
+    same = all(
+        g is None or np.allclose(g, 0 if d is None else d, rtol=1e-12, atol=1e-12) for g, d in pairs
+    )
+    found = partial(Finding, subject.spec.name, runner.name, "yours", "spec", case.name)
+    return found("surrogate", message=REFUSED if same else "")
 
 
 def draws(name: str, args: Sequence[Float | Index]) -> list[Case]:

@@ -16,6 +16,7 @@ from bpx_jax._rule import Rule
 
 SQRT_HALF, SQRT_2_PI = 0.7071067811865476, 2.5066282746310002
 TWO_SQRT_2_OVER_PI, CUBIC = 1.5957691216057308, 0.044715
+FAR = 30.0  # where the slope of the tanh form's sigmoid is 0 even in float64
 
 
 def row(spec: Op, f: Callable, df: Callable) -> Rule:
@@ -30,11 +31,11 @@ def row(spec: Op, f: Callable, df: Callable) -> Rule:
         return (xf * f(g, **options)).astype(x.dtype), ()
 
     def backward(dy, arrays, residuals, needs, **options):
-        # dx = dy f(gate),  dgate = dy x f'(gate)
+        # dx = dy f(gate),  dgate = dy f'(gate) x, which overflows only where the product does
         x, g = widened(*arrays)
         dy = dy.astype(x.dtype)
         dx = (dy * f(g, **options)).astype(arrays[0].dtype)
-        return dx, (dy * x * df(g, **options)).astype(arrays[1].dtype)
+        return dx, (dy * df(g, **options) * x).astype(arrays[1].dtype)
 
     return Rule(spec, (Kernel("plain", forward, backward),))
 
@@ -54,8 +55,9 @@ def _dgelu(g, approximate):
     if approximate == "tanh":
         # s + g s (1 - s) u', with u the argument of the sigmoid
         u = TWO_SQRT_2_OVER_PI * (g + CUBIC * g**3)
-        du = TWO_SQRT_2_OVER_PI * (1 + 3 * CUBIC * g * g)
-        return jax.nn.sigmoid(u) * (1 + g * jax.nn.sigmoid(-u) * du)
+        near = jnp.clip(g, -FAR, FAR)
+        du = TWO_SQRT_2_OVER_PI * (1 + 3 * CUBIC * near * near)
+        return jax.nn.sigmoid(u) * (1 + near * jax.nn.sigmoid(-u) * du)
     # Phi(g) + g phi(g)
     return 0.5 * jax.lax.erfc(-SQRT_HALF * g) + g * jnp.exp(-0.5 * g * g) / SQRT_2_PI
 

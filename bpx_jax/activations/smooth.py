@@ -11,6 +11,7 @@ from bpx_jax._elementwise import row
 
 SQRT_HALF, SQRT_2_PI = 0.7071067811865476, 2.5066282746310002
 TWO_SQRT_2_OVER_PI, CUBIC = 1.5957691216057308, 0.044715
+FAR = 30.0  # where the slope of the tanh form's sigmoid is 0 even in float64
 
 
 def _softplus(x, beta, threshold):
@@ -39,7 +40,7 @@ def _dmish(dy, x):
     # The tanh itself, plus x times its derivative 4 s q^2 / (1 + q^2)^2
     s, q = jax.nn.sigmoid(x), jax.nn.sigmoid(-x)
     d = 1 + q * q
-    return dy * s * ((1 + q) / d + 4 * x * jnp.square(q / d))
+    return dy * s * ((1 + q) / d + 4 * jnp.square(q / d) * x)
 
 
 def _gelu(x, approximate):
@@ -52,8 +53,9 @@ def _dgelu(dy, x, approximate):
     if approximate == "tanh":
         # s + x s (1 - s) u', with u the argument of the sigmoid
         u = TWO_SQRT_2_OVER_PI * (x + CUBIC * x**3)
-        du = TWO_SQRT_2_OVER_PI * (1 + 3 * CUBIC * x * x)
-        return dy * jax.nn.sigmoid(u) * (1 + x * jax.nn.sigmoid(-u) * du)
+        near = jnp.clip(x, -FAR, FAR)
+        du = TWO_SQRT_2_OVER_PI * (1 + 3 * CUBIC * near * near)
+        return dy * jax.nn.sigmoid(u) * (1 + near * jax.nn.sigmoid(-u) * du)
     # Phi(x) + x phi(x)
     density = jnp.exp(-0.5 * x * x) / SQRT_2_PI
     return dy * (0.5 * jax.lax.erfc(-SQRT_HALF * x) + x * density)

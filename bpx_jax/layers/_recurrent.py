@@ -17,6 +17,32 @@ def before(h0, states):
     return jnp.concatenate([h0.astype(states.dtype)[None], states[:-1]])
 
 
+def running(lengths, steps):
+    """Which steps lie before the ends of their sequences (T B 1), None without lengths. No step of
+    a length that is none of 0 .. T does."""
+    if lengths is None:
+        return None
+    length = jnp.where(_known(lengths, steps), lengths.astype(jnp.int32), 0).reshape(1, -1, 1)
+    return jnp.arange(steps, dtype=jnp.int32).reshape(-1, 1, 1) < length
+
+
+def cut(v, runs):
+    """v (T B D), 0 past the ends: what stands there, NaN too, has no part in a product."""
+    return v if runs is None else jnp.where(runs, v, 0.0)
+
+
+def ended(y, lengths, runs):
+    """y (T B H), 0 past the ends, NaN for a length that is none."""
+    if runs is None:
+        return y
+    past = jnp.where(_known(lengths, len(y)), 0.0, jnp.nan).astype(y.dtype)
+    return jnp.where(runs, y, past.reshape(1, -1, 1))
+
+
+def _known(lengths, steps):
+    return (lengths >= 0) & (lengths.astype(jnp.int32) <= steps)
+
+
 def products(da_ih, da_hh, x, h_before, w_ih, needs):
     """(dx, dw_ih, dw_hh, db_ih, db_hh) from the gradients of a_t = x_t w_ih^T + b_ih and of
     h_{t-1} w_hh^T + b_hh at all steps; `needs` in the same order."""

@@ -10,6 +10,7 @@ from bpx_jax.losses._optax import (
     softmax_cross_entropy_with_integer_labels,
     squared_error,
 )
+from bpx_jax.losses._optax_ctc import ctc_loss
 from bpx_jax.losses._optax_more import (
     cosine_distance,
     hinge_loss,
@@ -24,6 +25,7 @@ from bpx_jax.losses.binary_cross_entropy_with_logits import (
 )
 from bpx_jax.losses.cosine_embedding import RULE as COSINE_EMBEDDING
 from bpx_jax.losses.cross_entropy import RULE as CROSS_ENTROPY
+from bpx_jax.losses.ctc import RULE as CTC
 from bpx_jax.losses.focal import RULE as FOCAL
 from bpx_jax.losses.gaussian_nll import RULE as GAUSSIAN_NLL
 from bpx_jax.losses.hinge_embedding import RULE as HINGE_EMBEDDING
@@ -66,6 +68,7 @@ RULES = {
         TRIPLET_MARGIN,
         JSD,
         INFO_NCE,
+        CTC,
     )
 }
 
@@ -73,6 +76,7 @@ __all__ = [
     "GAPS",
     "RULES",
     "cosine_distance",
+    "ctc_loss",
     "hinge_loss",
     "huber_loss",
     "kl_divergence",

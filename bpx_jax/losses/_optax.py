@@ -60,6 +60,12 @@ def safe_softmax_cross_entropy(logits, labels):
 
 
 def softmax_cross_entropy_with_integer_labels(logits, labels, axis=-1, where=None):
+    """The loss of each row.
+
+    >>> logits = jnp.array([[0.0, 0.0], [90.0, 0.0]])
+    >>> softmax_cross_entropy_with_integer_labels(logits, jnp.array([1, 1]))
+    Array([ 0.6931472, 90.       ], dtype=float32)
+    """
     logits = jnp.asarray(logits)
     mask = _mask(where, logits, axis)
     if mask is not None:
@@ -114,11 +120,11 @@ def _mask(where, logits, axis):
 
 _REASONS = {
     "a linear map of the labels: optax's own composes with these losses": "smooth_labels",
-    "1 - cosine_distance, which a rule of its own would give without cancelling": """
+    "cosine_similarity of bpx_jax.nn, without optax's axis and where": """
         cosine_similarity""",
     "kl_divergence and sums that compose with it": "convex_kl_divergence generalized_kl_divergence",
     "eps within the root: triplet_margin has it within the difference": "triplet_margin_loss",
-    "loss: not written yet": """binary_dice_loss ctc_loss ctc_loss_with_forward_probs dice_loss
+    "loss: not written yet": """binary_dice_loss ctc_loss_with_forward_probs dice_loss
         log_cosh make_fenchel_young_loss multiclass_generalized_dice_loss multiclass_hinge_loss
         multiclass_perceptron_loss multiclass_sparsemax_loss ntxent poly_loss_cross_entropy
         ranking_softmax_loss sparsemax_loss""",

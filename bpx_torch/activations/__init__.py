@@ -1,5 +1,21 @@
 """Elementwise activations for PyTorch. RULES maps entry names to rules."""
 
-from bpx_torch.activations import exponential, gated, piecewise, scalar, smooth
+from bpx_torch.activations import (
+    exponential,
+    gated,
+    piecewise,
+    scalar,
+    shrinkage,
+    smooth,
+    sparse,
+)
 
-RULES = {**scalar.RULES, **smooth.RULES, **exponential.RULES, **piecewise.RULES, **gated.RULES}
+RULES = {
+    **scalar.RULES,
+    **smooth.RULES,
+    **exponential.RULES,
+    **piecewise.RULES,
+    **gated.RULES,
+    **shrinkage.RULES,
+    **sparse.RULES,
+}

@@ -15,6 +15,7 @@ from bpx_torch._rule import Rule
 
 SQRT_HALF, SQRT_2_PI = 0.7071067811865476, 2.5066282746310002
 TWO_SQRT_2_OVER_PI, CUBIC = 1.5957691216057308, 0.044715
+FAR = 30.0  # where the slope of the tanh form's sigmoid is 0 even in float64
 
 
 def row(spec: Op, f: Callable, df: Callable) -> Rule:
@@ -29,11 +30,11 @@ def row(spec: Op, f: Callable, df: Callable) -> Rule:
         return (xf * f(g, **options)).to(x.dtype), ()
 
     def backward(dy, arrays, residuals, needs, **options):
-        # dx = dy f(gate),  dgate = dy x f'(gate)
+        # dx = dy f(gate),  dgate = dy f'(gate) x, which overflows only where the product does
         x, g = widened(*arrays)
         dy = dy.to(x.dtype)
         dx = (dy * f(g, **options)).to(arrays[0].dtype) if needs[0] else None
-        dgate = (dy * x * df(g, **options)).to(arrays[1].dtype) if needs[1] else None
+        dgate = (dy * df(g, **options) * x).to(arrays[1].dtype) if needs[1] else None
         return dx, dgate
 
     def tangent(tangents, arrays, residuals, **options):
@@ -63,8 +64,9 @@ def _dgelu(g, approximate):
     if approximate == "tanh":
         # s + g s (1 - s) u', with u the argument of the sigmoid
         u = TWO_SQRT_2_OVER_PI * (g + CUBIC * g**3)
-        du = TWO_SQRT_2_OVER_PI * (1 + 3 * CUBIC * g * g)
-        return torch.sigmoid(u) * (1 + g * torch.sigmoid(-u) * du)
+        near = g.clamp(-FAR, FAR)
+        du = TWO_SQRT_2_OVER_PI * (1 + 3 * CUBIC * near * near)
+        return torch.sigmoid(u) * (1 + near * torch.sigmoid(-u) * du)
     # Phi(g) + g phi(g)
     return 0.5 * torch.special.erfc(-SQRT_HALF * g) + g * torch.exp(-0.5 * g * g) / SQRT_2_PI
 

@@ -11,6 +11,7 @@ from bpx_torch._elementwise import row
 
 SQRT_HALF, SQRT_2_PI = 0.7071067811865476, 2.5066282746310002
 TWO_SQRT_2_OVER_PI, CUBIC = 1.5957691216057308, 0.044715
+FAR = 30.0  # where the slope of the tanh form's sigmoid is 0 even in float64
 
 
 def _softplus(x, beta, threshold):
@@ -39,7 +40,7 @@ def _dmish(dy, x):
     # The tanh itself, plus x times its derivative 4 s q^2 / (1 + q^2)^2
     s, q = torch.sigmoid(x), torch.sigmoid(-x)
     d = 1 + q * q
-    return dy * s * ((1 + q) / d + 4 * x * (q / d).square())
+    return dy * s * ((1 + q) / d + 4 * (q / d).square() * x)
 
 
 def _gelu(x, approximate):
@@ -52,8 +53,9 @@ def _dgelu(dy, x, approximate):
     if approximate == "tanh":
         # s + x s (1 - s) u', with u the argument of the sigmoid
         u = TWO_SQRT_2_OVER_PI * (x + CUBIC * x**3)
-        du = TWO_SQRT_2_OVER_PI * (1 + 3 * CUBIC * x * x)
-        return dy * torch.sigmoid(u) * (1 + x * torch.sigmoid(-u) * du)
+        near = x.clamp(-FAR, FAR)
+        du = TWO_SQRT_2_OVER_PI * (1 + 3 * CUBIC * near * near)
+        return dy * torch.sigmoid(u) * (1 + near * torch.sigmoid(-u) * du)
     # Phi(x) + x phi(x)
     density = torch.exp(-0.5 * x * x) / SQRT_2_PI
     return dy * (0.5 * torch.special.erfc(-SQRT_HALF * x) + x * density)

@@ -22,4 +22,4 @@ def refuses(arrays):
 
 def readable(a):
     """Contiguous, with every pending operation done: what a pointer may be taken of."""
-    return a.resolve_neg().contiguous()
+    return (a.clone() if a._is_zerotensor() else a.resolve_neg()).contiguous()

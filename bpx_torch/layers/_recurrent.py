@@ -16,6 +16,32 @@ def before(h0, states):
     return torch.cat([h0.to(states.dtype).unsqueeze(0), states[:-1]])
 
 
+def running(lengths, steps):
+    """Which steps lie before the ends of their sequences (T B 1), None without lengths. No step of
+    a length that is none of 0 .. T does."""
+    if lengths is None:
+        return None
+    length = torch.where(_known(lengths, steps), lengths.long(), 0)
+    return (torch.arange(steps, device=length.device).unsqueeze(1) < length).unsqueeze(2)
+
+
+def cut(v, runs):
+    """v (T B D), 0 past the ends: what stands there, NaN too, has no part in a product."""
+    return v if runs is None else torch.where(runs, v, 0.0)
+
+
+def ended(y, lengths, runs):
+    """y (T B H), 0 past the ends, NaN for a length that is none."""
+    if runs is None:
+        return y
+    past = torch.where(_known(lengths, len(y)), 0.0, torch.nan).to(y.dtype)
+    return torch.where(runs, y, past.unsqueeze(1))
+
+
+def _known(lengths, steps):
+    return (lengths.long() >= 0) & (lengths.long() <= steps)
+
+
 def backwards(*sequences):
     """The steps of all sequences, the last step first."""
     return reversed(list(zip(*(s.unbind(0) for s in sequences), strict=True)))

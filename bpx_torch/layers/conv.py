@@ -4,7 +4,7 @@ import torch
 
 from bpx.layers.conv import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32
+from bpx_torch._dtype import at_least_float32, one_dtype
 from bpx_torch._rule import Rule
 from bpx_torch.layers._conv import (
     along_channels,
@@ -34,6 +34,7 @@ def convolved(x, weight, bias, *, stride, padding, dilation, groups):
 
 
 def forward(x, weight, bias, **options):
+    one_dtype("conv", x, weight=weight, bias=bias)
     return convolved(x, weight, bias, **options), ()
 
 

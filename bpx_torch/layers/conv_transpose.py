@@ -4,7 +4,7 @@ import torch
 
 from bpx.layers.conv_transpose import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32
+from bpx_torch._dtype import at_least_float32, one_dtype
 from bpx_torch._rule import Rule
 from bpx_torch.layers._conv import (
     CONV_TRANSPOSE,
@@ -22,6 +22,7 @@ def spread(x, weight, bias, stride, padding, output_padding, dilation, groups):
 
 
 def forward(x, weight, bias, **options):
+    one_dtype("conv_transpose", x, weight=weight, bias=bias)
     return spread(x, weight, bias, **options), ()
 
 

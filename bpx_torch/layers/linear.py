@@ -4,7 +4,7 @@ import torch
 
 from bpx.layers.linear import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32
+from bpx_torch._dtype import at_least_float32, one_dtype
 from bpx_torch._rule import Rule
 
 
@@ -14,6 +14,7 @@ def rows(x):
 
 
 def forward(x, weight, bias):
+    one_dtype("linear", x, weight=weight, bias=bias)
     return torch.nn.functional.linear(x, weight, bias), ()
 
 

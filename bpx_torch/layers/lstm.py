@@ -6,11 +6,21 @@ from bpx.layers.lstm import SPEC
 from bpx.rule import Kernel
 from bpx_torch._dtype import at_least_float32
 from bpx_torch._rule import Rule
-from bpx_torch.layers._recurrent import backwards, before, products, projected, stacked
+from bpx_torch.layers._recurrent import (
+    backwards,
+    before,
+    cut,
+    ended,
+    products,
+    projected,
+    running,
+    stacked,
+)
 
 
-def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh):
-    a = projected(at_least_float32(x), w_ih, b_ih, b_hh)
+def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths):
+    runs = running(lengths, len(x))
+    a = projected(cut(at_least_float32(x), runs), w_ih, b_ih, b_hh)
     h, c, w = h0.to(a.dtype), c0.to(a.dtype), w_hh.to(a.dtype).T
     units = h.shape[1]
     states, cells, gates = [], [], []
@@ -22,8 +32,8 @@ def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh):
         states.append(h)
         cells.append(c)
         gates.append(torch.cat([i_f, g, o], 1))
-    y = torch.stack([torch.stack(states), torch.stack(cells)]).to(x.dtype)
-    return y, (y, torch.stack(gates).to(x.dtype))
+    y = torch.stack([ended(torch.stack(s), lengths, runs) for s in (states, cells)]).to(x.dtype)
+    return y, (y, cut(torch.stack(gates), runs).to(x.dtype))
 
 
 def backward(dy, arrays, residuals, needs):
@@ -32,7 +42,8 @@ def backward(dy, arrays, residuals, needs):
     #   da_t = [q_t g i (1 - i), q_t c_{t-1} f (1 - f), q_t i (1 - g^2), p_t s o (1 - o)]
     #   p_t = dp_t + da_{t+1} w_hh
     # the rest from all steps at once
-    x, h0, c0, w_ih, w_hh, _, _ = arrays
+    x, h0, c0, w_ih, w_hh, _, _, lengths = arrays
+    runs = running(lengths, len(x))
     h, c = at_least_float32(residuals[0]).unbind(0)
     i, f, g, o = at_least_float32(residuals[1]).chunk(4, -1)
     s = torch.tanh(c)
@@ -41,21 +52,24 @@ def backward(dy, arrays, residuals, needs):
     k_p = s * o * (1 - o)
     w, dh, dc = w_hh.to(h.dtype), torch.zeros_like(h[0]), torch.zeros_like(c[0])
     da = []
-    for dp, dq, through_t, k_q_t, k_p_t, f_t in backwards(*dy.to(h.dtype), through, k_q, k_p, f):
+    for dp, dq, through_t, k_q_t, k_p_t, f_t in backwards(
+        *(cut(d, runs) for d in dy.to(h.dtype)), through, k_q, k_p, f
+    ):
         p = dp + dh
         q = dq + dc + p * through_t
         da.append(torch.cat([q.repeat(1, 3) * k_q_t, p * k_p_t], 1))
         dh, dc = da[-1] @ w, q * f_t
     da = stacked(da)
     needs = (needs[0], *needs[3:])
-    dx, *rest = products(da, da, x, before(h0, h), w_ih, needs)
-    return dx, dh, dc, *rest
+    dx, *rest = products(da, da, cut(x, runs), before(h0, h), w_ih, needs)
+    return dx, dh, dc, *rest, None
 
 
 RULE = Rule(SPEC, (Kernel("plain", forward, backward),), autocast="lower")
 
 
-def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None):
+def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):
     """All hidden states and cell states (2 T B H) of x (T B I) from h0 and c0 (B H); w_ih (4H I),
-    w_hh (4H H), biases (4H), the gates in the order i, f, g, o. Maths: bpx/layers/lstm.py."""
-    return RULE(x, h0, c0, w_ih, w_hh, b_ih, b_hh)
+    w_hh (4H H), biases (4H), the gates in the order i, f, g, o.
+    Past its own end, of lengths (B), a sequence gives 0. Maths: bpx/layers/lstm.py."""
+    return RULE(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths)

@@ -6,6 +6,7 @@ from bpx_torch.losses.binary_cross_entropy_with_logits import (
 )
 from bpx_torch.losses.cosine_embedding import RULE as COSINE_EMBEDDING
 from bpx_torch.losses.cross_entropy import RULE as CROSS_ENTROPY
+from bpx_torch.losses.ctc import RULE as CTC
 from bpx_torch.losses.focal import RULE as FOCAL
 from bpx_torch.losses.gaussian_nll import RULE as GAUSSIAN_NLL
 from bpx_torch.losses.hinge_embedding import RULE as HINGE_EMBEDDING
@@ -48,5 +49,6 @@ RULES = {
         TRIPLET_MARGIN,
         JSD,
         INFO_NCE,
+        CTC,
     )
 }

@@ -1,6 +1,8 @@
 """layer_norm for JAX on the CPU: the native core as an XLA FFI call, on XLA's own threads.
 
 Each row is read from memory once; the passes that the plain rule makes over memory happen in cache.
+Its custom calls are of this version of bpx: jax.export refuses to write them down and names them;
+export within bpx.use("plain"), which gives a portable program.
 Maths, shapes and source: bpx/layers/layer_norm.py.
 """
 

@@ -1,0 +1,6 @@
+"""Compositions that have a rule of their own. ALL lists their entries; they may use the others."""
+
+from bpx.fused import linear_cross_entropy
+from bpx.spec import Op
+
+ALL: tuple[Op, ...] = (linear_cross_entropy.SPEC,)

@@ -1,0 +1,62 @@
+"""Bytes kept for backward: by a rule, by autodiff of its plain forward, by the framework's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bpx import _inputs
+from bpx.rule import Rule
+from bpx.spec import Case, Op
+from bpx.verify.legs import generic
+from bpx.verify.runner import Runner
+
+Bytes = tuple[int, int]  # all that is kept; that without the arguments and the output
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One entry in one framework, float32, default options; `own` is None where there is none."""
+
+    entry: str
+    shapes: str
+    rule: Bytes
+    autodiff: Bytes
+    own: Bytes | None
+
+
+def measured(runner: Runner, names: Iterable[str] = ()) -> Iterator[Kept]:
+    """Every entry of a framework, or those named, at the shape of its first benchmark, or of its
+    generic case where it has none."""
+    for name in names or runner.rules:
+        rule = runner.rules[name]
+        case = _case(rule.spec)
+        oracle = runner.oracles.get(name)
+
+        def of(f: Callable[..., Any], rule: Rule = rule, case: Case = case) -> Bytes:
+            return runner.saved_bytes(f, rule, case, "float32")
+
+        with runner.using("plain"):
+            yield Kept(
+                name,
+                _shapes(case),
+                of(_called(rule)),
+                of(rule.plain_value),
+                of(oracle) if oracle else None,
+            )
+
+
+def _called(rule: Any) -> Callable[..., Any]:
+    return lambda *arrays, **options: rule(*arrays, **options)
+
+
+def _case(spec: Op) -> Case:
+    if not spec.bench:
+        return generic(spec)
+    return Case("benchmark", _inputs.draw(spec, spec.bench[0])[0], spec.complete({}))
+
+
+def _shapes(case: Case) -> str:
+    given = {n: a.shape for n, a in case.arrays.items() if a is not None}
+    return ", ".join(f"{n} ({' '.join(map(str, s))})" for n, s in given.items())

@@ -1,0 +1,50 @@
+"""Shrinkage and thresholds for JAX. Maths, choices and source: bpx/activations/shrinkage.py."""
+
+from math import factorial
+
+import jax.numpy as jnp
+
+from bpx.activations import shrinkage as spec
+from bpx_jax._elementwise import row
+
+# of x cosh x - sinh x in x^2, after x^3: 2k / (2k + 1)!
+SERIES = [2 * k / factorial(2 * k + 1) for k in range(1, 10)]
+
+
+def _tanhshrink(x):
+    near = jnp.where(jnp.abs(x) < 1, x, 0.0)
+    square, series = near * near, jnp.zeros_like(near)
+    for coefficient in reversed(SERIES):
+        series = series * square + coefficient
+    return jnp.where(jnp.abs(x) < 1, near * square * series / jnp.cosh(near), x - jnp.tanh(x))
+
+
+SOFTSHRINK = row(
+    spec.softshrink,
+    lambda x, lambd: jnp.where(jnp.abs(x) <= lambd, 0.0, jnp.where(x < 0, x + lambd, x - lambd)),
+    lambda dy, x, lambd: jnp.where(jnp.abs(x) <= lambd, 0.0, dy),
+)
+TANHSHRINK = row(spec.tanhshrink, _tanhshrink, lambda dy, x: dy * jnp.square(jnp.tanh(x)))
+THRESHOLD = row(
+    spec.threshold,
+    lambda x, threshold, value: jnp.where(x <= threshold, value, x),
+    lambda dy, x, threshold, value: jnp.where(x <= threshold, 0.0, dy),
+)
+
+
+def softshrink(x, *, lambd=0.5):
+    """x (any shape) moved towards 0 by lambd, 0 within it. Derivative at both ends: 0."""
+    return SOFTSHRINK(x, lambd=lambd)
+
+
+def tanhshrink(x):
+    """x - tanh(x), element by element (any shape)."""
+    return TANHSHRINK(x)
+
+
+def threshold(x, *, threshold=0.0, value=0.0):
+    """x (any shape) above threshold, else value. Derivative at threshold: 0."""
+    return THRESHOLD(x, threshold=threshold, value=value)
+
+
+RULES = {rule.spec.name: rule for rule in (SOFTSHRINK, TANHSHRINK, THRESHOLD)}

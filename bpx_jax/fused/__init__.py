@@ -1,0 +1,5 @@
+"""Compositions with a rule of their own, for JAX. RULES maps entry names to rules."""
+
+from bpx_jax.fused import linear_cross_entropy
+
+RULES = {"linear_cross_entropy": linear_cross_entropy.RULE}

@@ -1,0 +1,106 @@
+"""Functions of torch.nn.functional that are compositions of rules of bpx, re-exported by
+bpx_torch.functional.
+
+Between the rules stand sums, scalings and permutations of torch, whose gradients are torch's.
+Stated differences from torch: alpha dropout draws its masks as dropout does here, from one key of
+torch's generator, and a dropped NaN or infinity leaves no trace.
+"""
+
+from math import sqrt
+
+import torch
+
+from bpx.layers.dropout import mask_shape
+from bpx.spec import number, require
+from bpx_torch._functional_losses import _reduction
+from bpx_torch.layers import conv as _conv
+from bpx_torch.layers import dropout as _dropout
+from bpx_torch.layers import softmax as _softmax
+from bpx_torch.losses import binary_cross_entropy_with_logits as _binary
+from bpx_torch.losses import margin_ranking as _margin_ranking
+from bpx_torch.losses import triplet_margin as _triplet_margin
+
+# where selu is for -inf: scale alpha of Klambauer et al. 2017, arXiv:1706.02515
+SATURATION = -1.7580993408473766
+
+
+def conv_tbc(input, weight, bias, pad=0):
+    """Time first: input (T B I), weight (K I O)."""
+    x, w = input.permute(1, 2, 0), weight.permute(2, 1, 0)
+    return _conv.conv(x, w, bias, padding=pad).permute(2, 0, 1)
+
+
+def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
+    """The noise is torch's; with hard=True the gradient is that of the soft samples."""
+    noise = -torch.empty_like(logits).exponential_().log()
+    soft = _softmax.softmax((logits + noise) / tau, dim=dim)
+    if not hard:
+        return soft
+    one = torch.zeros_like(logits).scatter_(dim, soft.argmax(dim, keepdim=True), 1.0)
+    return one - soft.detach() + soft
+
+
+def alpha_dropout(input, p=0.5, training=False, inplace=False):
+    return _alpha_dropout("alpha_dropout", input, p, training, ())
+
+
+def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
+    require(
+        input.ndim >= 2,
+        f"feature_alpha_dropout: input has shape {tuple(input.shape)}, expected (N C *)",
+    )
+    return _alpha_dropout("feature_alpha_dropout", input, p, training, tuple(range(2, input.ndim)))
+
+
+def _alpha_dropout(name, input, p, training, broadcast_dims):
+    """Dropped elements become SATURATION; scaled and shifted to mean 0 and variance 1 for such an
+    input."""
+    number(name, "p", p)
+    require(0 <= p <= 1, f"{name}: p is {p}, expected 0 <= p <= 1")
+    if not training or p == 0 or not input.numel():
+        return input
+    key = torch.randint(0, 2**32, (2,), device=input.device).to(torch.uint32)
+    bits = _dropout.keep_bits(key, mask_shape(tuple(input.shape), broadcast_dims), p=p)
+    options = {"p": p, "broadcast_dims": broadcast_dims}
+    kept = _dropout.dropout(input, bits, **options)
+    if p == 1:
+        return kept
+    dropped = _dropout.dropout(torch.ones_like(input), bits, **options) == 0
+    scale = 1 / sqrt((1 - p) * (1 + p * SATURATION**2))
+    shift = scale * SATURATION * (dropped.to(input.dtype) - p)
+    return kept * (scale * (1 - p)) + shift
+
+
+def multilabel_soft_margin_loss(
+    input, target, weight=None, size_average=None, reduce=None, reduction="mean"
+):
+    reduction = _reduction("multilabel_soft_margin_loss", size_average, reduce, reduction)
+    target = target.to(input.dtype)
+    if reduction == "mean":
+        return _binary.binary_cross_entropy_with_logits(input, target, weight)
+    each = _binary.binary_cross_entropy_with_logits(input, target, weight, reduction="none")
+    loss = each.mean(-1)
+    return loss.sum() if reduction == "sum" else loss
+
+
+def triplet_margin_with_distance_loss(
+    anchor,
+    positive,
+    negative,
+    *,
+    distance_function=None,
+    margin=1.0,
+    swap=False,
+    reduction="mean",
+):
+    """A distance_function of one's own has its own gradient."""
+    if distance_function is None:
+        a, b, c = torch.broadcast_tensors(anchor, positive, negative)
+        return _triplet_margin.triplet_margin(
+            a, b, c, margin=margin, swap=swap, reduction=reduction
+        )
+    near, far = distance_function(anchor, positive), distance_function(anchor, negative)
+    if swap:
+        far = torch.minimum(far, distance_function(positive, negative))
+    further = torch.ones_like(far)
+    return _margin_ranking.margin_ranking(far, near, further, margin=margin, reduction=reduction)

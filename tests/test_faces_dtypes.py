@@ -1,0 +1,41 @@
+"""Dtypes that do not agree: taken as torch takes them, or one clear sentence."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from bpx.spec import SpecError
+from bpx_torch import functional as F
+
+LOSSES = ("mse_loss", "l1_loss", "smooth_l1_loss", "poisson_nll_loss")
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool], ids=str)
+@pytest.mark.parametrize("name", LOSSES)
+def test_whole_numbers_as_target(name, dtype):
+    if (name, dtype) == ("l1_loss", torch.bool):
+        return  # torch refuses these
+    target = torch.tensor([[0, 1, 1], [1, 0, 1]]).to(dtype)
+    x = torch.randn(2, 3, requires_grad=True)
+    want = getattr(torch.nn.functional, name)(x, target)
+    got = getattr(F, name)(x, target)
+    torch.testing.assert_close(got, want)
+    grads = (torch.autograd.grad(3 * y, x)[0] for y in (got, want))
+    torch.testing.assert_close(*grads)
+
+
+PRODUCTS = {
+    "linear": lambda x, w, b: F.linear(x, w, b),
+    "conv": lambda x, w, b: F.conv1d(x[None], w[:, :, None], b),
+    "conv_transpose": lambda x, w, b: F.conv_transpose1d(x[None], w.T[:, :, None], b),
+}
+
+
+@pytest.mark.parametrize("entry", PRODUCTS)
+def test_mixed_dtypes_are_named(entry):
+    x, weight = torch.randn(5, 5), torch.randn(4, 5)
+    message = rf"{entry}: weight has dtype torch.float64, expected torch.float32, the dtype of x"
+    with pytest.raises(SpecError, match=message):
+        PRODUCTS[entry](x, weight.double(), None)
+    with pytest.raises(SpecError, match=rf"{entry}: bias has dtype torch.bfloat16"):
+        PRODUCTS[entry](x, weight, torch.randn(4).bfloat16())
