@@ -43,7 +43,7 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m bpx bench
 
 coverage: $(STAMP)
-	$(VENV)/bin/python -m pytest -q tests/test_spec.py tests/test_initializers.py tests/test_optimizers.py tests/test_faces_dropout.py --cov
+	$(VENV)/bin/python -m pytest -q tests/test_spec.py tests/test_initializers.py tests/test_optimizers.py tests/test_faces_dropout.py tests/test_shared_arithmetic.py --cov
 
 # Torch goes first and without its dependencies, so that the second line finds it and takes the
 # dependencies, pinned, from the default index. Triton is for the tests alone and may be missing.

@@ -1,7 +1,8 @@
-"""The pools and resizing in plain JAX, for bpx_jax/oracles.py."""
+"""The pools, resizing and flattening in plain JAX, for bpx_jax/oracles.py."""
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -114,7 +115,14 @@ def _upsample_linear(x, *, size=None, scale_factor=2.0, align_corners=False):
     return x
 
 
+def _flatten(x, *, start_dim=1, end_dim=-1):
+    if not x.ndim:
+        return x.reshape(1)
+    return jax.lax.collapse(x, start_dim % x.ndim, end_dim % x.ndim + 1)
+
+
 ORACLES = {
+    "flatten": _flatten,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "adaptive_avg_pool": _adaptive_avg_pool,

@@ -27,6 +27,7 @@ from bpx_jax.layers.avg_pool import avg_pool
 from bpx_jax.layers.bilinear import bilinear
 from bpx_jax.layers.cosine_similarity import cosine_similarity
 from bpx_jax.layers.embedding import embedding
+from bpx_jax.layers.flatten import flatten
 from bpx_jax.layers.gru import gru
 from bpx_jax.layers.layer_norm import layer_norm
 from bpx_jax.layers.linear import linear
@@ -77,6 +78,7 @@ __all__ = [  # noqa: RUF022 - in the order of the rules
     "conv_transpose",
     "dropout",
     "embedding",
+    "flatten",
     "group_norm",
     "instance_norm",
     "layer_norm",

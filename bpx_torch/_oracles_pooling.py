@@ -1,5 +1,6 @@
-"""torch's own pools and resizing, for bpx_torch/oracles.py."""
+"""torch's own pools, resizing and flattening, for bpx_torch/oracles.py."""
 
+import torch
 import torch.nn.functional as F
 
 
@@ -40,6 +41,7 @@ def _upsample_linear(x, *, size=None, scale_factor=2.0, align_corners=False):
 
 
 ORACLES = {
+    "flatten": lambda x, *, start_dim=1, end_dim=-1: torch.flatten(x, start_dim, end_dim),
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "adaptive_avg_pool": _adaptive("adaptive_avg_pool"),

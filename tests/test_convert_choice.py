@@ -127,7 +127,7 @@ def test_inplace():
         ({"include": nn.Linear, "exclude": "b*"}, {"a.0"}),
         ({"include": ()}, set()),
     ],
-    ids=str,
+    ids=lambda v: str(sorted(v)) if isinstance(v, set) else str(v),
 )
 def test_include_and_exclude(options, converted):
     model = nn.ModuleDict(

@@ -70,6 +70,7 @@ def test_gaps():
         "conv_transpose",
         "dropout",
         "embedding",
+        "flatten",
         "geglu",
         "reglu",
         "rope",
