@@ -9,7 +9,10 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TRITON := triton==3.9.0
 
 # What an environment is made of; the checkout belongs to it, since bpx is installed in place.
-INPUTS := constraints.txt pyproject.toml setup.py $(sort $(wildcard bpx/native/*.c bpx/native/*.h))
+# A new checkout at an old path is another one: what was built in place there is gone.
+CHECKOUT := .cache/checkout
+$(shell mkdir -p .cache; test -s $(CHECKOUT) || $(PYTHON) -c 'import uuid; print(uuid.uuid4())' > $(CHECKOUT))
+INPUTS := $(CHECKOUT) constraints.txt pyproject.toml setup.py $(sort $(wildcard bpx/native/*.c bpx/native/*.h))
 KEY := $(shell $(PYTHON) -c 'import hashlib, os, sys; h = hashlib.sha256(os.getcwd().encode()); \
 	[h.update(open(p, "rb").read()) for p in sys.argv[1:]]; print(h.hexdigest()[:16])' $(INPUTS))
 STAMP := $(VENV)/bpx-$(KEY)
@@ -23,7 +26,7 @@ demo: $(STAMP)
 	$(VENV)/bin/python -m bpx demo
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
 lint: ruff mypy
 

@@ -115,7 +115,7 @@ def _upsample_linear(x, *, size=None, scale_factor=2.0, align_corners=False):
     return x
 
 
-def _flatten(x, *, start_dim=1, end_dim=-1):
+def _flatten(x, *, start_dim=0, end_dim=-1):
     if not x.ndim:
         return x.reshape(1)
     return jax.lax.collapse(x, start_dim % x.ndim, end_dim % x.ndim + 1)

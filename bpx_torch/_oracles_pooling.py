@@ -41,7 +41,7 @@ def _upsample_linear(x, *, size=None, scale_factor=2.0, align_corners=False):
 
 
 ORACLES = {
-    "flatten": lambda x, *, start_dim=1, end_dim=-1: torch.flatten(x, start_dim, end_dim),
+    "flatten": lambda x, *, start_dim=0, end_dim=-1: torch.flatten(x, start_dim, end_dim),
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "adaptive_avg_pool": _adaptive("adaptive_avg_pool"),

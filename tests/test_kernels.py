@@ -208,13 +208,14 @@ def test_bfloat16_is_rounded_to_nearest_ties_to_even(run):
 
 
 def test_needs(run):
-    given = [run.array(a, "float32") for a in draw((4, 33))]
-    whole = both(run, *given)[2]
+    whole = both(run, *(given := [run.array(a, "float32") for a in draw((4, 33))]))[2]
     for needs in itertools.product((True, False), repeat=3):
-        for need, got, want in zip(needs, both(run, *given, needs)[2], whole, strict=True):
+        found = both(run, *given, needs)[2]
+        for name, need, got, want in zip(NAMES, needs, found, whole, strict=True):
             assert (got is not None) == need
-            if need:
-                np.testing.assert_array_equal(run.numpy(got), run.numpy(want))
+            if need:  # XLA compiles Pallas's interpreter anew, and may round in another place
+                scale = 4 * float(np.abs(run.numpy(want)).max())
+                close(name, run.numpy(got), run.numpy(want), scale, 2.0**-24)
 
 
 def test_residuals_are_those_of_the_plain_rule(run):
@@ -228,9 +229,9 @@ def test_residuals_are_those_of_the_plain_rule(run):
         run.module.backward(dy, (x, w, None), plain, needs, eps=EPS),
     )
     for name, want, *pair in zip(NAMES, grads, *crossed, strict=True):
-        scale = float(np.abs(run.numpy(want)).max())
+        scale = 4 * float(np.abs(run.numpy(want)).max())
         for got in pair:
-            close(name, run.numpy(got), run.numpy(want), 4 * scale, 2.0**-24)
+            close(name, run.numpy(got), run.numpy(want), scale, 2.0**-24)
 
 
 def test_two_runs_give_the_same_bits(run):

@@ -18,6 +18,6 @@ def backward(dy, arrays, residuals, needs, *, start_dim, end_dim):
 RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
 
 
-def flatten(x, *, start_dim=1, end_dim=-1):
+def flatten(x, *, start_dim=0, end_dim=-1):
     """x (*N) with the axes from start_dim to end_dim as one. Maths: bpx/layers/flatten.py."""
     return RULE(x, start_dim=start_dim, end_dim=end_dim)

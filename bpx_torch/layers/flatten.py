@@ -27,6 +27,6 @@ def tangent(tangents, arrays, residuals, **options):
 RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
 
 
-def flatten(x, *, start_dim=1, end_dim=-1):
+def flatten(x, *, start_dim=0, end_dim=-1):
     """x (*N) with the axes from start_dim to end_dim as one. Maths: bpx/layers/flatten.py."""
     return RULE(x, start_dim=start_dim, end_dim=end_dim)
