@@ -220,8 +220,7 @@ def test_needs(run):
 
 def test_residuals_are_those_of_the_plain_rule(run):
     x, w, b, dy = given = [run.array(a, "float32") for a in draw((4, 33))]
-    needs = (True, True, True)
-    grads = both(run, *given)[2]
+    needs, grads = (True, True, True), both(run, *given)[2]
     own = run.module.forward(x, w, b, eps=EPS)[1]
     plain = run.rule.plain.forward(x, w, b, eps=EPS)[1]
     crossed = (
