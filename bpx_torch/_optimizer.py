@@ -77,7 +77,9 @@ class SpecOptimizer(torch.optim.Optimizer):
 
     def _counter(self, p: Tensor, group: Group, value: float = 0.0) -> Tensor:
         device = p.device if group.get("capturable") else "cpu"  # reading it there never waits
-        return torch.tensor(value, dtype=torch.float32, device=device)
+        exact = torch.get_default_dtype() == torch.float64  # as torch does
+        dtype = torch.float64 if exact else torch.float32
+        return torch.tensor(value, dtype=dtype, device=device)
 
     def _state_of(self, p: Tensor, group: Group) -> State:
         state = self.state[p]
@@ -168,7 +170,7 @@ class SpecOptimizer(torch.optim.Optimizer):
 
 
 def _by_list(group: Group, params: list[Tensor]) -> bool:
-    numbers = (group["lr"], group["weight_decay"], *group.get("betas", ()))
+    numbers = (group["lr"], group.get("weight_decay"), *group.get("betas", ()))
     if group["differentiable"] or any(isinstance(x, Tensor) for x in numbers):
         return False
     if group["foreach"] is not None:

@@ -1,7 +1,6 @@
 """Layers with parameters as plain dicts: against torch's modules, their first values, and under
 JAX's transformations."""
 
-
 import numpy as np
 import pytest
 

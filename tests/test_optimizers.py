@@ -13,6 +13,7 @@ import pytest
 from bpx.optimizers import ALL
 from bpx.spec import Optimizer, SpecError
 from tests.trajectories import (
+    LIMITS,
     TOLERANCE,
     complete,
     gradients,
@@ -37,6 +38,11 @@ def test_record_is_consistent(spec: Optimizer) -> None:
         assert any(name in t and t[name] != default for t in spec.trials), f"{name} is never tried"
 
 
+def test_no_limit_is_looser_than_promised() -> None:
+    assert all(TOLERANCE < limit <= 1e-10 for limit in LIMITS.values())
+    assert LIMITS.keys() <= by_name.keys()
+
+
 @pytest.mark.parametrize(
     ("spec", "reject"),
     [(s, r) for s in ALL for r in s.rejects],
@@ -50,11 +56,12 @@ def test_rejects(spec: Optimizer, reject: Any) -> None:
 
 
 def run(spec: Optimizer, step: Any, trial: dict[str, Any], steps: int = 8) -> Any:
-    options = [complete(spec, trial)] * len(parameters())
+    held = parameters(spec)
     changed = Optimizer(**{**vars(spec), "step": step})
     with np.errstate(all="ignore"):
         return trajectory(
-            spec_stepper(changed, options, parameters()), gradients(absent=True, steps=steps)
+            spec_stepper(changed, [complete(spec, trial)] * len(held), held),
+            gradients(spec, absent=True, steps=steps),
         )
 
 

@@ -1,0 +1,159 @@
+"""Which trials of an optimizer's entry bpx_jax takes, and optax's optimizer for them.
+
+A new optimizer gets a line in FIXED; one whose arguments differ from the entry's options by more
+than a name, or whose states have other fields, one in ARGUMENTS and STATE too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bpx.optimizers import ALL
+from bpx.spec import Optimizer
+from bpx_jax import optim
+from tests import trajectories as tj
+
+# optax's field -> the entry's state
+STATE = {"mu": "m", "nu": "v", "nu_max": "v_max", "trace": "buf", "sum_of_squares": "sum"}
+STATE_OF: dict[str, dict[str, str]] = {}  # where an optimizer's fields mean something else
+NAMES = {"lr": "learning_rate", "alpha": "decay"}  # the entry's option -> optax's argument
+
+# Options that the JAX function does not have: a trial is run only where it asks for these values.
+FIXED: dict[str, dict[str, Any]] = {
+    "sgd": {"dampening": 0.0, "weight_decay": 0.0},
+    "adagrad": {"lr_decay": 0.0, "weight_decay": 0.0, "eps_in_sqrt": True},
+    "rmsprop": {"weight_decay": 0.0, "lr_in_momentum": True},
+    "adam": {"weight_decay": 0.0, "decoupled_weight_decay": False},
+    "adamw": {"amsgrad": False},
+}
+
+Call = tuple[str, dict[str, Any]]
+
+
+def _rmsprop(given: dict[str, Any]) -> Call | None:
+    given.pop("lr_in_momentum", None)
+    return "rmsprop", given
+
+
+def _adam(given: dict[str, Any]) -> Call | None:
+    corrected = given.pop("max_corrected")
+    both = given["bias_correction_mu"] and given["bias_correction_nu"]
+    if given.pop("amsgrad"):
+        if given.pop("nesterov") or (given["bias_correction_nu"] and not corrected):
+            return None
+        return "amsgrad", given
+    if not both:
+        return None
+    del given["bias_correction_mu"], given["bias_correction_nu"]
+    return "adam", given
+
+
+# arguments under optax's names -> the function's name and its arguments
+ARGUMENTS: dict[str, Callable[[dict[str, Any]], Call | None]] = {
+    "rmsprop": _rmsprop,
+    "adam": _adam,
+}
+
+# Functions of bpx_jax.optim that optax does not have, or has with another meaning: they are held to
+# the specification alone. The value says why.
+NOT_OPTAXS: dict[str, str] = {}
+
+
+def call(spec: Optimizer, trial: dict[str, Any]) -> Call | None:
+    """The function of bpx_jax.optim and its arguments, or None where it has not all options."""
+    options = tj.complete(spec, trial)
+    if options.get("momentum", 1) == 0:
+        options["lr_in_momentum"], options["momentum"] = True, None  # without momentum the same
+    fixed = FIXED[spec.name]
+    if any(options[k] != v for k, v in fixed.items()):
+        return None
+    known = spec.options.keys() - fixed.keys()
+    given = {NAMES.get(k, k): v for k, v in options.items() if k in known}
+    if "betas" in given:
+        given["b1"], given["b2"] = given.pop("betas")
+    if spec.name in ARGUMENTS:
+        return ARGUMENTS[spec.name](given)
+    return spec.name, given
+
+
+CASES = [(s, t) for s in ALL for t in s.trials if call(s, t) is not None]
+
+
+def loud(name: str) -> dict[str, Any]:
+    """The arguments of the trial with the most options that function `name` takes."""
+    found = [(len(t), i) for i, (s, t) in enumerate(CASES) if t and call(s, t)[0] == name]
+    kw = call(*CASES[max(found)[1]])[1] if found else {}
+    return {**kw, "learning_rate": 0.1}
+
+
+def theirs(name: str) -> Any:
+    """optax's function of this name, or None."""
+    if name in NOT_OPTAXS:
+        return None
+    return getattr(optax, name, None) or getattr(optax.contrib, name)
+
+
+def as_tree(arrays: list[Any]) -> dict[str, Any]:
+    first, *rest = (jnp.asarray(x) for x in arrays)
+    return {"w": first, "inner": [rest[:1], (*rest[1:],)]}
+
+
+def as_list(tree: Any) -> list[Any]:
+    return [tree["w"], *tree["inner"][0], *tree["inner"][1]]
+
+
+def fields(state: Any) -> dict[str, Any]:
+    """Every array tree of a nest of named tuples by its field; the first count met is the step."""
+    found: dict[str, Any] = {}
+    for name, value in zip(getattr(state, "_fields", [""] * len(state)), state, strict=True):
+        if isinstance(value, tuple):
+            found = {**fields(value), **found}
+        else:
+            found.setdefault(name, value)
+    return found
+
+
+def stepper(spec: Optimizer, tx: Any) -> Any:
+    """Steps a transformation, jitted and with donated buffers; traced once for the whole run."""
+    held = as_tree(tj.parameters(spec))
+    state = tx.init(held)
+    traces: list[int] = []
+
+    def move(p: Any, s: Any, g: Any) -> Any:
+        traces.append(1)
+        updates, s = tx.update(g, s, p)
+        return jax.tree.map(jnp.add, p, updates), s
+
+    move = jax.jit(move, donate_argnums=(0, 1))
+    named = STATE_OF.get(spec.name, STATE)
+
+    def run(gs: list[Any]) -> Any:
+        nonlocal held, state
+        old = jax.tree.leaves((held, state))
+        held, state = move(held, state, as_tree(gs))
+        assert all(x.is_deleted() for x in old), "a donated buffer was not taken"
+        assert len(traces) == 1, "the step was traced again"
+        found = fields(state)
+        columns = {v: as_list(found[k]) for k, v in named.items() if k in found}
+        rows = [{k: v[i] for k, v in columns.items()} for i in range(len(gs))]
+        if "count" in found:
+            rows = [{**r, "t": found["count"]} for r in rows]
+        return as_list(held), rows
+
+    return run
+
+
+def reference(spec: Optimizer, name: str, kw: dict[str, Any], steps: int = tj.STEPS) -> tj.Path:
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        run = stepper(spec, theirs(name)(**kw))
+        return tj.trajectory(run, tj.gradients(spec, absent=False, steps=steps))
+
+
+def ours(spec: Optimizer, name: str, kw: dict[str, Any], steps: int = tj.STEPS) -> tj.Path:
+    run = stepper(spec, getattr(optim, name)(**kw))
+    return tj.trajectory(run, tj.gradients(spec, absent=False, steps=steps))
