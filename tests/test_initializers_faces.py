@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bpx.initializers import sample
+from bpx.spec import SpecError
 
 jax = pytest.importorskip("jax")
 torch = pytest.importorskip("torch")
@@ -32,22 +33,26 @@ OF_TORCH = functions(torch.nn.init, "torch.nn.init")
 OF_JAX = functions(jax.nn.initializers, "jax")
 
 
+MORE_TORCH = {"delta_orthogonal_"}
+
+
 def test_every_name_is_there_or_a_gap():
-    assert set(OF_TORCH) == set(face_torch.__all__) | set(face_torch.GAPS)
+    assert set(OF_TORCH) == set(face_torch.__all__) - MORE_TORCH | set(face_torch.GAPS)
     assert not set(face_torch.__all__) & set(face_torch.GAPS)
-    extra = {"INITIALIZERS", "identity", "dirac"}
+    extra = {"INITIALIZERS", "axes_of", "identity", "dirac", "sparse"}
     assert set(OF_JAX) == set(face_jax.__all__) - extra | set(face_jax.GAPS)
     assert not set(face_jax.__all__) & set(face_jax.GAPS)
     assert all(hasattr(face_torch, n) for n in face_torch.__all__)
 
 
-@pytest.mark.parametrize("name", face_torch.__all__)
+@pytest.mark.parametrize("name", sorted(set(face_torch.__all__) - MORE_TORCH))
 def test_torch_signature(name):
     own = parameters(getattr(face_torch, name))
     want = parameters(OF_TORCH[name])
     assert own[: len(want)] == want
-    added = [("key", inspect.Parameter.KEYWORD_ONLY, None)] if "generator" in str(want) else []
-    assert own[len(want) :] == added
+    added = ["key"] * ("generator" in str(want))
+    added += ["layout"] * name.startswith(("xavier", "kaiming"))
+    assert own[len(want) :] == [(n, inspect.Parameter.KEYWORD_ONLY, None) for n in added]
 
 
 @pytest.mark.parametrize("name", sorted(set(face_jax.__all__) & set(OF_JAX)))
@@ -115,6 +120,50 @@ def test_jax_has_the_same_spread(name, args, options):
     if name != "normal" and "normal" not in args:
         assert own.max() == pytest.approx(want.max(), rel=2e-3)
         assert own.min() == pytest.approx(want.min(), rel=2e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.55, 0.9, 1.0])
+def test_sparse_has_torchs_count(sparsity):
+    for rows, columns in ((100, 7), (3, 20), (1, 4), (0, 3)):
+        own = face_torch.sparse_(torch.empty(rows, columns), sparsity, 0.5, key=4)
+        want = torch.nn.init.sparse_(torch.empty(rows, columns), sparsity, 0.5)
+        assert torch.equal((own == 0).sum(0), (want == 0).sum(0))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 6), (4, 3, 5, 5), (2, 3, 5, 2, 4)], ids=str)
+def test_delta_orthogonal_has_jaxs_place(shape):
+    """The same places are filled as in JAX's own, also where the field is even."""
+    own = np.asarray(face_jax.delta_orthogonal(1.7)(jax.random.key(1), shape, jnp.float64))
+    want = np.asarray(OF_JAX["delta_orthogonal"](1.7)(jax.random.key(1), shape, jnp.float64))
+    assert ((own != 0) == (want != 0)).all()
+    assert np.linalg.norm(own) == pytest.approx(np.linalg.norm(want), rel=1e-14)
+    moved = torch.from_numpy(np.moveaxis(own, (-1, -2), (0, 1)).copy())
+    field = moved.dim() - 2
+    by_torch = face_torch.delta_orthogonal_(
+        torch.empty(shape, dtype=torch.float64), 1.7, key=1, layout="DHW"[-field:] + "IO"
+    )
+    assert (by_torch.numpy() == own).all()
+    # a circular convolution keeps the length of what it is given
+    x = torch.randn(2, moved.shape[1], *[k + 3 for k in moved.shape[2:]], dtype=torch.float64)
+    wrapped = x.repeat(1, 1, *[2] * field)
+    y = [torch.conv1d, torch.conv2d, torch.conv3d][field - 1](wrapped, moved)
+    y = y[(..., *[slice(n) for n in x.shape[2:]])]
+    torch.testing.assert_close(y.norm(dim=1).norm(), 1.7 * x.norm())
+    with pytest.raises(SpecError, match="column_axis is 2, expected one of"):
+        face_jax.delta_orthogonal(column_axis=2)
+
+
+@pytest.mark.parametrize("name", ["xavier_uniform_", "kaiming_normal_"])
+def test_layouts_are_the_same_weights_moved(name):
+    fill, shape = getattr(face_torch, name), (9, 4, 3, 5)
+    told = fill(torch.empty(shape), key=7, layout="IOHW")
+    swapped = fill(torch.empty(shape), key=7)
+    fan = {"xavier_uniform_": 1.0, "kaiming_normal_": math.sqrt(4 / 9)}[name]
+    torch.testing.assert_close(told, swapped * fan)
+    of_jax = {"xavier_uniform_": "glorot_uniform", "kaiming_normal_": "he_uniform"}[name]
+    by_axes = getattr(face_jax, of_jax)(**face_jax.axes_of("IOHW"))(jax.random.key(2), shape)
+    want = getattr(face_jax, of_jax)(0, 1)(jax.random.key(2), shape)
+    assert (by_axes == want).all()
 
 
 def test_torch_fills_in_place():

@@ -1,11 +1,14 @@
 """The initializers: deterministic transforms of given noise, and `sample` to draw from a key."""
 
 from bpx.initializers._fans import calculate_gain, fans
+from bpx.initializers._layout import axes_of
 from bpx.initializers._sample import sample
 from bpx.initializers.constant import CONSTANT, ONES, ZEROS
+from bpx.initializers.delta_orthogonal import SPEC as _delta_orthogonal
 from bpx.initializers.identity import DIRAC, IDENTITY
 from bpx.initializers.normal import SPEC as _normal
 from bpx.initializers.orthogonal import SPEC as _orthogonal
+from bpx.initializers.sparse import SPEC as _sparse
 from bpx.initializers.truncated_normal import SPEC as _truncated_normal
 from bpx.initializers.uniform import SPEC as _uniform
 from bpx.initializers.variance_scaling import (
@@ -19,7 +22,7 @@ from bpx.initializers.variance_scaling import (
 )
 from bpx.spec import Initializer
 
-__all__ = ["ALL", "calculate_gain", "fans", "sample"]
+__all__ = ["ALL", "axes_of", "calculate_gain", "fans", "sample"]
 
 ALL: tuple[Initializer, ...] = (
     ZEROS,
@@ -36,6 +39,8 @@ ALL: tuple[Initializer, ...] = (
     LECUN_UNIFORM,
     LECUN_NORMAL,
     _orthogonal,
+    _delta_orthogonal,
     IDENTITY,
     DIRAC,
+    _sparse,
 )

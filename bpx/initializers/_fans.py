@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from bpx.initializers._layout import axes, check_layout
 from bpx.spec import require
 
 Shape = tuple[int, ...]
@@ -24,16 +25,29 @@ NONLINEARITIES = (*LINEAR, "tanh", "relu", "leaky_relu", "selu")
 
 
 def fans(
-    shape: Shape, in_axis: Axes = 1, out_axis: Axes = 0, batch_axis: Axes = ()
+    shape: Shape,
+    in_axis: Axes = 1,
+    out_axis: Axes = 0,
+    batch_axis: Axes = (),
+    layout: str | None = None,
 ) -> tuple[float, float]:
     """(fan_in, fan_out) of a weight. Axes not named are the receptive field, which is in both.
 
     The defaults are torch's layout (out, in, *field); JAX's are in_axis=-2, out_axis=-1. An axis
     may be named twice, as in JAX, where out_axis=0 on a matrix leaves in_axis on the same axis.
+    `layout` says the axes as a string instead; see axes_of.
+
+    Raises SpecError for axes or a layout that the shape does not have, and for an axis of size 0.
 
     >>> fans((36, 72, 3, 3))
     (648.0, 324.0)
+    >>> fans((3, 3, 72, 36), layout="HWIO")
+    (648.0, 324.0)
     """
+    options = {"in_axis": in_axis, "out_axis": out_axis, "batch_axis": batch_axis, "layout": layout}
+    check_layout("fans", shape, options)
+    in_axis, out_axis, batch_axis = axes(options)
+    check_fans("fans", shape, in_axis, out_axis, batch_axis)
     size = math.prod(shape)
     n_in, n_out, n_batch = (
         math.prod(shape[i] for i in _tuple(axes)) for axes in (in_axis, out_axis, batch_axis)
@@ -44,9 +58,9 @@ def fans(
 def check_fans(entry: str, shape: Shape, in_axis: Axes, out_axis: Axes, batch_axis: Axes) -> None:
     """Raise unless the axes exist and no axis is empty."""
     named = {"in_axis": in_axis, "out_axis": out_axis, "batch_axis": batch_axis}
-    for option, axes in named.items():
-        known = all(isinstance(i, int) and -len(shape) <= i < len(shape) for i in _tuple(axes))
-        require(known, f"{entry}: {option} is {axes!r}, expected axes of the shape {shape}")
+    for option, said in named.items():
+        known = all(isinstance(i, int) and -len(shape) <= i < len(shape) for i in _tuple(said))
+        require(known, f"{entry}: {option} is {said!r}, expected axes of the shape {shape}")
     require(0 not in shape, f"{entry}: shape is {shape}, expected no axis of size 0 (its fan is 0)")
 
 

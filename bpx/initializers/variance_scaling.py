@@ -14,7 +14,7 @@ deviation that truncation leaves, so `variance` is that of the weights. The *_no
 torch are not truncated, those of JAX and keras are: `distribution` chooses (lecun_normal, which
 torch does not have, is truncated by default). Axes neither in in_axis, out_axis nor batch_axis are
 the receptive field; the defaults are torch's layout (out, in, *field), and JAX's layout is
-in_axis=-2, out_axis=-1.
+in_axis=-2, out_axis=-1. A layout says the same as a string: "OIHW", "HWIO", "IOHW" (transposed).
 Source: Glorot, Bengio 2010, "Understanding the difficulty of training deep feedforward neural
 networks", AISTATS, equation 16 (xavier); He, Zhang, Ren, Sun 2015, arXiv:1502.01852, equations 10,
 14, 15 (kaiming); LeCun, Bottou, Orr, Mueller 1998, "Efficient BackProp", equation 16 (lecun).
@@ -28,6 +28,7 @@ from typing import Any
 
 from bpx.initializers import _truncated
 from bpx.initializers._fans import NONLINEARITIES, Axes, calculate_gain, check_fans, fans
+from bpx.initializers._layout import AXES, LAYOUT_REJECTS, axes, check_layout
 from bpx.initializers._limits import finite, non_negative
 from bpx.spec import Initializer, Options, Reject, one_of
 
@@ -37,7 +38,6 @@ Variance = Callable[[Shape, Options], float]
 MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 DISTRIBUTIONS = ("uniform", "normal", "truncated_normal")
 CUT = 2.0
-AXES = {"in_axis": 1, "out_axis": 0, "batch_axis": ()}
 
 
 def scaled(noise: Any, shape: Shape, variance: float, distribution: str) -> Any:
@@ -61,25 +61,21 @@ def _fan(shape: Shape, mode: str, in_axis: Axes, out_axis: Axes, batch_axis: Axe
     return fan_in if mode == "fan_in" else fan_out
 
 
-def _axes(options: Options) -> Any:
-    return options["in_axis"], options["out_axis"], options["batch_axis"]
-
-
 def by_scale(shape: Shape, options: Options) -> float:
-    return float(options["scale"] / _fan(shape, options["mode"], *_axes(options)))
+    return float(options["scale"] / _fan(shape, options["mode"], *axes(options)))
 
 
 def by_gain(shape: Shape, options: Options) -> float:
-    return float(options["gain"] ** 2 / _fan(shape, "fan_avg", *_axes(options)))
+    return float(options["gain"] ** 2 / _fan(shape, "fan_avg", *axes(options)))
 
 
 def by_nonlinearity(shape: Shape, options: Options) -> float:
     gain = calculate_gain(options["nonlinearity"], options["a"])
-    return gain**2 / _fan(shape, options["mode"], *_axes(options))
+    return gain**2 / _fan(shape, options["mode"], *axes(options))
 
 
 def by_fan_in(shape: Shape, options: Options) -> float:
-    return 1.0 / _fan(shape, "fan_in", *_axes(options))
+    return 1.0 / _fan(shape, "fan_in", *axes(options))
 
 
 def _entry(
@@ -102,7 +98,8 @@ def _entry(
         return 0.0, math.sqrt(variance(shape, options))
 
     def check(shape: Shape, options: Options) -> None:
-        check_fans(name, shape, *_axes(options))
+        check_layout(name, shape, options)
+        check_fans(name, shape, *axes(options))
         for option in ("scale", "gain"):
             if option in options:
                 non_negative(name, options, option)
@@ -120,14 +117,15 @@ def _entry(
         name=name,
         path="initializers/variance_scaling",
         doc=__doc__,
-        options={**options, **choice, **AXES},
+        options={**options, **choice, **AXES, "layout": None},
         from_noise=from_noise,
         moments=moments,
         check=check,
-        trials=({}, *others, moved, *trials),
+        trials=({}, *others, moved, {"layout": "HWIO"}, {"layout": "IODH"}, *trials),
         rejects=(
             Reject(f"{name}: in_axis is 1, expected axes of the shape (3,)", {"shape": (3,)}),
             Reject(f"{name}: shape is (0, 3), expected no axis of size 0", {"shape": (0, 3)}),
+            *(Reject(f"{name}: {m}", {"shape": (2, 3)}, options) for m, options in LAYOUT_REJECTS),
             *(Reject("mode is 'fan'", {"shape": (2, 3)}, {"mode": "fan"}) for _ in modes[:1]),
             *(
                 Reject("distribution is 'cauchy'", {"shape": (2, 3)}, {"distribution": "cauchy"})

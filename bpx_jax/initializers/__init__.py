@@ -1,15 +1,19 @@
 """Drop-in for jax.nn.initializers: the same names, signatures and defaults. `GAPS` has the rest.
 
 A key gives the same weights in NumPy and torch. They are not jax.nn.initializers' weights for that
-key, but of the same distribution. `identity` and `dirac` are in addition. INITIALIZERS are by entry
+key, but of the same distribution. `identity`, `dirac` and `sparse` are in addition, and `axes_of`:
+`glorot_normal(**axes_of("OIHW"))` is for a weight in torch's layout. INITIALIZERS are by entry
 name: `init(key, shape, dtype, **options)`, with the specification's options.
 """
 
+from bpx.initializers import axes_of
 from bpx_jax._initializer import Initializer
 from bpx_jax.initializers.constant import CONSTANT, ONES, ZEROS, constant, ones, zeros
+from bpx_jax.initializers.delta_orthogonal import DELTA_ORTHOGONAL, delta_orthogonal
 from bpx_jax.initializers.identity import DIRAC, IDENTITY, dirac, identity
 from bpx_jax.initializers.normal import NORMAL, normal
 from bpx_jax.initializers.orthogonal import ORTHOGONAL, orthogonal
+from bpx_jax.initializers.sparse import SPARSE, sparse
 from bpx_jax.initializers.truncated_normal import TRUNCATED_NORMAL, truncated_normal
 from bpx_jax.initializers.uniform import UNIFORM, uniform
 from bpx_jax.initializers.variance_scaling import (
@@ -36,7 +40,9 @@ he_uniform = kaiming_uniform
 
 __all__ = [
     "INITIALIZERS",
+    "axes_of",
     "constant",
+    "delta_orthogonal",
     "dirac",
     "glorot_normal",
     "glorot_uniform",
@@ -50,6 +56,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "sparse",
     "truncated_normal",
     "uniform",
     "variance_scaling",
@@ -73,11 +80,12 @@ INITIALIZERS: dict[str, Initializer] = {
     "lecun_uniform": LECUN_UNIFORM,
     "lecun_normal": LECUN_NORMAL,
     "orthogonal": ORTHOGONAL,
+    "delta_orthogonal": DELTA_ORTHOGONAL,
     "identity": IDENTITY,
     "dirac": DIRAC,
+    "sparse": SPARSE,
 }
 
 GAPS: dict[str, str] = {
     "Initializer": "a type for annotations, import it from jax.nn.initializers",
-    "delta_orthogonal": "no entry in bpx.initializers yet",
 }

@@ -2,9 +2,11 @@
 
 from bpx_torch._initializer import Initializer
 from bpx_torch.initializers.constant import CONSTANT, ONES, ZEROS
+from bpx_torch.initializers.delta_orthogonal import DELTA_ORTHOGONAL
 from bpx_torch.initializers.identity import DIRAC, IDENTITY
 from bpx_torch.initializers.normal import NORMAL
 from bpx_torch.initializers.orthogonal import ORTHOGONAL
+from bpx_torch.initializers.sparse import SPARSE
 from bpx_torch.initializers.truncated_normal import TRUNCATED_NORMAL
 from bpx_torch.initializers.uniform import UNIFORM
 from bpx_torch.initializers.variance_scaling import (
@@ -32,6 +34,8 @@ INITIALIZERS: dict[str, Initializer] = {
     "lecun_uniform": LECUN_UNIFORM,
     "lecun_normal": LECUN_NORMAL,
     "orthogonal": ORTHOGONAL,
+    "delta_orthogonal": DELTA_ORTHOGONAL,
     "identity": IDENTITY,
     "dirac": DIRAC,
+    "sparse": SPARSE,
 }
