@@ -16,10 +16,12 @@ NAMESPACES = {
     ("bpx_torch", "nn"): "torch.nn, modules",
     ("bpx_torch", "functional"): "torch.nn.functional, functions",
     ("bpx_torch", "optim"): "torch.optim, optimizers",
+    ("bpx_torch", "optim.lr_scheduler"): "torch.optim.lr_scheduler, schedulers",
     ("bpx_torch", "init"): "torch.nn.init, functions",
     ("bpx_jax", "nn"): "jax.nn, functions",
     ("bpx_jax", "losses"): "optax.losses, functions",
     ("bpx_jax", "optim"): "optax, optimizers",
+    ("bpx_jax", "schedules"): "optax.schedules, functions",
     ("bpx_jax", "initializers"): "jax.nn.initializers, functions",
 }
 
@@ -32,9 +34,9 @@ def tables(
         behind: dict[str, list[str]] = defaultdict(list)
         for entry, offered in names[package].items():
             for name in offered:
-                if name.startswith(f"{face}."):
+                if _face(name) == face:
                     behind[name].append(f"[{entry}]({kind(known[entry])}/{entry}.md)")
-        gaps = {n: why for n, why in _faces.gaps(package) if n.startswith(f"{face}.")}
+        gaps = {n: why for n, why in _faces.gaps(package) if _face(n) == face}
         for name in _faces.offered(package, face):
             behind.setdefault(name, ["no rule of its own"])
         rows = [(_name(n), ", ".join(entries), "") for n, entries in behind.items()]
@@ -44,5 +46,9 @@ def tables(
         yield Table(count, ("name", "by the entry", "or why not"), tuple(rows))
 
 
+def _face(offered: str) -> str:
+    return offered.rpartition(".")[0]
+
+
 def _name(offered: str) -> str:
-    return offered.split(".", 1)[1]
+    return offered.rpartition(".")[2]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # of a record: what computes; the rest (cases, rejects) is for the tests
-COMPUTES = ("forward", "backward", "init", "step", "from_noise", "moments")
+COMPUTES = ("forward", "backward", "init", "step", "from_noise", "moments", "value")
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 from bpx._cut import ROOT, read
 
 FACES = {
-    "bpx_torch": ("functional", "nn", "optim", "init", "surrogate"),
-    "bpx_jax": ("nn", "losses", "optim", "initializers", "surrogate"),
+    "bpx_torch": ("functional", "nn", "optim", "optim.lr_scheduler", "init", "surrogate"),
+    "bpx_jax": ("nn", "losses", "optim", "schedules", "initializers", "surrogate"),
 }
-RECORDS = ("RULE", "RULES", "SPEC", "GAPS", "OPTIMIZERS", "INITIALIZERS")
+RECORDS = ("RULE", "RULES", "SPEC", "GAPS", "OPTIMIZERS", "SCHEDULES", "INITIALIZERS")
 Paths = Mapping[str, Iterable[str]]
 
 

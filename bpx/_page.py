@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import bpx
 from bpx._cut import ROOT, private
 from bpx.spec import Arg, Initializer, Op, Optimizer
+from bpx.training import Schedule
 
-Entry = Op | Optimizer | Initializer
+Entry = Op | Optimizer | Initializer | Schedule
 Row = tuple[str, ...]
 
 
@@ -23,8 +24,13 @@ class Table:
 
 
 def entries() -> dict[str, Entry]:
-    """Every entry by name: those of bpx.ALL, then optimizers, then initializers."""
-    every: Iterable[Entry] = (*bpx.ALL, *bpx.OPTIMIZERS, *bpx.INITIALIZERS)
+    """Every entry by name: those of bpx.ALL, then optimizers, schedules and initializers."""
+    every: Iterable[Entry] = (
+        *bpx.ALL,
+        *bpx.OPTIMIZERS,
+        *bpx.SCHEDULES,
+        *bpx.INITIALIZERS,
+    )
     return {e.name: e for e in every}
 
 

@@ -1,16 +1,27 @@
 """bpx for JAX: a rule for every entry of the specification, by entry name.
 
-`nn`, `losses`, `optim` and `initializers` offer them under the names of jax.nn and optax. Maths,
-shapes and sources are in `bpx`. `fixed_point` and `reversible` differentiate functions of the
-caller's without keeping what these compute on the way.
+`nn`, `losses`, `optim`, `schedules` and `initializers` offer them under the names of jax.nn and
+optax. Maths, shapes and sources are in `bpx`. `fixed_point` and `reversible` differentiate
+functions of the caller's without keeping what these compute on the way.
 """
 
-from bpx_jax import activations, fused, initializers, layers, losses, nn, optim, surrogate
+from bpx_jax import (
+    activations,
+    fused,
+    initializers,
+    layers,
+    losses,
+    nn,
+    optim,
+    schedules,
+    surrogate,
+)
 from bpx_jax._fixed_point import fixed_point
 from bpx_jax._reversible import reversible, reversible_sequence
 from bpx_jax._rule import Rule
 from bpx_jax.initializers import INITIALIZERS
 from bpx_jax.optimizers import OPTIMIZERS
+from bpx_jax.schedules import SCHEDULES
 
 RULES: dict[str, Rule] = {
     **activations.RULES,
@@ -24,6 +35,7 @@ __all__ = [
     "INITIALIZERS",
     "OPTIMIZERS",
     "RULES",
+    "SCHEDULES",
     "fixed_point",
     "initializers",
     "losses",
@@ -31,5 +43,6 @@ __all__ = [
     "optim",
     "reversible",
     "reversible_sequence",
+    "schedules",
     "surrogate",
 ]

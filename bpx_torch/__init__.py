@@ -11,6 +11,7 @@ from bpx_torch._fixed_point import fixed_point
 from bpx_torch._rule import Rule
 from bpx_torch.initializers import INITIALIZERS
 from bpx_torch.optimizers import OPTIMIZERS
+from bpx_torch.schedules import SCHEDULES
 
 RULES: dict[str, Rule] = {
     **activations.RULES,
@@ -24,6 +25,7 @@ __all__ = [
     "INITIALIZERS",
     "OPTIMIZERS",
     "RULES",
+    "SCHEDULES",
     "convert",
     "fixed_point",
     "functional",

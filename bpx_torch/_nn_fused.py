@@ -15,7 +15,6 @@ BASE: Any = getattr(torch.nn, "LinearCrossEntropyLoss", torch.nn.Module)
 
 
 class LinearCrossEntropyLoss(BASE):
-
     def forward(self, input, target):
         shape, bias = (self.num_classes, *self.out_features), self.linear.bias
         return F.linear_cross_entropy(

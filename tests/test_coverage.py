@@ -31,11 +31,19 @@ def is_function(v):
     return callable(v) and not inspect.isclass(v)
 
 
+def is_scheduler(v):
+    return inspect.isclass(v) and issubclass(
+        v, importlib.import_module("torch").optim.lr_scheduler.LRScheduler
+    )
+
+
 LIBRARY = {
     ("bpx_torch", "nn"): ("torch.nn", is_module),
     ("bpx_torch", "functional"): ("torch.nn.functional", inspect.isroutine),
     ("bpx_torch", "optim"): ("torch.optim", is_optimizer),
+    ("bpx_torch", "optim.lr_scheduler"): ("torch.optim.lr_scheduler", is_scheduler),
     ("bpx_jax", "nn"): ("jax.nn", is_function),
+    ("bpx_jax", "schedules"): ("optax.schedules", is_function),
     ("bpx_jax", "losses"): ("optax.losses", is_function),
     ("bpx_jax", "initializers"): ("jax.nn.initializers", is_function),
 }

@@ -10,15 +10,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TREES = ("bpx", "bpx_torch", "bpx_jax")
 ENTRIES = ("activations", "layers", "losses", "fused", "surrogate", "initializers", "optimizers")
+ENTRIES += ("schedules",)
 FRAMEWORKS = {"torch", "jax", "jaxlib", "triton", "optax", "flax", "bpx_torch", "bpx_jax"}
 FILES = [p.relative_to(ROOT) for tree in TREES for p in sorted((ROOT / tree).rglob("*.py"))]
 
 # the commands that run frameworks; they are imported when they are asked for
 RUNS_FRAMEWORKS = ("bpx/demo/", "bpx/bench.py", "bpx/show.py", "bpx/verify/")
 # what an entry of the specification may use
-SPEC_MAY = {"bpx.spec", "bpx.dims", "bpx.elementwise", "bpx.special", "bpx.random"}
+SPEC_MAY = {"bpx.spec", "bpx.training", "bpx.dims", "bpx.elementwise", "bpx.special", "bpx.random"}
 
-COMPUTES = {"forward", "backward", "init", "step", "from_noise"}
+COMPUTES = {"forward", "backward", "init", "step", "from_noise", "value"}
 AUTODIFF = {
     "grad",
     "vjp",
