@@ -1,6 +1,7 @@
 """Drop-in for torch.optim: the same names and signatures. `GAPS` says what is not here.
 
-`lr_scheduler` stands in for torch.optim.lr_scheduler.
+`lr_scheduler` stands in for torch.optim.lr_scheduler. Beside torch's: BFGS, Newton, GaussNewton and
+LevenbergMarquardt, for small problems.
 """
 
 from bpx_torch.optim import lr_scheduler
@@ -9,8 +10,25 @@ from bpx_torch.optimizers.adam import Adam
 from bpx_torch.optimizers.adamw import AdamW
 from bpx_torch.optimizers.rmsprop import RMSprop
 from bpx_torch.optimizers.sgd import SGD
+from bpx_torch.solvers.bfgs import BFGS
+from bpx_torch.solvers.gauss_newton import GaussNewton
+from bpx_torch.solvers.lbfgs import LBFGS
+from bpx_torch.solvers.levenberg_marquardt import LevenbergMarquardt
+from bpx_torch.solvers.newton import Newton
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSprop", "lr_scheduler"]
+__all__ = [
+    "BFGS",
+    "LBFGS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "GaussNewton",
+    "LevenbergMarquardt",
+    "Newton",
+    "RMSprop",
+    "lr_scheduler",
+]
 
 _LATER = "no entry in bpx.optimizers yet"
 _TORCH = "works unchanged with these optimizers, import it from torch.optim"
@@ -20,7 +38,6 @@ GAPS: dict[str, str] = {
     "Adadelta": _LATER,
     "Adafactor": _LATER,
     "Adamax": _LATER,
-    "LBFGS": "needs a closure and a line search, it is not a step per parameter",
     "Muon": _LATER,
     "NAdam": _LATER,
     "RAdam": _LATER,
