@@ -191,6 +191,8 @@ class Optimizer:
 
     init(p, **options) -> state, a dict of arrays
     step(p, g, state, t, **options) -> (p, state)      t = 1, 2, ...; nothing is changed in place
+    prepare(gs, options) -> gs      what looks at all gradients at once, before the steps; None
+                                    stands for an absent one, each gradient has its own options
     """
 
     name: str
@@ -200,6 +202,7 @@ class Optimizer:
     state: tuple[str, ...]
     init: Callable[..., dict[str, Any]]
     step: Callable[..., Any]
+    prepare: Callable[[list[Any], list[Options]], list[Any]] | None = None
     check: Callable[[Options], None] | None = None
     rejects: tuple[Reject, ...] = ()
     trials: tuple[Options, ...] = ({},)

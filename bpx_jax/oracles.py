@@ -231,4 +231,8 @@ def own_optimizers():
         "rmsprop": optax.rmsprop,
         "adam": optax.adam,
         "adamw": optax.adamw,
+        "lars": optax.lars,
+        "lamb": optax.lamb,
+        "adafactor": optax.adafactor,
+        "muon": optax.contrib.muon,
     }

@@ -44,6 +44,9 @@ class SpecOptimizer(torch.optim.Optimizer):
     ) -> None:
         raise NotImplementedError
 
+    def _look(self) -> None:
+        """What an optimizer reads from all gradients together, before the first is used."""
+
     def _check(self, group: Group) -> None:
         name = self.SPEC.name
         for key, value in group.items():
@@ -87,7 +90,9 @@ class SpecOptimizer(torch.optim.Optimizer):
             if self.COUNTS:
                 state["step"] = self._counter(p, group)
             state.update(self._start(p, group))
-        elif group["differentiable"]:  # what the last step's graph holds must not be overwritten
+        elif group.get(
+            "differentiable"
+        ):  # what the last step's graph holds must not be overwritten
             state.update({k: v.clone() for k, v in state.items() if k != "step" and v is not None})
         return state
 
@@ -104,7 +109,8 @@ class SpecOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with torch.set_grad_enabled(self.defaults["differentiable"]):
+        with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+            self._look()
             for group in self.param_groups:
                 self._step_group(group)
         return loss
@@ -118,11 +124,11 @@ class SpecOptimizer(torch.optim.Optimizer):
                     f"layout {p.grad.layout}, expected a dense one"
                 )
         on_device = group.get("capturable") or torch.compiler.is_compiling()
-        many = not on_device and _by_list(group, params)
+        many = "foreach" in self.defaults and not on_device and _by_list(group, params)
         lists: dict[Any, list[Any]] = defaultdict(list)
         for p in params:
             state = self._state_of(p, group)
-            g = -p.grad if group["maximize"] else p.grad
+            g = -p.grad if group.get("maximize") else p.grad
             t: Number = 0.0
             if self.COUNTS:
                 state["step"] += 1
@@ -171,7 +177,7 @@ class SpecOptimizer(torch.optim.Optimizer):
 
 def _by_list(group: Group, params: list[Tensor]) -> bool:
     numbers = (group["lr"], group.get("weight_decay"), *group.get("betas", ()))
-    if group["differentiable"] or any(isinstance(x, Tensor) for x in numbers):
+    if group.get("differentiable") or any(isinstance(x, Tensor) for x in numbers):
         return False
     if group["foreach"] is not None:
         return bool(group["foreach"])

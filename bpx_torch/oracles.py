@@ -195,4 +195,8 @@ OPTIMIZERS = {
     "rmsprop": {"own": torch.optim.RMSprop},
     "adam": {"own": torch.optim.Adam, "own, fused": partial(torch.optim.Adam, fused=True)},
     "adamw": {"own": torch.optim.AdamW, "own, fused": partial(torch.optim.AdamW, fused=True)},
+    "lars": {},
+    "lamb": {},
+    "muon": {"own": torch.optim.Muon},
+    "adafactor": {"own": torch.optim.Adafactor},
 }

@@ -6,12 +6,14 @@ than a name, or whose states have other fields, one in ARGUMENTS and STATE too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from optax._src import factorized
 
 from bpx.optimizers import ALL
 from bpx.spec import Optimizer
@@ -20,7 +22,12 @@ from tests import trajectories as tj
 
 # optax's field -> the entry's state
 STATE = {"mu": "m", "nu": "v", "nu_max": "v_max", "trace": "buf", "sum_of_squares": "sum"}
-STATE_OF: dict[str, dict[str, str]] = {}  # where an optimizer's fields mean something else
+STATE_OF: dict[str, dict[str, str]] = {  # where an optimizer's fields mean something else
+    "adafactor": {"v_row": "row", "v_col": "col", "v": "v", "ema": "m"},
+    "muon": {"mu": "buf"},
+}
+# States that optax shapes differently: without the axis that was averaged, one 0 for none.
+FLAT: dict[str, tuple[str, ...]] = {"adafactor": ("row", "col", "v")}
 NAMES = {"lr": "learning_rate", "alpha": "decay"}  # the entry's option -> optax's argument
 
 # Options that the JAX function does not have: a trial is run only where it asks for these values.
@@ -30,7 +37,36 @@ FIXED: dict[str, dict[str, Any]] = {
     "rmsprop": {"weight_decay": 0.0, "lr_in_momentum": True},
     "adam": {"weight_decay": 0.0, "decoupled_weight_decay": False},
     "adamw": {"amsgrad": False},
+    "lars": {"norm_of_sum": True, "lr_in_momentum": True},
+    "lamb": {
+        "max_grad_norm": None,
+        "adam_w_mode": True,
+        "grad_averaging": True,
+        "bias_correction": True,
+        "use_nvlamb": True,
+        "phi": None,
+    },
+    "adafactor": {
+        "eps_in_square": True,
+        "relative_step": False,
+        "decay_by_lr": False,
+        "largest_axes": True,
+    },
+    "muon": {"bias_correction": True, "eps_added": True, "inputs_first": True},
 }
+
+# Arguments that decide shapes or counts, and so cannot be arrays.
+STATIC = ("min_dim_size_to_factor", "ns_steps")
+
+
+def _exact_decay(steps: Any, exponent: Any) -> Any:
+    return 1.0 - jnp.asarray(steps + 1, jnp.float64) ** -exponent
+
+
+# optax computes Adafactor's decay in float32, whatever the parameters are; here it is exact.
+factorized.scale_by_factored_rms = functools.partial(
+    factorized.scale_by_factored_rms, decay_rate_fn=_exact_decay
+)
 
 Call = tuple[str, dict[str, Any]]
 
@@ -53,10 +89,42 @@ def _adam(given: dict[str, Any]) -> Call | None:
     return "adam", given
 
 
+def _adafactor(given: dict[str, Any]) -> Call | None:
+    eps, floor = given["eps"]
+    if floor != 1e-3:
+        return None
+    renamed = {
+        "decay_rate": -given.pop("beta2_decay"),
+        "clipping_threshold": given.pop("d"),
+        "multiply_by_parameter_scale": given.pop("parameter_scale"),
+        "weight_decay_rate": given.pop("weight_decay") or None,
+        "momentum": given.pop("momentum") or None,
+    }
+    # a type as the default would be taken for a schedule by optax.inject_hyperparams
+    return "adafactor", {**given, **renamed, "eps": eps, "dtype_momentum": "float64"}
+
+
+def _muon(given: dict[str, Any]) -> Call | None:
+    how, rms = given.pop("adjust_lr_fn"), given.pop("rms")
+    if how not in (None, "match_rms_adamw") or (how is None and rms != 0.2):
+        return None
+    renamed = {"ns_coeffs": given.pop("ns_coefficients"), "beta": given.pop("momentum")}
+    return "muon", {**given, **renamed, "consistent_rms": None if how is None else rms}
+
+
 # arguments under optax's names -> the function's name and its arguments
 ARGUMENTS: dict[str, Callable[[dict[str, Any]], Call | None]] = {
     "rmsprop": _rmsprop,
     "adam": _adam,
+    "adafactor": _adafactor,
+    "muon": _muon,
+}
+
+# Options that the JAX function has in part.
+PARTLY: dict[str, set[str]] = {
+    "adam": {"bias_correction_mu"},
+    "adafactor": {"eps"},
+    "muon": {"adjust_lr_fn", "rms"},
 }
 
 # Functions of bpx_jax.optim that optax does not have, or has with another meaning: they are held to
@@ -67,7 +135,7 @@ NOT_OPTAXS: dict[str, str] = {}
 def call(spec: Optimizer, trial: dict[str, Any]) -> Call | None:
     """The function of bpx_jax.optim and its arguments, or None where it has not all options."""
     options = tj.complete(spec, trial)
-    if options.get("momentum", 1) == 0:
+    if spec.name in ("sgd", "rmsprop") and options["momentum"] == 0:
         options["lr_in_momentum"], options["momentum"] = True, None  # without momentum the same
     fixed = FIXED[spec.name]
     if any(options[k] != v for k, v in fixed.items()):
@@ -111,11 +179,19 @@ def fields(state: Any) -> dict[str, Any]:
     """Every array tree of a nest of named tuples by its field; the first count met is the step."""
     found: dict[str, Any] = {}
     for name, value in zip(getattr(state, "_fields", [""] * len(state)), state, strict=True):
+        if name == "inner_states":  # of a partition, the optimizer's own before Adam's
+            value = tuple(value[k] for k in sorted(value, reverse=True))
         if isinstance(value, tuple):
             found = {**fields(value), **found}
         else:
             found.setdefault(name, value)
     return found
+
+
+def flat(spec: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """The states of FLAT as vectors, those that are not there as one 0."""
+    names = FLAT.get(spec.name, ())
+    return {**state, **{k: jnp.ravel(jnp.asarray(state.get(k, 0.0))) for k in names}}
 
 
 def stepper(spec: Optimizer, tx: Any) -> Any:
@@ -136,11 +212,14 @@ def stepper(spec: Optimizer, tx: Any) -> Any:
         nonlocal held, state
         old = jax.tree.leaves((held, state))
         held, state = move(held, state, as_tree(gs))
-        assert all(x.is_deleted() for x in old), "a donated buffer was not taken"
+        # a state of shape (1,) is a placeholder, which is passed on as it is
+        left = [x.shape for x in old if not x.is_deleted() and x.shape != (1,)]
+        assert not left, f"donated buffers were not taken: {left}"
         assert len(traces) == 1, "the step was traced again"
         found = fields(state)
         columns = {v: as_list(found[k]) for k, v in named.items() if k in found}
         rows = [{k: v[i] for k, v in columns.items()} for i in range(len(gs))]
+        rows = [flat(spec, r) for r in rows]
         if "count" in found:
             rows = [{**r, "t": found["count"]} for r in rows]
         return as_list(held), rows

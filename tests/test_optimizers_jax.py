@@ -21,11 +21,13 @@ from tests import trajectories as tj
 from tests.optax_optimizers import (
     CASES,
     FIXED,
+    PARTLY,
     STATE,
     STATE_OF,
     as_tree,
     call,
     fields,
+    flat,
     ours,
     reference,
     theirs,
@@ -41,7 +43,10 @@ def spec_path(spec: Optimizer, trial: dict[str, Any]) -> tj.Path:
     run = tj.spec_stepper(spec, [tj.complete(spec, trial)] * len(start), start)
     seen = {"t", *STATE_OF.get(spec.name, STATE).values()}
     path = tj.trajectory(run, tj.gradients(spec, absent=False))
-    return [(p, [{k: v for k, v in s.items() if k in seen} for s in rows]) for p, rows in path]
+    return [
+        (p, [flat(spec, {k: v for k, v in s.items() if k in seen}) for s in rows])
+        for p, rows in path
+    ]
 
 
 @each_case
@@ -114,7 +119,8 @@ def test_float32_steps_are_rounded_once(spec: Optimizer) -> None:
     found = {v: fields(state).get(k) for k, v in STATE_OF.get(spec.name, STATE).items()}
     for key, value in {**want, "p": moved - start}.items():
         if key == "p" or key in found:
-            got = np.asarray(updates if key == "p" else found[key], np.float64)
+            got = np.ravel(np.asarray(updates if key == "p" else found[key], np.float64))
+            value = np.ravel(value)
             assert np.all(np.abs(got - value) <= limit * np.abs(value)), key
 
 
@@ -143,10 +149,9 @@ def test_mu_dtype_is_honoured(name: str) -> None:
 def test_rejects(spec: Optimizer, reject: Any) -> None:
     if isinstance(reject.options.get("betas"), float):
         return  # two arguments here
-    fixed = {k: v for k, v in FIXED[spec.name].items() if v is True}
-    found = call(spec, {**fixed, **reject.options})
+    found = call(spec, {**FIXED[spec.name], **reject.options})
     if found is None:  # an option this face does not have
-        absent = {*FIXED[spec.name], "bias_correction_mu"}
+        absent = {*FIXED[spec.name], *PARTLY.get(spec.name, ())}
         assert reject.options.keys() & absent
         return
     with pytest.raises(SpecError) as caught:
@@ -162,9 +167,10 @@ def test_refusals_of_this_framework() -> None:
     for name, factory in OPTIMIZERS.items():
         tx = factory(0.1)
         for dtype in ("int32", "complex64"):
-            p = jnp.ones(2, dtype)
+            p = jnp.ones((2, 2), dtype)
             state = tx.init(p)
             with pytest.raises(SpecError, match=f"{name}: a gradient has dtype {dtype}, expected"):
                 tx.update(p, state, p)
-        with pytest.raises(SpecError, match=f"{name}: lr is None, expected a number"):
-            factory(None)
+        if inspect.signature(factory).parameters["learning_rate"].default is not None:
+            with pytest.raises(SpecError, match=f"{name}: lr is None, expected a number"):
+                factory(None)

@@ -16,7 +16,7 @@ optax = pytest.importorskip("optax")
 import jax.numpy as jnp
 
 from bpx_jax import optim
-from tests.optax_optimizers import loud, theirs
+from tests.optax_optimizers import STATIC, loud, theirs
 
 OPTIONS = {name: loud(name) for name in optim.__all__}
 each = pytest.mark.parametrize("name", OPTIONS)
@@ -64,7 +64,7 @@ def wrapped(name: str, how: str, factory: Any) -> Any:
         return optax.chain(optax.clip_by_global_norm(1.5), factory(**kw), optax.scale(0.5))
     if how == "inject_hyperparams":
         kw = {**kw, "learning_rate": optax.linear_schedule(0.2, 0.05, 4)}
-        return optax.inject_hyperparams(factory)(**kw)
+        return optax.inject_hyperparams(factory, static_args=[k for k in STATIC if k in kw])(**kw)
     if how == "masked":
         return optax.masked(factory(**kw), {"a": True, "b": False})
     assert how == "MultiSteps"

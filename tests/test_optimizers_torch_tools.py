@@ -97,7 +97,7 @@ def test_gradient_scaler_skips_and_unscales(name: str) -> None:
         torch.testing.assert_close(x, y)
 
 
-@each
+@pytest.mark.parametrize("name", [n for n in OPTIONS if takes(n, "differentiable")])
 def test_differentiable_step_has_gradients(name: str) -> None:
     """Seven steps (RAdam rectifies from the sixth) as a function of the start, two gradients and
     lr, by finite differences."""

@@ -54,8 +54,18 @@ def pair(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return functools.partial(ours, foreach=True), functools.partial(ours, foreach=False)
 
 
+# torch.optim iterates in bfloat16: it is compared with ours in bfloat16 too, and ours in float64
+# with the specification.
+COARSE = frozenset({"muon"})
+
+
 def takes(name: str, option: str) -> bool:
     return option in inspect.signature(OPTIMIZERS[name]).parameters
+
+
+def accepted(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the given arguments that the class has."""
+    return {k: v for k, v in given.items() if takes(name, k)}
 
 
 @contextlib.contextmanager

@@ -24,11 +24,18 @@ SHORT = 20  # for what does not depend on the length of a run
 TOLERANCE = 1e-12  # float64: 100 steps of a dozen roundings are 3e-13; see `worst` for the measure
 
 # What differs from that for an optimizer; a new one that is not named here is run like the others.
-SHAPES_OF: dict[str, tuple[tuple[int, ...], ...]] = {}  # where not every shape is taken
+SHAPES_OF: dict[str, tuple[tuple[int, ...], ...]] = {  # where not every shape is taken
+    "adafactor": SHAPES[:4],  # torch.optim divides by the number of elements
+    "muon": ((7, 5), (3, 8), (1, 3), (4, 4)),
+}
 LIMITS = {  # a larger limit, at most 1e-10, with its reason
     "rmsprop": 1e-10,  # weight_decay * p alone where g is small: p swings about 0, errors grow
 }
-WHOLE: frozenset[str] = frozenset()  # elements are mixed: errors relative to the array, not to each
+# How much a rounding inside a step may grow before the step ends.
+CONDITION: dict[str, float] = {"muon": 3.4445**5}  # the slope of five iterations at 0
+WHOLE: frozenset[str] = frozenset(
+    {"muon"}
+)  # elements are mixed: errors relative to the array, not to each
 
 
 def complete(spec: Optimizer, options: dict[str, Any]) -> dict[str, Any]:
@@ -40,9 +47,11 @@ def shapes(spec: Optimizer) -> tuple[tuple[int, ...], ...]:
 
 
 def parameters(spec: Optimizer, seed: int = 1) -> Arrays:
-    """Float64 arrays, each element in a decade of its own between 1e-6 and 10."""
+    """Float64 arrays, each element in a decade of its own between 1e-6 and 10; the fourth is 0."""
     rng = np.random.default_rng(seed)
-    return [rng.normal(size=s) * 10.0 ** rng.uniform(-6, 1, size=s) for s in shapes(spec)]
+    found = [rng.normal(size=s) * 10.0 ** rng.uniform(-6, 1, size=s) for s in shapes(spec)]
+    found[3] *= 0.0
+    return found
 
 
 def gradients(spec: Optimizer, *, absent: bool, steps: int = STEPS, seed: int = 2) -> list[Arrays]:
@@ -89,6 +98,8 @@ def spec_stepper(
     counts = [0 for _ in held]
 
     def stepper(gs: Arrays) -> tuple[Arrays, list[dict[str, Any]]]:
+        if spec.prepare is not None:
+            gs = spec.prepare(gs, options)
         for i, g in enumerate(gs):
             if g is None:
                 continue

@@ -1,13 +1,17 @@
 """Drop-in for torch.optim: the same names and signatures. `GAPS` says what is not here.
 
-`lr_scheduler` stands in for torch.optim.lr_scheduler. Beside torch's: BFGS, Newton, GaussNewton and
-LevenbergMarquardt, for small problems.
+`lr_scheduler` stands in for torch.optim.lr_scheduler. Beside torch's: LAMB and LARS; BFGS, Newton,
+GaussNewton and LevenbergMarquardt, for small problems.
 """
 
 from bpx_torch.optim import lr_scheduler
+from bpx_torch.optimizers.adafactor import Adafactor
 from bpx_torch.optimizers.adagrad import Adagrad
 from bpx_torch.optimizers.adam import Adam
 from bpx_torch.optimizers.adamw import AdamW
+from bpx_torch.optimizers.lamb import LAMB
+from bpx_torch.optimizers.lars import LARS
+from bpx_torch.optimizers.muon import Muon
 from bpx_torch.optimizers.rmsprop import RMSprop
 from bpx_torch.optimizers.sgd import SGD
 from bpx_torch.solvers.bfgs import BFGS
@@ -18,13 +22,17 @@ from bpx_torch.solvers.newton import Newton
 
 __all__ = [
     "BFGS",
+    "LAMB",
+    "LARS",
     "LBFGS",
     "SGD",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "GaussNewton",
     "LevenbergMarquardt",
+    "Muon",
     "Newton",
     "RMSprop",
     "lr_scheduler",
@@ -36,9 +44,7 @@ _TORCH = "works unchanged with these optimizers, import it from torch.optim"
 GAPS: dict[str, str] = {
     "ASGD": _LATER,
     "Adadelta": _LATER,
-    "Adafactor": _LATER,
     "Adamax": _LATER,
-    "Muon": _LATER,
     "NAdam": _LATER,
     "RAdam": _LATER,
     "Rprop": _LATER,
