@@ -46,12 +46,18 @@ def write(path: Path, run: Run) -> None:
     checkpoint.replace(path, page(run).encode())
 
 
-def page(run: Run) -> str:
+def render(template: str, **values: Any) -> str:
+    """A page that needs nothing else, from a template and the style that all pages share."""
     from jinja2 import Environment, StrictUndefined
 
-    source = resources.files("bpx.demo").joinpath("templates/report.html.j2").read_text("utf-8")
+    folder = resources.files("bpx.demo").joinpath("templates")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"number": number, "bytes": bytes_of}
+    source = environment.from_string(folder.joinpath(template).read_text("utf-8"))
+    return source.render(style=folder.joinpath("style.css").read_text("utf-8"), **values)
+
+
+def page(run: Run) -> str:
     layers = [layer.name for layer in run.task.network.trained]
     two = len(run.names) == 2
     pictures = {
@@ -60,7 +66,8 @@ def page(run: Run) -> str:
         "norm": plots.statistics(0, "norm of the gradient", layers, run.names, run.state),
         "variance": plots.statistics(1, "variance of the gradient", layers, run.names, run.state),
     }
-    return environment.from_string(source).render(
+    return render(
+        "report.html.j2",
         run=run,
         settings=run.settings,
         steps=run.state.step,
