@@ -14,6 +14,9 @@ from bpx.demo import settings as settings_of
 from bpx.demo.settings import FRAMEWORKS, Settings
 
 PACKAGES = ("sklearn", "matplotlib", "rich", "jinja2", "safetensors")
+# what --init needs, and the options that it takes
+INIT_PACKAGES = ("matplotlib", "rich", "jinja2")
+INIT_TAKES = ("--init", "--framework", "--report", "--seed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--framework", choices=(*FRAMEWORKS, "both"), default="both")
     parser.add_argument("--report", default="bpx-report", metavar="DIR", help="default bpx-report")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
+    parser.add_argument(
+        "--init",
+        action="store_true",
+        help="instead: signals and gradients through 50 layers from each initializer",
+    )
     parser.add_argument(
         "--checkpoint-every", default="100", metavar="N", help="steps, default 100; 0: Ctrl-C alone"
     )
@@ -31,16 +39,30 @@ def run(args: argparse.Namespace) -> int:
     try:
         settings = settings_of.from_arguments(args)
         every = settings_of.whole("--checkpoint-every", args.checkpoint_every)
-        for package in PACKAGES:
+        for package in INIT_PACKAGES if args.init else PACKAGES:
             needs(package, "demo")
+        if args.init:
+            _alone(args)
         names = installed(args.framework)
         folder = writable(Path(args.report))
+        if args.init:
+            init = importlib.import_module("bpx.demo.propagation_run")
+            return int(init.run(names, folder, settings.seed))
         again = ["python -m bpx demo", *_words(args)]
         session = importlib.import_module("bpx.demo.session")
         return int(session.run(settings, names, folder, args.resume, every, " ".join(again)))
     except CommandError as error:
         print(f"bpx demo: {error}", file=sys.stderr)
         return 2
+
+
+def _alone(args: argparse.Namespace) -> None:
+    """Raise for an option that --init would not read."""
+    given = [word.split()[0] for word in _words(args)[:-1]] + ["--resume"] * args.resume
+    for option in given:
+        if option not in INIT_TAKES:
+            takes = f"{', '.join(INIT_TAKES[1:-1])} and {INIT_TAKES[-1]}"
+            raise CommandError(f"{option} does not go with --init, which takes {takes}")
 
 
 def installed(asked: str) -> list[str]:
@@ -77,7 +99,7 @@ def _words(args: argparse.Namespace) -> list[str]:
     add_arguments(parser)
     given: dict[str, Any] = vars(args)
     words = [
-        f"--{k.replace('_', '-')} {shlex.quote(given[k])}"
+        f"--{k.replace('_', '-')} {shlex.quote(str(given[k]))}"
         for k, default in vars(parser.parse_args([])).items()
         if k != "resume" and given[k] != default
     ]

@@ -120,7 +120,7 @@ def _smooth(values: Any) -> Any:
     return np.exp(sums / counts)
 
 
-def picture(name: str, draw: Any, log: bool = True) -> str:
+def picture(name: str, draw: Any, log: bool = True, below: str = "step") -> str:
     """What `draw(axes)` draws, as an <svg> element with its own ids and the page's colours."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -135,7 +135,7 @@ def picture(name: str, draw: Any, log: bool = True) -> str:
         if log:
             axes.yaxis.set_major_formatter(FuncFormatter(power))
             axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("step")
+        axes.set_xlabel(below)
         axes.margins(x=0.01)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
