@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import bpx
 from bpx._cut import ROOT, private
+from bpx.profiles import TABLE, Profile
 from bpx.spec import Arg, Initializer, Op, Optimizer
 from bpx.training import Schedule
 
@@ -63,7 +64,23 @@ def tables(entry: Entry) -> list[Table]:
     if isinstance(entry, Optimizer):
         state = tuple((name,) for name in entry.state) or (("none",),)
         found.append(Table("State for each parameter", ("name",), state))
+    if entry.name in TABLE:
+        found.append(profiles(entry))
     return found
+
+
+def profiles(entry: Entry) -> Table:
+    """What other libraries take for the entry, where `profile=` asks for them."""
+    rows = tuple((p, *_profile(entry, TABLE[entry.name][p])) for p in TABLE[entry.name])
+    return Table("Profiles", ("profile", "called", "options", "first values", "besides"), rows)
+
+
+def _profile(entry: Entry, profile: Profile) -> Row:
+    options = _listed(profile.options)
+    if profile.module:
+        options += f"; as a layer {_listed(profile.module)}"
+    initial = (f"{n}: {i}({_listed(o)})" for n, (i, o) in profile.initial.items())
+    return profile.name or entry.name, options, ", ".join(initial), profile.note
 
 
 def files(entry: Entry) -> Table:
@@ -81,6 +98,10 @@ def files(entry: Entry) -> Table:
         kernels = sorted((ROOT / package / "kernels").glob(f"*/{entry.path.split('/')[-1]}.py"))
         rows += [(f"{k.parent.name} kernel", k.relative_to(ROOT).as_posix()) for k in kernels]
     return Table("Files", ("", "path"), tuple(rows))
+
+
+def _listed(options: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.items())
 
 
 def _arguments(entry: Op) -> tuple[Row, ...]:

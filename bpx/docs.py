@@ -14,8 +14,10 @@ from pathlib import Path
 
 from bpx import _coverage, _faces, _measured
 from bpx._cut import ROOT, kernels, rule_source, spec_source
-from bpx._page import Entry, Table, entries, files, kind, tables, title
+from bpx._page import Entry, Table, entries, files, kind, profiles, tables, title
 from bpx.demo import study_page
+from bpx.profiles import TABLE
+from bpx.profiles._kinks import KINKS
 from bpx.spec import Op, Reject
 
 MARK = "<!-- written by `python -m bpx docs`; edit the entry, not this page -->"
@@ -64,6 +66,7 @@ def pages() -> dict[str, str]:
     every = {f"{kind(e)}/{e.name}.md": _entry(e, faces) for e in known.values()}
     every["index.md"] = "\n".join([MARK, *_index(known), ""])
     every["support.md"] = "\n".join([MARK, *_support(known, faces), ""])
+    every["profiles.md"] = "\n".join([MARK, *_profiles(known), ""])
     every["errors.md"] = "\n".join([MARK, *_errors(known), ""])
     if (stored := ROOT / "docs" / study_page.RESULTS).exists():
         every[study_page.PAGE] = study_page.page(json.loads(stored.read_text(encoding="utf-8")))
@@ -106,6 +109,7 @@ def _index(known: dict[str, Entry]) -> Iterator[str]:
     for name in PROSE:
         yield f"- [{name.replace('-', ' ')}]({name}.md)"
     yield from ("- [errors](errors.md)", "- [support](support.md): kernels, names, gaps")
+    yield "- [profiles](profiles.md): what torch, flax, optax and keras take"
     yield "- [features](features.md): dtypes, transforms, autocast"
     yield "- [memory](memory.md): bytes kept for backward"
     yield f"- [feedback alignment]({study_page.PAGE}): a study"
@@ -138,6 +142,23 @@ def _support(known: dict[str, Entry], faces: dict[str, dict[str, list[str]]]) ->
         yield from ("", f"## {table.title}", "")
         rows = [(name, by, _cell(why)) for name, by, why in table.rows]
         yield from _markdown(Table("", table.head, tuple(rows)))
+
+
+def _profiles(known: dict[str, Entry]) -> Iterator[str]:
+    yield from ("# Profiles", "")
+    yield "`profile=` gives a function, module, initializer or optimizer the defaults and"
+    yield "conventions of another library; an option that a call gives wins. Without it, bpx_torch"
+    yield "is torch's, and bpx_jax has the defaults of the name it stands for. A library missing"
+    yield "from a table has nothing of its own there. `python -m bpx show NAME` prints one entry's."
+    for name, entry in known.items():
+        if name in TABLE:
+            yield from ("", f"## [{name}]({kind(entry)}/{name}.md)", "")
+            yield from _markdown(profiles(entry))
+    yield from ("", "# Where derivatives jump", "")
+    yield "No profile changes these. The derivative at a point, in bpx and in the libraries:"
+    yield ""
+    rows = tuple((k.entry, *(f"{x:g}" for x in k[1:])) for k in KINKS)
+    yield from _markdown(Table("", ("name", "at", "bpx", "torch", "jax"), rows))
 
 
 def _kernel_names(package: str, entry: Entry) -> str:

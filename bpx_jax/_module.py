@@ -20,6 +20,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from bpx.profiles import find, profiled
 from bpx.spec import require
 from bpx_jax import random
 from bpx_jax.initializers import INITIALIZERS
@@ -67,6 +68,22 @@ class Module:
 def layer(cls):
     """A module as a frozen record, which jit takes as a static argument."""
     return dataclasses.dataclass(frozen=True)(cls)
+
+
+def profiled_layer(entry, respell=None, *, skip=()):
+    """Give a record the keyword `profile`, a field of it where it declares one."""
+
+    def decorate(cls):
+        cls.__init__ = profiled(entry, respell, skip=skip, module=True)(cls.__init__)
+        return cls
+
+    return decorate
+
+
+def first(entry, profile, name, own):
+    """(entry of bpx.initializers, its options) of a parameter: the profile's, else its own."""
+    given = {} if profile is None or profile == "torch" else find(entry, profile).initial
+    return given.get(name, own)
 
 
 def within(fan_in):

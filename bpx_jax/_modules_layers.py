@@ -1,15 +1,17 @@
 """Linear, convolutions, embedding and dropout with parameters as plain dicts; see _module.py."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 from bpx.spec import require
 from bpx_jax import _nn_conv, _nn_dropout
-from bpx_jax._module import Module, layer, within
+from bpx_jax._module import Module, first, layer, profiled_layer, within
 from bpx_jax.layers import embedding as _embedding
 from bpx_jax.layers import linear as _linear
 
 
+@profiled_layer("linear")
 @layer
 class Linear(Module):
     """x (*N in) to (*N out): weight (out in), bias (out)."""
@@ -17,18 +19,20 @@ class Linear(Module):
     in_features: int
     out_features: int
     bias: bool = True
+    profile: str | None = dataclasses.field(default=None, kw_only=True)
 
     def shapes(self):
         weight = {"weight": (self.out_features, self.in_features)}
         return {**weight, "bias": (self.out_features,)} if self.bias else weight
 
     def initializer(self, name):
-        return within(self.in_features)
+        return first("linear", self.profile, name, within(self.in_features))
 
     def call(self, params, x, key, training):
         return _linear.linear(x, params["weight"], params.get("bias"))
 
 
+@profiled_layer("conv", lambda o: {"padding": o["padding"].upper() if o["padding"] else 0})
 @layer
 class Conv(Module):
     """x (B in *S): weight (out in/groups *W), bias (out). The number of axes is that of
@@ -42,6 +46,7 @@ class Conv(Module):
     dilation: int | Sequence[int] = 1
     groups: int = 1
     bias: bool = True
+    profile: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self):
         _channels("conv", self)
@@ -51,7 +56,12 @@ class Conv(Module):
         return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
 
     def initializer(self, name):
-        return within(self.in_channels // self.groups * math.prod(self.kernel_size))
+        return first(
+            "conv",
+            self.profile,
+            name,
+            within(self.in_channels // self.groups * math.prod(self.kernel_size)),
+        )
 
     def call(self, params, x, key, training):
         return _nn_conv.conv(
@@ -65,6 +75,7 @@ class Conv(Module):
         )
 
 
+@profiled_layer("conv_transpose")
 @layer
 class ConvTranspose(Module):
     """x (B in *S): weight (in out/groups *W), bias (out). As in torch the fan-in of the first
@@ -79,6 +90,7 @@ class ConvTranspose(Module):
     dilation: int | Sequence[int] = 1
     groups: int = 1
     bias: bool = True
+    profile: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self):
         _channels("conv_transpose", self)
@@ -88,7 +100,12 @@ class ConvTranspose(Module):
         return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
 
     def initializer(self, name):
-        return within(self.out_channels // self.groups * math.prod(self.kernel_size))
+        return first(
+            "conv_transpose",
+            self.profile,
+            name,
+            within(self.out_channels // self.groups * math.prod(self.kernel_size)),
+        )
 
     def call(self, params, x, key, training):
         return _nn_conv.conv_transpose(
@@ -103,6 +120,7 @@ class ConvTranspose(Module):
         )
 
 
+@profiled_layer("embedding")
 @layer
 class Embedding(Module):
     """Indices (*N) to (*N D): weight (V D), standard normal; the row padding_idx is 0 and gets no
@@ -111,12 +129,13 @@ class Embedding(Module):
     num_embeddings: int
     embedding_dim: int
     padding_idx: int | None = None
+    profile: str | None = dataclasses.field(default=None, kw_only=True)
 
     def shapes(self):
         return {"weight": (self.num_embeddings, self.embedding_dim)}
 
     def initializer(self, name):
-        return "normal", {}
+        return first("embedding", self.profile, name, ("normal", {}))
 
     def init(self, key, dtype=None):
         weight = super().init(key, dtype)["weight"]
@@ -128,6 +147,7 @@ class Embedding(Module):
         return _embedding.embedding(x, params["weight"], padding_idx=self.padding_idx)
 
 
+@profiled_layer("dropout")
 @layer
 class Dropout(Module):
     """x / (1 - p) where the mask drawn from key keeps, else 0; x itself unless training. One

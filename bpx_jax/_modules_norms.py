@@ -4,9 +4,7 @@ import jax.numpy as jnp
 
 from bpx.spec import require
 from bpx_jax import _nn_normalization as _norms
-from bpx_jax._module import Module, layer
-from bpx_jax.layers import layer_norm as _layer_norm
-from bpx_jax.layers import rms_norm as _rms_norm
+from bpx_jax._module import Module, layer, profiled_layer
 
 
 class _Norm(Module):
@@ -18,6 +16,7 @@ def _vectors(size, affine):
     return {"weight": (size,), "bias": (size,)} if affine else {}
 
 
+@profiled_layer("layer_norm")
 @layer
 class LayerNorm(_Norm):
     """Over the last axis of x (*N D)."""
@@ -30,9 +29,10 @@ class LayerNorm(_Norm):
         return _vectors(self.features, self.affine)
 
     def call(self, params, x, key, training):
-        return _layer_norm.layer_norm(x, params.get("weight"), params.get("bias"), eps=self.eps)
+        return _norms.layer_norm(x, params.get("weight"), params.get("bias"), eps=self.eps)
 
 
+@profiled_layer("rms_norm")
 @layer
 class RMSNorm(_Norm):
     """Over the last axis of x (*N D); no bias."""
@@ -45,9 +45,10 @@ class RMSNorm(_Norm):
         return {"weight": (self.features,)} if self.affine else {}
 
     def call(self, params, x, key, training):
-        return _rms_norm.rms_norm(x, params.get("weight"), eps=self.eps)
+        return _norms.rms_norm(x, params.get("weight"), eps=self.eps)
 
 
+@profiled_layer("group_norm")
 @layer
 class GroupNorm(_Norm):
     """Over groups of the channels of x, which lie along `axis`."""
@@ -66,6 +67,7 @@ class GroupNorm(_Norm):
         return _norms.group_norm(x, params.get("weight"), params.get("bias"), **options)
 
 
+@profiled_layer("instance_norm")
 @layer
 class InstanceNorm(_Norm):
     """Over the places of each channel of x, which lie along `axis`; keeps no statistics."""

@@ -9,11 +9,13 @@ without its batch axis gives a y without it, where there are no dimension number
 import numpy as np
 from jax import lax
 
+from bpx.profiles import profiled
 from bpx.spec import require
 from bpx_jax.layers import conv as _conv
 from bpx_jax.layers import conv_transpose as _conv_transpose
 
 
+@profiled("conv", lambda o: {"padding": o["padding"].upper() if o["padding"] else 0})
 def conv(
     x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, dimension_numbers=None
 ):

@@ -3,10 +3,12 @@
 import jax.numpy as jnp
 
 from bpx.layers.dropout import mask_shape
+from bpx.profiles import profiled
 from bpx_jax._rule import untraced
 from bpx_jax.layers import dropout as _dropout
 
 
+@profiled("dropout", lambda o: {"rate": o["p"]})
 def dropout(x, key, rate, *, broadcast_dims=(), deterministic=False):
     """x / (1 - rate) where the mask drawn from key keeps, else 0; one decision for all along
     broadcast_dims. One bit a decision is kept for backward. deterministic=True gives x itself."""

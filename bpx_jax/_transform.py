@@ -52,6 +52,12 @@ def check(spec: Optimizer, **given: Any) -> None:
         spec.check({**spec.options, **given})
 
 
+def renamed(options: dict[str, Any]) -> dict[str, Any]:
+    """An entry's options under optax's names."""
+    names = {"lr": "learning_rate", "alpha": "decay"}
+    return {names.get(k, k): v for k, v in options.items()}
+
+
 def known(value: Any, stand_in: Any) -> Any:
     """The value, or a value that passes every check for one that cannot be read here."""
     return stand_in if callable(value) or isinstance(value, (jax.Array, np.ndarray)) else value

@@ -8,16 +8,24 @@ Layers with `init` and `apply`, their parameters plain dicts, come from bpx_jax.
 
 import jax.numpy as jnp
 
+from bpx.profiles import profiled
 from bpx.spec import SpecError
 from bpx_jax._nn_attention import dot_product_attention
 from bpx_jax._nn_conv import conv, conv_transpose
 from bpx_jax._nn_dropout import dropout
 from bpx_jax._nn_gated import glu
-from bpx_jax._nn_normalization import batch_norm, group_norm, instance_norm, rms_norm
+from bpx_jax._nn_normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+)
 from bpx_jax.activations import exponential, piecewise, smooth, sparse
 from bpx_jax.activations.gated import geglu, reglu, swiglu
 from bpx_jax.activations.sparse import sparse_plus, sparse_sigmoid
 from bpx_jax.fused.linear_cross_entropy import linear_cross_entropy
+from bpx_jax.layers import cosine_similarity as _cosine_similarity
 from bpx_jax.layers import log_softmax as _log_softmax
 from bpx_jax.layers import softmax as _softmax
 from bpx_jax.layers.adaptive_avg_pool import adaptive_avg_pool
@@ -25,11 +33,9 @@ from bpx_jax.layers.adaptive_max_pool import adaptive_max_pool
 from bpx_jax.layers.affine import affine
 from bpx_jax.layers.avg_pool import avg_pool
 from bpx_jax.layers.bilinear import bilinear
-from bpx_jax.layers.cosine_similarity import cosine_similarity
 from bpx_jax.layers.embedding import embedding
 from bpx_jax.layers.flatten import flatten
 from bpx_jax.layers.gru import gru
-from bpx_jax.layers.layer_norm import layer_norm
 from bpx_jax.layers.linear import linear
 from bpx_jax.layers.linear_recurrence import linear_recurrence
 from bpx_jax.layers.lstm import lstm
@@ -110,9 +116,10 @@ def tanh(x, /):
     return smooth.tanh(x)
 
 
-def softplus(x):
+@profiled("softplus", beyond=("beta", "threshold"))
+def softplus(x, *, beta=1.0, threshold=float("inf")):
     """Without torch's threshold, above which torch returns x itself."""
-    return smooth.softplus(x, threshold=float("inf"))
+    return smooth.softplus(x, beta=beta, threshold=threshold)
 
 
 def log_sigmoid(x):
@@ -130,6 +137,7 @@ def mish(x):
     return smooth.mish(x)
 
 
+@profiled("gelu", lambda o: {"approximate": o["approximate"] == "tanh"})
 def gelu(x, approximate=True):
     return smooth.gelu(x, approximate="tanh" if approximate else "none")
 
@@ -154,6 +162,7 @@ def relu(x):
     return piecewise.relu(x)
 
 
+@profiled("leaky_relu")
 def leaky_relu(x, negative_slope=0.01):
     slope = _number("leaky_relu", "negative_slope", negative_slope)
     return piecewise.leaky_relu(x, negative_slope=slope)
@@ -180,6 +189,9 @@ hard_swish = hard_silu
 
 def relu_squared(x):
     return piecewise.relu_squared(x)
+
+
+cosine_similarity = profiled("cosine_similarity")(_cosine_similarity.cosine_similarity)
 
 
 def squareplus(x, b=4):

@@ -4,19 +4,23 @@ Stated differences from torch: an input with an empty spatial axis raises; "same
 gives no warning that it copies its input.
 """
 
+from bpx.profiles import profiled
 from bpx.spec import require
 from bpx_torch.layers import conv as _conv
 from bpx_torch.layers import conv_transpose as _conv_transpose
 
 
+@profiled("conv")
 def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolve("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@profiled("conv")
 def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@profiled("conv")
 def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolve("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 

@@ -12,18 +12,22 @@ import warnings
 import torch
 
 from bpx.layers.dropout import mask_shape
+from bpx.profiles import profiled
 from bpx.spec import number, require
 from bpx_torch.layers import dropout as _dropout
 
 
+@profiled("dropout")
 def dropout(input, p=0.5, training=True, inplace=False):
     return _drop("dropout", input, p, training, ())
 
 
+@profiled("dropout")
 def dropout1d(input, p=0.5, training=True, inplace=False):
     return _channels("dropout1d", input, p, training, (2, 3))
 
 
+@profiled("dropout")
 def dropout2d(input, p=0.5, training=True, inplace=False):
     if input.ndim == 3:
         warnings.warn(
@@ -35,6 +39,7 @@ def dropout2d(input, p=0.5, training=True, inplace=False):
     return _channels("dropout2d", input, p, training, (4,))
 
 
+@profiled("dropout")
 def dropout3d(input, p=0.5, training=True, inplace=False):
     return _channels("dropout3d", input, p, training, (4, 5))
 

@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from bpx.profiles import profiled
 from bpx.spec import SpecError
 from bpx_torch.layers import batch_norm as _batch_norm
 from bpx_torch.layers import group_norm as _group_norm
@@ -17,6 +18,7 @@ from bpx_torch.layers import instance_norm as _instance_norm
 from bpx_torch.layers import rms_norm as _rms_norm
 
 
+@profiled("rms_norm")
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """Over the last len(normalized_shape) axes, which the rule sees as one; eps=None is the machine
     epsilon of the dtype computed in, float32 for half precision."""
@@ -39,10 +41,12 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     return _rms_norm.rms_norm(rows, weight, eps=eps).reshape(input.shape)
 
 
+@profiled("group_norm")
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     return _group_norm.group_norm(input, weight, bias, num_groups=num_groups, eps=eps)
 
 
+@profiled("batch_norm", beyond=("of_batch", "unbiased"))
 def batch_norm(
     input,
     running_mean,
@@ -52,9 +56,13 @@ def batch_norm(
     training=False,
     momentum=0.1,
     eps=1e-5,
+    *,
+    of_batch=True,
+    unbiased=True,
 ):
-    """In training the running statistics move by momentum (a number or a scalar tensor) towards
-    those of the batch, its variance unbiased."""
+    """In training the running statistics move towards those of the batch by momentum (a number or a
+    scalar tensor), or by 1 - momentum where of_batch is False: momentum is then the share of the
+    old value. The variance kept is divided by N - 1, or by N where unbiased is False."""
     if not training:
         return _inference(input, running_mean, running_var, weight, bias, eps)
     y, (mean, _, var) = _batch_norm.RULE.with_residuals(
@@ -62,11 +70,13 @@ def batch_norm(
     )
     values = input.numel() // max(input.shape[1], 1)
     if values:
-        _move(running_mean, mean, momentum)
-        _move(running_var, var * (values / (values - 1)), momentum)
+        share = momentum if of_batch else 1 - momentum
+        _move(running_mean, mean, share)
+        _move(running_var, var * (values / (values - 1)) if unbiased else var, share)
     return y
 
 
+@profiled("instance_norm")
 def instance_norm(
     input,
     running_mean=None,

@@ -7,6 +7,7 @@ cosine_similarity.
 
 import torch
 
+from bpx.profiles import profiled
 from bpx_torch.layers import bilinear as _bilinear
 from bpx_torch.layers import cosine_similarity as _cosine
 
@@ -15,6 +16,7 @@ def bilinear(input1, input2, weight, bias=None):
     return _bilinear.bilinear(input1, input2, weight, bias)
 
 
+@profiled("cosine_similarity")
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     a, b = torch.broadcast_tensors(x1, x2)
     dtype = torch.promote_types(a.dtype, b.dtype)

@@ -7,6 +7,7 @@ by torch.nn.functional.pad first, as torch does.
 import torch
 
 from bpx_torch import _functional_conv as F
+from bpx_torch._profiles import profiled_module
 
 
 def _forward(f, module, input):
@@ -17,16 +18,19 @@ def _forward(f, module, input):
     return f(x, module.weight, module.bias, module.stride, padding, module.dilation, module.groups)
 
 
+@profiled_module("conv")
 class Conv1d(torch.nn.Conv1d):
     def forward(self, input):
         return _forward(F.conv1d, self, input)
 
 
+@profiled_module("conv")
 class Conv2d(torch.nn.Conv2d):
     def forward(self, input):
         return _forward(F.conv2d, self, input)
 
 
+@profiled_module("conv")
 class Conv3d(torch.nn.Conv3d):
     def forward(self, input):
         return _forward(F.conv3d, self, input)
@@ -50,16 +54,19 @@ def _transpose(f, module, input, output_size):
     )
 
 
+@profiled_module("conv_transpose")
 class ConvTranspose1d(torch.nn.ConvTranspose1d):
     def forward(self, input, output_size=None):
         return _transpose(F.conv_transpose1d, self, input, output_size)
 
 
+@profiled_module("conv_transpose")
 class ConvTranspose2d(torch.nn.ConvTranspose2d):
     def forward(self, input, output_size=None):
         return _transpose(F.conv_transpose2d, self, input, output_size)
 
 
+@profiled_module("conv_transpose")
 class ConvTranspose3d(torch.nn.ConvTranspose3d):
     def forward(self, input, output_size=None):
         return _transpose(F.conv_transpose3d, self, input, output_size)

@@ -4,8 +4,10 @@ said in bpx_torch/_functional_embedding.py."""
 import torch
 
 from bpx_torch import _functional_embedding as F
+from bpx_torch._profiles import profiled_module
 
 
+@profiled_module("embedding")
 class Embedding(torch.nn.Embedding):
     def forward(self, input):
         return F.embedding(

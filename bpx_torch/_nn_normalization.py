@@ -8,19 +8,34 @@ import torch
 
 from bpx.spec import require
 from bpx_torch import _functional_normalization as F
+from bpx_torch._profiles import profiled_module
 
 
+@profiled_module("rms_norm")
 class RMSNorm(torch.nn.RMSNorm):
     def forward(self, x):
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 
+@profiled_module("group_norm")
 class GroupNorm(torch.nn.GroupNorm):
     def forward(self, input):
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
+of_library = profiled_module("batch_norm", keep=("of_batch", "unbiased"))
+
+
 class _BatchNorm:
+    """`of_batch`: momentum is the share of the batch, else that of the old statistics. `unbiased`:
+    the variance kept is divided by N - 1, else by N."""
+
+    of_batch = unbiased = True
+
+    def extra_repr(self):
+        said = {"of_batch": self.of_batch, "unbiased": self.unbiased}
+        return ", ".join([super().extra_repr(), *(f"{k}={v}" for k, v in said.items() if not v)])
+
     def forward(self, input):
         self._check_input_dim(input)
         count, momentum = self.num_batches_tracked, self.momentum
@@ -41,17 +56,22 @@ class _BatchNorm:
             by_batch,
             0.0 if momentum is None else momentum,
             self.eps,
+            of_batch=self.of_batch or self.momentum is None,
+            unbiased=self.unbiased,
         )
 
 
+@of_library
 class BatchNorm1d(_BatchNorm, torch.nn.BatchNorm1d):
     pass
 
 
+@of_library
 class BatchNorm2d(_BatchNorm, torch.nn.BatchNorm2d):
     pass
 
 
+@of_library
 class BatchNorm3d(_BatchNorm, torch.nn.BatchNorm3d):
     pass
 
@@ -80,13 +100,16 @@ class _InstanceNorm:
         return y if batched else y.squeeze(0)
 
 
+@profiled_module("instance_norm")
 class InstanceNorm1d(_InstanceNorm, torch.nn.InstanceNorm1d):
     _sizes = "BCL"
 
 
+@profiled_module("instance_norm")
 class InstanceNorm2d(_InstanceNorm, torch.nn.InstanceNorm2d):
     _sizes = "BCHW"
 
 
+@profiled_module("instance_norm")
 class InstanceNorm3d(_InstanceNorm, torch.nn.InstanceNorm3d):
     _sizes = "BCDHW"

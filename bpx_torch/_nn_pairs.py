@@ -4,6 +4,7 @@ differs from torch is said in bpx_torch/_functional_pairs.py."""
 import torch
 
 from bpx_torch import _functional_pairs as F
+from bpx_torch._profiles import profiled_module
 
 
 class Bilinear(torch.nn.Bilinear):
@@ -11,6 +12,7 @@ class Bilinear(torch.nn.Bilinear):
         return F.bilinear(input1, input2, self.weight, self.bias)
 
 
+@profiled_module("cosine_similarity")
 class CosineSimilarity(torch.nn.CosineSimilarity):
     def forward(self, x1, x2):
         return F.cosine_similarity(x1, x2, self.dim, self.eps)

@@ -29,7 +29,9 @@ class SpecOptimizer(torch.optim.Optimizer):
     COUNTS: ClassVar[bool] = True  # whether the state has a "step"
     LATER: ClassVar[Group] = {}  # group keys that old checkpoints lack
 
-    def __init__(self, params: Any, defaults: Group) -> None:
+    def __init__(self, params: Any, defaults: Group, **beyond: Any) -> None:
+        # a group has an option that torch's has not only where it is not the entry's default
+        defaults |= {k: v for k, v in beyond.items() if v != self.SPEC.options.get(k, v)}
         self._check(defaults)
         super().__init__(params, defaults)
 
@@ -205,10 +207,8 @@ def unbiased(rate: Number, t: Number) -> Number:
     if not isinstance(t, Tensor) and not isinstance(rate, Tensor):
         return 1 - rate**t
     if isinstance(rate, Tensor):
-        log: Number = rate.log()
-    else:
-        log = math.log(rate) if rate > 0 else -math.inf
-    return -torch.expm1(t * log)
+        return -torch.expm1(t * rate.log())
+    return -torch.expm1(t * (math.log(rate) if rate > 0 else -math.inf))
 
 
 def add_scaled(x: Tensor, y: Tensor, scale: Number) -> Tensor:

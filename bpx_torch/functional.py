@@ -8,6 +8,7 @@ reason for every other function of torch.nn.functional.
 import math
 import warnings
 
+from bpx.profiles import profiled
 from bpx.spec import SpecError
 from bpx_torch import _functional_losses as _losses
 from bpx_torch import _functional_pooling as _pooling
@@ -106,6 +107,7 @@ def tanh(input):
     return smooth.tanh(input)
 
 
+@profiled("softplus")
 def softplus(input, beta=1, threshold=20):
     return smooth.softplus(input, beta=beta, threshold=threshold)
 
@@ -122,6 +124,7 @@ def mish(input, inplace=False):
     return smooth.mish(input)
 
 
+@profiled("gelu")
 def gelu(input, *, approximate="none"):
     return smooth.gelu(input, approximate=approximate)
 
@@ -146,6 +149,7 @@ def relu(input, inplace=False):
     return piecewise.relu(input)
 
 
+@profiled("leaky_relu")
 def leaky_relu(input, negative_slope=0.01, inplace=False):
     return piecewise.leaky_relu(input, negative_slope=negative_slope)
 
@@ -190,6 +194,7 @@ def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     return _over(_log_softmax.log_softmax, "log_softmax", input, dim, _stacklevel, dtype)
 
 
+@profiled("layer_norm")
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """Over the last len(normalized_shape) axes, which the rule sees as one."""
     shape = tuple(normalized_shape)

@@ -10,6 +10,30 @@ from bpx_torch import _gaps
 from bpx_torch import _nn_losses as _losses
 from bpx_torch import _nn_pooling as _pooling
 from bpx_torch import functional as F
+from bpx_torch._nn_activations import (  # noqa: F401
+    CELU,
+    ELU,
+    GELU,
+    SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    ReLUSquared,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
 from bpx_torch._nn_attention import (  # noqa: F401
     MultiheadAttention,
     Transformer,
@@ -117,126 +141,16 @@ from bpx_torch._nn_surrogate_conv import (  # noqa: F401
     Conv3dFeedbackAlignment,
     Conv3dSignSymmetric,
 )
-from bpx_torch.activations.piecewise import relu_squared
+from bpx_torch._profiles import profiled_module
 
 
-class Sigmoid(torch.nn.Sigmoid):
-    def forward(self, input):
-        return F.sigmoid(input)
-
-
-class Tanh(torch.nn.Tanh):
-    def forward(self, input):
-        return F.tanh(input)
-
-
-class Softplus(torch.nn.Softplus):
-    def forward(self, input):
-        return F.softplus(input, self.beta, self.threshold)
-
-
-class LogSigmoid(torch.nn.LogSigmoid):
-    def forward(self, input):
-        return F.logsigmoid(input)
-
-
-class SiLU(torch.nn.SiLU):
-    def forward(self, input):
-        return F.silu(input, self.inplace)
-
-
-class Mish(torch.nn.Mish):
-    def forward(self, input):
-        return F.mish(input, self.inplace)
-
-
-class GELU(torch.nn.GELU):
-    def forward(self, input):
-        return F.gelu(input, approximate=self.approximate)
-
-
-class Softsign(torch.nn.Softsign):
-    def forward(self, input):
-        return F.softsign(input)
-
-
-class ELU(torch.nn.ELU):
-    def forward(self, input):
-        return F.elu(input, self.alpha, self.inplace)
-
-
-class SELU(torch.nn.SELU):
-    def forward(self, input):
-        return F.selu(input, self.inplace)
-
-
-class CELU(torch.nn.CELU):
-    def forward(self, input):
-        return F.celu(input, self.alpha, self.inplace)
-
-
-class ReLU(torch.nn.ReLU):
-    def forward(self, input):
-        return F.relu(input, self.inplace)
-
-
-class LeakyReLU(torch.nn.LeakyReLU):
-    def forward(self, input):
-        return F.leaky_relu(input, self.negative_slope, self.inplace)
-
-
-class ReLU6(torch.nn.ReLU6):
-    def forward(self, input):
-        return F.relu6(input, self.inplace)
-
-
-class Hardtanh(torch.nn.Hardtanh):
-    def forward(self, input):
-        return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
-
-
-class Hardsigmoid(torch.nn.Hardsigmoid):
-    def forward(self, input):
-        return F.hardsigmoid(input, self.inplace)
-
-
-class Hardswish(torch.nn.Hardswish):
-    def forward(self, input):
-        return F.hardswish(input, self.inplace)
-
-
-class Hardshrink(torch.nn.Hardshrink):
-    def forward(self, input):
-        return F.hardshrink(input, self.lambd)
-
-
-class ReLUSquared(torch.nn.Module):
-    """max(x, 0)^2, which torch.nn has not."""
-
-    def forward(self, input):
-        return relu_squared(input)
-
-
-class PReLU(torch.nn.PReLU):
-    def forward(self, input):
-        return F.prelu(input, self.weight)
-
-
-class Softmax(torch.nn.Softmax):
-    def forward(self, input):
-        return F.softmax(input, self.dim, _stacklevel=5)
-
-
-class LogSoftmax(torch.nn.LogSoftmax):
-    def forward(self, input):
-        return F.log_softmax(input, self.dim, _stacklevel=5)
-
-
+@profiled_module("linear")
 class Linear(torch.nn.Linear):
     def forward(self, input):
         return F.linear(input, self.weight, self.bias)
 
 
+@profiled_module("layer_norm")
 class LayerNorm(torch.nn.LayerNorm):
     def forward(self, input):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)

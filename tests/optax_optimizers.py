@@ -32,11 +32,16 @@ NAMES = {"lr": "learning_rate", "alpha": "decay"}  # the entry's option -> optax
 
 # Options that the JAX function does not have: a trial is run only where it asks for these values.
 FIXED: dict[str, dict[str, Any]] = {
-    "sgd": {"dampening": 0.0, "weight_decay": 0.0},
-    "adagrad": {"lr_decay": 0.0, "weight_decay": 0.0, "eps_in_sqrt": True},
-    "rmsprop": {"weight_decay": 0.0, "lr_in_momentum": True},
-    "adam": {"weight_decay": 0.0, "decoupled_weight_decay": False},
-    "adamw": {"amsgrad": False},
+    "sgd": {"dampening": 0.0, "weight_decay": 0.0, "decoupled_weight_decay": False},
+    "adagrad": {
+        "lr_decay": 0.0,
+        "weight_decay": 0.0,
+        "eps_in_sqrt": True,
+        "decoupled_weight_decay": False,
+    },
+    "rmsprop": {"weight_decay": 0.0, "lr_in_momentum": True, "decoupled_weight_decay": False},
+    "adam": {"weight_decay": 0.0, "decoupled_weight_decay": False, "eps_hat": False},
+    "adamw": {"amsgrad": False, "eps_hat": False},
     "lars": {"norm_of_sum": True, "lr_in_momentum": True},
     "lamb": {
         "max_grad_norm": None,
@@ -69,6 +74,11 @@ factorized.scale_by_factored_rms = functools.partial(
 )
 
 Call = tuple[str, dict[str, Any]]
+
+
+def _sgd(given: dict[str, Any]) -> Call | None:
+    inside = given.pop("lr_in_momentum")
+    return None if inside and given["momentum"] is not None else ("sgd", given)
 
 
 def _rmsprop(given: dict[str, Any]) -> Call | None:
@@ -114,6 +124,7 @@ def _muon(given: dict[str, Any]) -> Call | None:
 
 # arguments under optax's names -> the function's name and its arguments
 ARGUMENTS: dict[str, Callable[[dict[str, Any]], Call | None]] = {
+    "sgd": _sgd,
     "rmsprop": _rmsprop,
     "adam": _adam,
     "adafactor": _adafactor,

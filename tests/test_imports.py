@@ -125,7 +125,7 @@ def test_frameworks_do_not_meet(path):
 def test_rule_reads_the_spec_record_only(path):
     """A rule is a derivation of its own: it takes the record, and runs neither half of it."""
     own = f"bpx.{path.parent.name}.{path.stem}"
-    shared = {"bpx.rule", "bpx.spec", "bpx.dims", "bpx.random", "bpx.special"}
+    shared = {"bpx.rule", "bpx.spec", "bpx.dims", "bpx.random", "bpx.special", "bpx.profiles"}
     for name in imports(path):
         last = name.rsplit(".", 1)
         if package(name) == "bpx" and path.parent.name not in ("initializers", "fused"):

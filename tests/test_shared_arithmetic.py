@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bpx.layers import _attention, _running
-from bpx.spec import SpecError
+from bpx.layers import _attention
 
 WINDOWS = [None, (0, 0), (1, None), (None, 2), (2, 1)]
 
@@ -32,11 +31,3 @@ def test_blocks_hold_what_is_seen(queries, keys, causal, window):
             assert part.all() == b.whole
     assert (held[seen] == 1).all()
     assert (held <= 1).all()
-
-
-def test_what_momentum_weighs():
-    assert _running.settings("torch", None, None, None) == (0.9, True, 1e-5)
-    assert _running.settings("flax", 0.7, None, None) == (0.7, False, 1e-5)
-    assert _running.settings("keras", None, True, 1e-2) == (0.99, True, 1e-2)
-    with pytest.raises(SpecError, match="profile is 'caffe', expected one of"):
-        _running.settings("caffe", None, None, None)

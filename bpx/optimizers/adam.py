@@ -11,6 +11,8 @@ r"""Adam: a running mean of gradients over the root of a running mean of their s
 * nesterov: m_hat = b1 * m / (1 - b1^(t+1)) + (1 - b1) * g / (1 - b1^t).
 * amsgrad: v_hat = v_max / (1 - b2^t) with v_max <- max(v_max, v), as in torch; with max_corrected
   v_max <- max(v_max, v / (1 - b2^t)) and v_hat = v_max, as in optax. The two are different methods.
+* eps_hat: eps is divided by sqrt(1 - b2^t), as in keras: it stands beside the uncorrected sqrt(v),
+  p <- p - lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps), the end of the paper's section 2.
 * bias_correction_mu, bias_correction_nu: False leaves out the division of m, of v.
 
 eps is added after the bias correction, outside the root; eps_root inside it. torch.optim.Adam has
@@ -57,6 +59,7 @@ def step(
     decoupled_weight_decay: bool,
     nesterov: bool,
     eps_root: float,
+    eps_hat: bool,
     max_corrected: bool,
     bias_correction_mu: bool,
     bias_correction_nu: bool,
@@ -78,6 +81,8 @@ def step(
         v_max = np.maximum(state["v_max"], v_hat if max_corrected else v)
         out["v_max"] = v_max
         v_hat = v_max if max_corrected else v_max / c2
+    if eps_hat:
+        eps = eps / np.sqrt(c2)
     p = p - lr * m_hat / (np.sqrt(v_hat + eps_root) + eps)
     return p, out
 
@@ -104,6 +109,7 @@ SPEC = Optimizer(
         "decoupled_weight_decay": False,
         "nesterov": False,
         "eps_root": 0.0,
+        "eps_hat": False,
         "max_corrected": False,
         "bias_correction_mu": True,
         "bias_correction_nu": True,
@@ -119,6 +125,7 @@ SPEC = Optimizer(
         {"lr": 0.2, "weight_decay": 0.3, "decoupled_weight_decay": True, "eps": 1e-5},
         {"lr": 0.1, "betas": (0.8, 0.7), "eps_root": 1e-4, "eps": 1e-3},
         {"lr": 0.2, "betas": (0.6, 0.8), "nesterov": True},
+        {"lr": 0.1, "betas": (0.7, 0.9), "eps": 1e-2, "eps_hat": True},
         {"lr": 0.1, "betas": (0.7, 0.6), "amsgrad": True, "max_corrected": True, "eps_root": 1e-6},
         {"lr": 0.1, "betas": (0.7, 0.8), "amsgrad": True, "bias_correction_nu": False},
         {

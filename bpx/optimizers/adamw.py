@@ -8,7 +8,8 @@ r"""AdamW: Adam with decoupled weight decay, per element.
 The decay is multiplied by lr (the paper multiplies it by its schedule alone), so a schedule of lr
 scales both terms. With amsgrad v is replaced in the last line by v_max <- max(v_max, v), the
 maximum before the bias correction. With nesterov the factor m / (1 - b1^t) becomes
-b1 * m / (1 - b1^(t+1)) + (1 - b1) * g / (1 - b1^t). torch.optim.AdamW has weight_decay 0.01 and no
+b1 * m / (1 - b1^(t+1)) + (1 - b1) * g / (1 - b1^t). With eps_hat
+eps is divided by sqrt(1 - b2^t) (see adam). torch.optim.AdamW has weight_decay 0.01 and no
 nesterov or eps_root; optax.adamw has weight_decay 1e-4 and no amsgrad.
 
 Source: Loshchilov, Hutter 2019, "Decoupled weight decay regularization", arXiv:1711.05101,
@@ -49,6 +50,7 @@ def step(
     amsgrad: bool,
     nesterov: bool,
     eps_root: float,
+    eps_hat: bool,
 ) -> tuple[Array, State]:
     b1, b2 = betas
     p = p - lr * weight_decay * p
@@ -60,7 +62,10 @@ def step(
     m_hat = m / (1 - b1**t)
     if nesterov:
         m_hat = b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * g / (1 - b1**t)
-    v_hat = v / (1 - b2**t)
+    c2 = 1 - b2**t
+    v_hat = v / c2
+    if eps_hat:
+        eps = eps / np.sqrt(c2)
     p = p - lr * m_hat / (np.sqrt(v_hat + eps_root) + eps)
     return p, out
 
@@ -82,6 +87,7 @@ SPEC = Optimizer(
         "amsgrad": False,
         "nesterov": False,
         "eps_root": 0.0,
+        "eps_hat": False,
     },
     state=("m", "v", "v_max"),
     init=init,
@@ -93,6 +99,7 @@ SPEC = Optimizer(
         {"lr": 0.2, "betas": (0.6, 0.7), "amsgrad": True, "weight_decay": 0.3},
         {"lr": 0.2, "betas": (0.8, 0.6), "eps_root": 1e-4, "weight_decay": 0.2},
         {"lr": 0.1, "betas": (0.6, 0.8), "nesterov": True, "weight_decay": 0.4},
+        {"lr": 0.1, "betas": (0.7, 0.9), "eps": 1e-2, "eps_hat": True, "amsgrad": True},
     ),
     rejects=(
         Reject("adamw: lr is -1, expected a number at least 0", {}, {"lr": -1}),

@@ -9,10 +9,12 @@ r"""RMSprop: steps divided by the root of a running mean of squared gradients, p
     d  = d + momentum * buf  if nesterov, else buf
     p <- p - lr * d
 
-Without momentum there is no buffer. With bias_correction v and m are divided by 1 - alpha^t in s.
-With lr_in_momentum the buffer holds steps already multiplied by -lr (buf <- momentum * buf - lr * d
-and p <- p + buf), which differs once lr changes. In exact arithmetic v - m^2 cannot be negative;
-the maximum repairs rounding alone, where torch and optax would give NaN.
+Without momentum there is no buffer. With decoupled_weight_decay g is left alone and
+p <- p - lr * weight_decay * p comes first, as in keras. With bias_correction v and m are divided by
+1 - alpha^t in s. With lr_in_momentum the buffer holds steps already multiplied by -lr
+(buf <- momentum * buf - lr * d and p <- p + buf), which differs once lr changes. In exact
+arithmetic v - m^2 cannot be negative; the maximum repairs rounding alone, where torch and optax
+would give NaN.
 torch.optim.RMSprop has eps outside the root, alpha 0.99, lr_in_momentum = False and no nesterov;
 optax.rmsprop has eps inside (an option), alpha 0.9, lr_in_momentum = True and no weight decay.
 
@@ -68,8 +70,12 @@ def step(
     initial_scale: float,
     bias_correction: bool,
     lr_in_momentum: bool,
+    decoupled_weight_decay: bool,
 ) -> tuple[Array, State]:
-    g = g + weight_decay * p
+    if decoupled_weight_decay:
+        p = p - lr * weight_decay * p
+    else:
+        g = g + weight_decay * p
     c = 1 - alpha**t if bias_correction else 1.0
     v = alpha * state["v"] + (1 - alpha) * g * g
     out = {"v": v}
@@ -117,6 +123,7 @@ SPEC = Optimizer(
         "initial_scale": 0.0,
         "bias_correction": False,
         "lr_in_momentum": False,
+        "decoupled_weight_decay": False,
     },
     state=("v", "m", "buf"),
     init=init,
@@ -129,6 +136,7 @@ SPEC = Optimizer(
         {"lr": 0.1, "alpha": 0.6, "centered": True, "eps": 1e-4},
         {"lr": 0.1, "alpha": 0.7, "centered": True, "momentum": 0.8},
         {"lr": 0.2, "alpha": 0.8, "eps": 1e-3, "eps_in_sqrt": True},
+        {"lr": 0.2, "alpha": 0.8, "weight_decay": 0.3, "decoupled_weight_decay": True},
         {"lr": 0.2, "alpha": 0.7, "eps": 1e-4, "initial_scale": 0.5, "bias_correction": True},
         {"alpha": 0.6, "momentum": 0.7, "eps": 1e-2, "eps_in_sqrt": True, "lr_in_momentum": True},
         {"lr": 0.3, "alpha": 0.8, "momentum": 0.6, "nesterov": True, "lr_in_momentum": True},

@@ -6,10 +6,13 @@ r"""Stochastic gradient descent with momentum, per element.
     d    = g + momentum * buf    if nesterov, else buf
     p   <- p - lr * d
 
+* decoupled_weight_decay: g is left alone and p <- p - lr * weight_decay * p comes first (keras).
+* lr_in_momentum: the buffer holds steps, -lr * g in the place of g, and p <- p + d, as in keras.
+
 Without momentum there is no buffer and d = g. The first buffer is g itself and not
-(1 - dampening) * g, as in torch. The learning rate multiplies the buffer when it is used, not when
-it is filled, so a schedule scales the whole velocity. optax.sgd has neither dampening nor weight
-decay.
+(1 - dampening) * g, as in torch. The learning rate multiplies the buffer when it is used, so that a
+schedule scales the whole velocity, unless lr_in_momentum is True. optax.sgd has neither dampening
+nor weight decay.
 
 Source: Sutskever, Martens, Dahl, Hinton 2013, "On the importance of initialization and momentum in
 deep learning", ICML, equations 1-4, with the velocity divided by -lr; Polyak 1964 for momentum.
@@ -44,13 +47,20 @@ def step(
     dampening: float,
     weight_decay: float,
     nesterov: bool,
+    decoupled_weight_decay: bool,
+    lr_in_momentum: bool,
 ) -> tuple[Array, State]:
-    g = g + weight_decay * p
+    if decoupled_weight_decay:
+        p = p - lr * weight_decay * p
+    else:
+        g = g + weight_decay * p
     if momentum == 0:
         return p - lr * g, {}
+    inside, outside = (-lr, 1.0) if lr_in_momentum else (1.0, -lr)
+    g = inside * g
     buf = g if t == 1 else momentum * state["buf"] + (1 - dampening) * g
     d = g + momentum * buf if nesterov else buf
-    p = p - lr * d
+    p = p + outside * d
     return p, {"buf": buf}
 
 
@@ -74,6 +84,8 @@ SPEC = Optimizer(
         "dampening": 0.0,
         "weight_decay": 0.0,
         "nesterov": False,
+        "decoupled_weight_decay": False,
+        "lr_in_momentum": False,
     },
     state=("buf",),
     init=init,
@@ -87,6 +99,8 @@ SPEC = Optimizer(
         {"lr": 0.2, "momentum": 0.9, "dampening": 0.4},
         {"lr": 0.1, "weight_decay": 0.6},
         {"lr": 0.1, "momentum": 0.6, "weight_decay": 0.3, "nesterov": True},
+        {"lr": 0.2, "momentum": 0.7, "nesterov": True, "lr_in_momentum": True},
+        {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.4, "decoupled_weight_decay": True},
     ),
     rejects=(
         Reject("sgd: lr is -0.1, expected a number at least 0", {}, {"lr": -0.1}),

@@ -1,11 +1,13 @@
 """Uniform for JAX. Maths and source: bpx/initializers/uniform.py."""
 
 from bpx.initializers.uniform import SPEC
+from bpx.profiles import profiled
 from bpx_jax._initializer import Initializer
 
 UNIFORM = Initializer(SPEC)
 
 
-def uniform(scale=1e-2, dtype=None):
-    """An initializer: uniform in [0, scale)."""
-    return UNIFORM.bound(dtype, a=0.0, b=scale)
+@profiled("uniform", lambda o: {"low": o["a"], "scale": o["b"]}, beyond=("low",))
+def uniform(scale=1e-2, dtype=None, *, low=0.0):
+    """An initializer: uniform in [low, scale)."""
+    return UNIFORM.bound(dtype, a=low, b=scale)

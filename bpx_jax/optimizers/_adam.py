@@ -37,6 +37,8 @@ def transformation(
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
     decay: tf.Decay | None = None,
+    eps_hat: bool = False,
+    max_corrected: bool = True,
 ) -> tf.GradientTransformation:
     options = {} if decay is None else {"weight_decay": tf.known(decay.weight_decay, 0.0)}
     tf.check(
@@ -74,15 +76,17 @@ def transformation(
             c2 = tf.unbiased(r2, count, dtype) if bias_correction_nu else jnp.ones((), dtype)
             square = v
             if amsgrad:
-                square = v_max = jnp.maximum(v_max, v / c2)
-                c2 = jnp.ones((), dtype)  # the maximum is corrected already
+                square = v_max = jnp.maximum(v_max, v / c2 if max_corrected else v)
+                small = small / jnp.sqrt(c2) if eps_hat and max_corrected else small
+                c2 = jnp.ones((), dtype) if max_corrected else c2  # corrected already
             ahead = m / c1
             if nesterov:
                 ahead = m * (r1 / tf.unbiased(r1, count + 1, dtype)) + g * ((1 - r1) / c1)
             # x / (sqrt(v / c2 + inside) + small), with sqrt(c2) multiplied through: the correction
             # of the second moment costs no pass over the elements
             root = jnp.sqrt(c2)
-            d = ahead * root / (jnp.sqrt(square + inside * c2) + small * root)
+            beside = small if eps_hat else small * root
+            d = ahead * root / (jnp.sqrt(square + inside * c2) + beside)
             if decays:
                 d = d + tf.scalar(wd, dtype) * p
             return -size * d, m, v, v_max

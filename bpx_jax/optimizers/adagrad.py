@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from bpx.optimizers.adagrad import SPEC
+from bpx.profiles import profiled
 from bpx_jax import _transform as tf
 
 
@@ -15,10 +16,18 @@ class ScaleByRssState(NamedTuple):
     sum_of_squares: Any
 
 
+@profiled(
+    "adagrad",
+    tf.renamed,
+    skip=("weight_decay", "decoupled_weight_decay"),
+    beyond=("eps_in_sqrt",),
+)
 def adagrad(
     learning_rate: Any,
     initial_accumulator_value: Any = 0.1,
     eps: Any = 1e-7,
+    *,
+    eps_in_sqrt: bool = True,
 ) -> tf.GradientTransformation:
     """As optax.adagrad: eps is inside the root.
 
@@ -26,6 +35,7 @@ def adagrad(
         learning_rate: a number, or a schedule (step count from 0 -> number).
         initial_accumulator_value: what the sums of squares start with, at least 0.
         eps: added to the sum, inside the root.
+        eps_in_sqrt: False adds eps to the root, as torch does.
 
     Raises:
         SpecError: an option outside its limits.
@@ -47,6 +57,9 @@ def adagrad(
 
         def leaf(dtype: Any, g: Any, total: Any) -> tuple[Any, Any]:
             total = total + g * g
+            if not eps_in_sqrt:
+                root = jnp.sqrt(total) + tf.scalar(eps, dtype)
+                return -tf.scalar(lr, dtype) * g / root, total
             inverse = jax.lax.rsqrt(total + tf.scalar(eps, dtype))
             step = -tf.scalar(lr, dtype) * g * inverse
             return jnp.where(total > 0, step, jnp.zeros_like(step)), total

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from bpx.optimizers.adamw import SPEC
-from bpx_jax._transform import Decay, GradientTransformation
+from bpx.profiles import profiled
+from bpx_jax._transform import Decay, GradientTransformation, renamed
 from bpx_jax.optimizers._adam import transformation
 
 
+@profiled("adamw", renamed, beyond=("eps_hat",))
 def adamw(
     learning_rate: Any,
     b1: Any = 0.9,
@@ -20,12 +22,13 @@ def adamw(
     mask: Any = None,
     *,
     nesterov: bool = False,
+    eps_hat: bool = False,
 ) -> GradientTransformation:
     """As optax.adamw: `update` needs the parameters.
 
     Args:
         learning_rate: a number, or a schedule (step count from 0 -> number).
-        b1, b2, eps, eps_root, mu_dtype, nesterov: as in `adam`.
+        b1, b2, eps, eps_root, mu_dtype, nesterov, eps_hat: as in `adam`.
         weight_decay: a number, or a schedule; multiplied by the learning rate.
         mask: a tree of bools (or a prefix of one, or a function of the gradients that gives one):
             which leaves decay. None decays all.
@@ -35,5 +38,14 @@ def adamw(
     """
     decay = Decay(SPEC.name, weight_decay, mask)
     return transformation(
-        SPEC, learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, decay=decay
+        SPEC,
+        learning_rate,
+        b1,
+        b2,
+        eps,
+        eps_root,
+        mu_dtype,
+        nesterov=nesterov,
+        decay=decay,
+        eps_hat=eps_hat,
     )

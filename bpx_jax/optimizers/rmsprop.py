@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from bpx.optimizers.rmsprop import SPEC
+from bpx.profiles import profiled
 from bpx_jax import _transform as tf
 
 
@@ -42,6 +43,12 @@ def _state(count: Any, mu: Any, nu: Any) -> Any:
     )
 
 
+@profiled(
+    "rmsprop",
+    tf.renamed,
+    skip=("weight_decay", "decoupled_weight_decay"),
+    beyond=("lr_in_momentum",),
+)
 def rmsprop(
     learning_rate: Any,
     decay: Any = 0.9,
@@ -52,6 +59,8 @@ def rmsprop(
     momentum: Any = None,
     nesterov: bool = False,
     bias_correction: bool = False,
+    *,
+    lr_in_momentum: bool = True,
 ) -> tf.GradientTransformation:
     """As optax.rmsprop: eps inside the root by default, the velocity already scaled by the rate.
 
@@ -66,6 +75,7 @@ def rmsprop(
         momentum: the decay of the velocity; None keeps no velocity.
         nesterov: look one step ahead along the velocity.
         bias_correction: divide the running means by 1 - decay^t.
+        lr_in_momentum: False multiplies the velocity by the rate when it is used, as torch does.
 
     Raises:
         SpecError: an option outside its limits; nesterov without momentum (optax ignores it).
@@ -107,11 +117,14 @@ def rmsprop(
                 d = g * jax.lax.rsqrt(variance + small)
             else:
                 d = g / (jnp.sqrt(variance) + small)
-            d = -tf.scalar(lr, dtype) * d
+            size = -tf.scalar(lr, dtype)
+            if momentum is None or lr_in_momentum:
+                d = size * d
             if momentum is not None:
                 along = tf.scalar(momentum, dtype)
                 buf = along * buf + d
                 d = d + along * buf if nesterov else buf
+                d = d if lr_in_momentum else size * d
             return d, m, v, buf
 
         mu, bufs = means.mu if centered else None, None if momentum is None else trace.trace

@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from bpx.optimizers.sgd import SPEC
+from bpx.profiles import profiled
 from bpx_jax import _transform as tf
 
 
+@profiled(
+    "sgd",
+    tf.renamed,
+    skip=("weight_decay", "decoupled_weight_decay"),
+    beyond=("lr_in_momentum",),
+)
 def sgd(
     learning_rate: Any,
     momentum: Any = None,
     nesterov: bool = False,
     accumulator_dtype: Any = None,
+    *,
+    lr_in_momentum: bool = False,
 ) -> tf.GradientTransformation:
     """As optax.sgd: stochastic gradient descent, with momentum where it is given.
 
@@ -21,6 +30,7 @@ def sgd(
         momentum: the decay of the velocity; None keeps no velocity.
         nesterov: look one step ahead along the velocity.
         accumulator_dtype: dtype of the velocity; None takes each parameter's.
+        lr_in_momentum: the velocity holds steps, -learning_rate * g in the place of g, as in keras.
 
     Raises:
         SpecError: an option outside its limits; nesterov without momentum (optax ignores it).
@@ -47,8 +57,9 @@ def sgd(
             if momentum is None:
                 return -size * g, None
             decay = tf.scalar(momentum, dtype)
-            buf = decay * buf + g
-            return -size * (g + decay * buf if nesterov else buf), buf
+            inside, outside = (-size, 1.0) if lr_in_momentum else (1.0, -size)
+            buf = decay * buf + inside * g
+            return outside * (inside * g + decay * buf if nesterov else buf), buf
 
         bufs = None if momentum is None else trace.trace
         updates, (bufs,) = tf.map_leaves(SPEC.name, leaf, grads, (bufs,))

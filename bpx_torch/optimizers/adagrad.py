@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bpx.optimizers.adagrad import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import (
     Group,
     Number,
     SpecOptimizer,
     State,
-    add_scaled,
     descend_quotient_,
-    nonzero,
     number,
 )
+from bpx_torch._weight_decay import decay_many, decay_one
 
 
 class Adagrad(SpecOptimizer):
@@ -42,6 +43,7 @@ class Adagrad(SpecOptimizer):
         "fused": None,
     }
 
+    @profiled("adagrad", beyond=("eps_in_sqrt", "decoupled_weight_decay"))
     def __init__(
         self,
         params: Any,
@@ -55,6 +57,8 @@ class Adagrad(SpecOptimizer):
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        eps_in_sqrt: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -67,7 +71,12 @@ class Adagrad(SpecOptimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            defaults,
+            eps_in_sqrt=eps_in_sqrt,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )
         for group in self.param_groups:  # before the first step, as in torch
             for p in group["params"]:
                 self._state_of(p, group)
@@ -82,23 +91,29 @@ class Adagrad(SpecOptimizer):
         return {"sum": torch.full_like(p, value, memory_format=torch.preserve_format)}
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
-        decay = number(group["weight_decay"])
-        if nonzero(decay):
-            g = add_scaled(g, p, decay)
+        g = decay_one(p, g, group)
         total = state["sum"].addcmul_(g, g)
-        root = total.sqrt()
-        root = root + group["eps"] if group["differentiable"] else root.add_(group["eps"])
+        root = _root(total, group)
         size = number(group["lr"]) / (1 + (t - 1) * group["lr_decay"])
         descend_quotient_(p, g, root, size)
 
     def _step_many(
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
-        if group["weight_decay"] != 0:
-            gs = list(torch._foreach_add(gs, ps, alpha=group["weight_decay"]))
+        gs = decay_many(ps, gs, group)
         totals = [s["sum"] for s in states]
         torch._foreach_addcmul_(totals, gs, gs)
-        roots = torch._foreach_sqrt(totals)
-        torch._foreach_add_(roots, group["eps"])
+        if group.get("eps_in_sqrt"):
+            roots = [_root(total, group) for total in totals]
+        else:
+            roots = list(torch._foreach_sqrt(totals))
+            torch._foreach_add_(roots, group["eps"])
         sizes = [-group["lr"] / (1 + (t - 1) * group["lr_decay"]) for t in ts]
         torch._foreach_addcdiv_(ps, gs, roots, sizes)
+
+
+def _root(total: Tensor, group: Group) -> Tensor:
+    if not group.get("eps_in_sqrt"):
+        return total.sqrt() + group["eps"]
+    # an element that had no gradient yet stays where it is, even with eps = 0
+    return torch.where(total > 0, (total + group["eps"]).sqrt(), math.inf)

@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.adam import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import (
     Group,
     Number,
     SpecOptimizer,
     State,
-    add_scaled,
     descend_quotient_,
     mix_,
     mix_square_,
-    nonzero,
     number,
     unbiased,
 )
+from bpx_torch._weight_decay import decay_many, decay_one
 
 
 class Adam(SpecOptimizer):
@@ -48,6 +48,7 @@ class Adam(SpecOptimizer):
         "fused": None,
     }
 
+    @profiled("adam", beyond=("eps_hat", "max_corrected"))
     def __init__(
         self,
         params: Any,
@@ -63,6 +64,8 @@ class Adam(SpecOptimizer):
         differentiable: bool = False,
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
+        eps_hat: bool = False,
+        max_corrected: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -77,31 +80,29 @@ class Adam(SpecOptimizer):
             "fused": fused,
             "decoupled_weight_decay": decoupled_weight_decay,
         }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            defaults,
+            eps_hat=eps_hat,
+            max_corrected=max_corrected,
+        )
 
     def _start(self, p: Tensor, group: Group) -> State:
         keys = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if group["amsgrad"] else [])
         return {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in keys}
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
-        lr, decay = number(group["lr"]), number(group["weight_decay"])
-        b1, b2 = (number(b) for b in group["betas"])
-        if nonzero(decay):
-            if group["decoupled_weight_decay"]:
-                p.mul_(1 - lr * decay)
-            else:
-                g = add_scaled(g, p, decay)
+        lr, (b1, b2) = number(group["lr"]), (number(b) for b in group["betas"])
+        g = decay_one(p, g, group)
         m, v = state["exp_avg"], state["exp_avg_sq"]
         mix_(m, g, b1)
         mix_square_(v, g, b2)
+        correction, eps = _folded(group, unbiased(b2, t) ** 0.5)
         if group["amsgrad"]:
             held = state["max_exp_avg_sq"]
+            v = v / unbiased(b2, t) if group.get("max_corrected") else v
             v = torch.maximum(held, v, out=None if group["differentiable"] else held)
             state["max_exp_avg_sq"] = v
-        # m / c1 / (sqrt(v / c2) + eps) = (sqrt(c2) / c1) * m / (sqrt(v) + eps * sqrt(c2)): the bias
-        # corrections are folded into two numbers, so that they cost no pass over the elements
-        correction = unbiased(b2, t) ** 0.5
-        eps = group["eps"] * correction
         root = v.sqrt()
         root = root + eps if group["differentiable"] else root.add_(eps)
         descend_quotient_(p, m, root, lr * correction / unbiased(b1, t))
@@ -109,12 +110,8 @@ class Adam(SpecOptimizer):
     def _step_many(
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
-        lr, (b1, b2), decay = group["lr"], group["betas"], group["weight_decay"]
-        if decay != 0:
-            if group["decoupled_weight_decay"]:
-                torch._foreach_mul_(ps, 1 - lr * decay)
-            else:
-                gs = list(torch._foreach_add(gs, ps, alpha=decay))
+        lr, (b1, b2) = group["lr"], group["betas"]
+        gs = decay_many(ps, gs, group)
         ms, vs = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
         torch._foreach_mul_(ms, b1)
         torch._foreach_add_(ms, gs, alpha=1 - b1)
@@ -122,10 +119,24 @@ class Adam(SpecOptimizer):
         torch._foreach_addcmul_(vs, gs, gs, 1 - b2)
         if group["amsgrad"]:
             largest = [s["max_exp_avg_sq"] for s in states]
+            if group.get("max_corrected"):
+                vs = list(torch._foreach_div(vs, [unbiased(b2, t) for t in ts]))
             torch._foreach_maximum_(largest, vs)
             vs = largest
-        corrections = [unbiased(b2, t) ** 0.5 for t in ts]
+        folded = [_folded(group, unbiased(b2, t) ** 0.5) for t in ts]
         roots = torch._foreach_sqrt(vs)
-        torch._foreach_add_(roots, [group["eps"] * c for c in corrections])
-        sizes = [-lr * c / unbiased(b1, t) for c, t in zip(corrections, ts, strict=True)]
+        torch._foreach_add_(roots, [eps for _, eps in folded])
+        sizes = [-lr * c / unbiased(b1, t) for (c, _), t in zip(folded, ts, strict=True)]
         torch._foreach_addcdiv_(ps, ms, roots, sizes)
+
+
+def _folded(group: Group, root: Any) -> tuple[Any, Any]:
+    """The bias correction of v, whose root is given, and eps, to be applied as two numbers:
+
+        m / c1 / (sqrt(v / c2) + eps) = (sqrt(c2) / c1) * m / (sqrt(v) + eps * sqrt(c2))
+
+    which costs no pass over the elements."""
+    eps = group["eps"] if group.get("eps_hat") else group["eps"] * root
+    if group["amsgrad"] and group.get("max_corrected"):  # v is corrected already
+        return 1.0, eps / root
+    return root, eps

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from bpx.optimizers.adamw import SPEC
+from bpx.profiles import profiled
 from bpx_torch.optimizers.adam import Adam
 
 
@@ -26,6 +27,7 @@ class AdamW(Adam):
 
     SPEC = SPEC
 
+    @profiled("adamw", beyond=("eps_hat",))
     def __init__(
         self,
         params: Any,
@@ -40,6 +42,7 @@ class AdamW(Adam):
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        eps_hat: bool = False,
     ) -> None:
         super().__init__(
             params,
@@ -54,6 +57,7 @@ class AdamW(Adam):
             differentiable=differentiable,
             fused=fused,
             decoupled_weight_decay=True,
+            eps_hat=eps_hat,
         )
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.rmsprop import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import (
     Group,
     Number,
     SpecOptimizer,
     State,
-    add_scaled,
     descend_,
     descend_quotient_,
     mix_,
     mix_square_,
-    nonzero,
     number,
 )
+from bpx_torch._weight_decay import decay_many, decay_one
 
 
 class RMSprop(SpecOptimizer):
@@ -47,6 +47,7 @@ class RMSprop(SpecOptimizer):
         "capturable": False,
     }
 
+    @profiled("rmsprop", beyond=("eps_in_sqrt", "lr_in_momentum", "decoupled_weight_decay"))
     def __init__(
         self,
         params: Any,
@@ -60,6 +61,9 @@ class RMSprop(SpecOptimizer):
         foreach: bool | None = None,
         maximize: bool = False,
         differentiable: bool = False,
+        eps_in_sqrt: bool = False,
+        lr_in_momentum: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -73,7 +77,13 @@ class RMSprop(SpecOptimizer):
             "maximize": maximize,
             "differentiable": differentiable,
         }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            defaults,
+            eps_in_sqrt=eps_in_sqrt,
+            lr_in_momentum=lr_in_momentum,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )
 
     def _start(self, p: Tensor, group: Group) -> State:
         keys = ["square_avg"]
@@ -83,18 +93,21 @@ class RMSprop(SpecOptimizer):
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, alpha, momentum = number(group["lr"]), group["alpha"], group["momentum"]
-        decay = number(group["weight_decay"])
-        if nonzero(decay):
-            g = add_scaled(g, p, decay)
+        g = decay_one(p, g, group)
         variance = state["square_avg"]
         mix_square_(variance, g, alpha)
         if group["centered"]:
             mean = state["grad_avg"]
             mix_(mean, g, alpha)
             variance = variance.addcmul(mean, mean, value=-1).clamp(min=0)
-        root = variance.sqrt()
-        root = root + group["eps"] if group["differentiable"] else root.add_(group["eps"])
+        if group.get("eps_in_sqrt"):
+            root = (variance + group["eps"]).sqrt()
+        else:
+            root = variance.sqrt()
+            root = root + group["eps"] if group["differentiable"] else root.add_(group["eps"])
         if momentum > 0:
+            if group.get("lr_in_momentum"):  # the buffer holds steps
+                g, lr = g * -lr, -1.0
             buf = state["momentum_buffer"].mul_(momentum).addcdiv_(g, root)
             descend_(p, buf, lr)
         else:
@@ -104,8 +117,7 @@ class RMSprop(SpecOptimizer):
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
         lr, alpha, momentum = group["lr"], group["alpha"], group["momentum"]
-        if group["weight_decay"] != 0:
-            gs = list(torch._foreach_add(gs, ps, alpha=group["weight_decay"]))
+        gs = decay_many(ps, gs, group)
         variances = [s["square_avg"] for s in states]
         torch._foreach_mul_(variances, alpha)
         torch._foreach_addcmul_(variances, gs, gs, 1 - alpha)
@@ -115,9 +127,15 @@ class RMSprop(SpecOptimizer):
             torch._foreach_add_(means, gs, alpha=1 - alpha)
             variances = list(torch._foreach_addcmul(variances, means, means, -1))
             torch._foreach_clamp_min_(variances, 0)
-        roots = torch._foreach_sqrt(variances)
-        torch._foreach_add_(roots, group["eps"])
+        if group.get("eps_in_sqrt"):
+            roots = torch._foreach_add(variances, group["eps"])
+            torch._foreach_sqrt_(roots)
+        else:
+            roots = torch._foreach_sqrt(variances)
+            torch._foreach_add_(roots, group["eps"])
         if momentum > 0:
+            if group.get("lr_in_momentum"):
+                gs, lr = list(torch._foreach_mul(gs, -lr)), -1.0
             bufs = [s["momentum_buffer"] for s in states]
             torch._foreach_mul_(bufs, momentum)
             torch._foreach_addcdiv_(bufs, gs, roots)

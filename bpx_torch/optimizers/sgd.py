@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.sgd import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import (
     Group,
     Number,
     SpecOptimizer,
     State,
-    add_scaled,
     descend_,
-    nonzero,
     number,
 )
+from bpx_torch._weight_decay import decay_many, decay_one
 
 
 class SGD(SpecOptimizer):
@@ -44,6 +44,7 @@ class SGD(SpecOptimizer):
         "fused": None,
     }
 
+    @profiled("sgd", beyond=("decoupled_weight_decay", "lr_in_momentum"))
     def __init__(
         self,
         params: Any,
@@ -57,6 +58,8 @@ class SGD(SpecOptimizer):
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+        lr_in_momentum: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -69,15 +72,21 @@ class SGD(SpecOptimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            defaults,
+            decoupled_weight_decay=decoupled_weight_decay,
+            lr_in_momentum=lr_in_momentum,
+        )
 
     def _start(self, p: Tensor, group: Group) -> State:
         return {}  # the buffer starts as the first gradient
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
-        momentum, decay = group["momentum"], number(group["weight_decay"])
-        if nonzero(decay):
-            g = add_scaled(g, p, decay)
+        momentum, lr = group["momentum"], number(group["lr"])
+        g = decay_one(p, g, group)
+        if momentum != 0 and group.get("lr_in_momentum"):  # the buffer holds steps
+            g, lr = g * -lr, -1.0
         if momentum != 0:
             buf = state.get("momentum_buffer")
             if buf is None:
@@ -85,14 +94,15 @@ class SGD(SpecOptimizer):
             else:
                 buf.mul_(momentum).add_(g, alpha=1 - group["dampening"])
             g = g.add(buf, alpha=momentum) if group["nesterov"] else buf
-        descend_(p, g, number(group["lr"]))
+        descend_(p, g, lr)
 
     def _step_many(
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
-        momentum, decay = group["momentum"], group["weight_decay"]
-        if decay != 0:
-            gs = list(torch._foreach_add(gs, ps, alpha=decay))
+        momentum, lr = group["momentum"], group["lr"]
+        gs = decay_many(ps, gs, group)
+        if momentum != 0 and group.get("lr_in_momentum"):
+            gs, lr = list(torch._foreach_mul(gs, -lr)), -1.0
         if momentum != 0:
             held = [i for i, s in enumerate(states) if s.get("momentum_buffer") is not None]
             if held:
@@ -104,4 +114,4 @@ class SGD(SpecOptimizer):
                     state["momentum_buffer"] = g.clone()
             bufs = [s["momentum_buffer"] for s in states]
             gs = list(torch._foreach_add(gs, bufs, alpha=momentum)) if group["nesterov"] else bufs
-        torch._foreach_add_(ps, gs, alpha=-group["lr"])
+        torch._foreach_add_(ps, gs, alpha=-lr)

@@ -1,0 +1,122 @@
+"""Optimizers: rates, decays, where eps stands, whether the rate is inside the momentum.
+
+keras decouples weight decay from the gradient in every optimizer.
+Sources: torch.optim 2.13, optax 0.2.8, keras.optimizers 3.15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bpx.profiles._profile import REQUIRED, Profile
+
+COUPLED = {"weight_decay": 0.0, "decoupled_weight_decay": False}
+DECOUPLED = {"weight_decay": 0.0, "decoupled_weight_decay": True}
+HAT = "eps beside the uncorrected sqrt(v): eps-hat of the paper, section 2"
+
+TABLE: dict[str, Mapping[str, Profile]] = {
+    "sgd": {
+        "torch": Profile({"lr": 1e-3, "lr_in_momentum": False} | COUPLED, "SGD"),
+        "optax": Profile({"lr": REQUIRED, "lr_in_momentum": False}, "sgd", "no weight decay"),
+        "keras": Profile(
+            {"lr": 1e-2, "lr_in_momentum": True} | DECOUPLED,
+            "SGD",
+            "the buffer holds steps, already multiplied by the rate of their time",
+        ),
+    },
+    "adagrad": {
+        "torch": Profile(
+            {
+                "lr": 1e-2,
+                "initial_accumulator_value": 0.0,
+                "eps": 1e-10,
+                "eps_in_sqrt": False,
+            }
+            | COUPLED,
+            "Adagrad",
+        ),
+        "optax": Profile(
+            {
+                "lr": REQUIRED,
+                "initial_accumulator_value": 0.1,
+                "eps": 1e-7,
+                "eps_in_sqrt": True,
+            },
+            "adagrad",
+            "no weight decay",
+        ),
+        "keras": Profile(
+            {
+                "lr": 1e-3,
+                "initial_accumulator_value": 0.1,
+                "eps": 1e-7,
+                "eps_in_sqrt": True,
+            }
+            | DECOUPLED,
+            "Adagrad",
+        ),
+    },
+    "rmsprop": {
+        "torch": Profile(
+            {
+                "lr": 1e-2,
+                "alpha": 0.99,
+                "eps": 1e-8,
+                "eps_in_sqrt": False,
+                "lr_in_momentum": False,
+            }
+            | COUPLED,
+            "RMSprop",
+        ),
+        "optax": Profile(
+            {
+                "lr": REQUIRED,
+                "alpha": 0.9,
+                "eps": 1e-8,
+                "eps_in_sqrt": True,
+                "lr_in_momentum": True,
+            },
+            "rmsprop",
+            "no weight decay",
+        ),
+        "keras": Profile(
+            {
+                "lr": 1e-3,
+                "alpha": 0.9,
+                "eps": 1e-7,
+                "eps_in_sqrt": True,
+                "lr_in_momentum": True,
+            }
+            | DECOUPLED,
+            "RMSprop",
+        ),
+    },
+    "adam": {
+        "torch": Profile(
+            {"lr": 1e-3, "eps": 1e-8, "eps_hat": False, "max_corrected": False} | COUPLED,
+            "Adam",
+            "amsgrad: the maximum of v, then corrected",
+        ),
+        "optax": Profile(
+            {"lr": REQUIRED, "eps": 1e-8, "eps_hat": False, "max_corrected": True},
+            "adam",
+            "no weight decay; amsgrad: the maximum of the corrected v",
+        ),
+        "keras": Profile(
+            {"lr": 1e-3, "eps": 1e-7, "eps_hat": True, "max_corrected": False} | DECOUPLED,
+            "Adam",
+            HAT,
+        ),
+    },
+    "adamw": {
+        "torch": Profile(
+            {"lr": 1e-3, "eps": 1e-8, "eps_hat": False, "weight_decay": 1e-2}, "AdamW"
+        ),
+        "optax": Profile(
+            {"lr": REQUIRED, "eps": 1e-8, "eps_hat": False, "weight_decay": 1e-4}, "adamw"
+        ),
+        "keras": Profile(
+            {"lr": 1e-3, "eps": 1e-7, "eps_hat": True, "weight_decay": 4e-3}, "AdamW", HAT
+        ),
+    },
+}

@@ -1,0 +1,45 @@
+"""What a profile is for a module: option defaults, conventions its forward asks for, first values.
+
+The tables are in bpx/profiles; `profiled` there is for functions.
+"""
+
+import functools
+
+from bpx.profiles import find, profiled, settings
+from bpx_torch.initializers import INITIALIZERS
+
+
+def profiled_module(entry, respell=None, *, skip=(), keep=()):
+    """Give the constructor of a module the keyword `profile`.
+
+    keep: options that are no arguments of the constructor: the module has them as attributes of
+    their name, of the profile's value or given by keyword, which its forward reads.
+    """
+
+    def decorate(cls):
+        construct = profiled(entry, respell, skip=(*skip, *keep), module=True)(cls.__init__)
+
+        @functools.wraps(construct)  # with the signature of the class it derives from
+        def __init__(self, *args, profile=None, **kwargs):
+            kept = {} if profile is None else settings(entry, profile, module=True)
+            kept = {k: kwargs.pop(k) if k in kwargs else v for k, v in kept.items() if k in keep}
+            construct(self, *args, profile=profile, **kwargs)
+            vars(self).update(kept)
+            if profile not in (None, "torch"):  # torch's constructor has filled them
+                fill(self, entry, profile)
+
+        cls.__init__ = __init__
+        return cls
+
+    return decorate
+
+
+def fill(module, entry, profile):
+    """First values of a module's parameters, drawn from torch's default generator."""
+    for name, (initializer, options) in find(entry, profile).initial.items():
+        parameter = getattr(module, name)
+        if parameter is not None:
+            INITIALIZERS[initializer].fill_(parameter, **options)
+    row = getattr(module, "padding_idx", None)
+    if row is not None:
+        module._fill_padding_idx_with_zero()

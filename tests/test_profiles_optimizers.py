@@ -1,0 +1,239 @@
+"""Profiles of optimizers against the library each is named after, by trajectory in float64: the
+specification, bpx_torch (both loops) and bpx_jax under the profile, with the rate at its default
+and with one that changes at every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+jax = pytest.importorskip("jax")
+optax = pytest.importorskip("optax")
+
+from bpx.optimizers import ALL
+from bpx.profiles import REQUIRED, TABLE, settings
+from bpx.spec import SpecError
+from bpx_jax import optim as of_jax
+from bpx_torch import optim as of_torch
+from bpx_torch.optimizers import OPTIMIZERS
+from tests import torch_optimizers
+from tests import trajectories as tj
+from tests.libraries import keras, lenient
+
+jnp = jax.numpy
+SPECS = {spec.name: spec for spec in ALL}
+STEPS = 12
+RATES = [0.1 / (1 + 0.3 * t) for t in range(STEPS)]
+# entry -> (the name in torch.optim, optax, keras.optimizers), options that each library has
+NAMES = {
+    "sgd": ("SGD", "sgd", "SGD"),
+    "adagrad": ("Adagrad", "adagrad", "Adagrad"),
+    "rmsprop": ("RMSprop", "rmsprop", "RMSprop"),
+    "adam": ("Adam", "adam", "Adam"),
+    "adamw": ("AdamW", "adamw", "AdamW"),
+}
+GIVEN: dict[str, tuple[dict[str, Any], ...]] = {
+    "sgd": ({"momentum": 0.8}, {"momentum": 0.7, "nesterov": True}, {"weight_decay": 0.3}),
+    "adagrad": ({"eps": 1e-3}, {"weight_decay": 0.2}),
+    "rmsprop": ({"momentum": 0.7, "alpha": 0.8}, {"weight_decay": 0.2, "eps": 1e-4}),
+    "adam": (
+        {"amsgrad": True, "betas": (0.7, 0.9)},
+        {"weight_decay": 0.3, "eps": 1e-3},
+    ),
+    "adamw": ({"weight_decay": 0.2, "betas": (0.6, 0.8)},),
+}
+LIBRARIES = ("torch", "optax", "keras")
+CASES = [
+    (entry, profile, given)
+    for entry in NAMES
+    for profile in TABLE[entry]
+    for given in ({}, *GIVEN[entry])
+    if profile != "optax" or entry == "adamw" or "weight_decay" not in given
+]
+
+
+OPTAX = {"lr": "learning_rate", "alpha": "decay"}
+KERAS = {"lr": "learning_rate", "alpha": "rho", "eps": "epsilon"}
+
+
+def spelled(options: dict[str, Any], names: dict[str, str], betas: tuple[str, str]) -> Any:
+    out = {names.get(k, k): v for k, v in options.items() if k != "betas"}
+    return out | (dict(zip(betas, options["betas"], strict=True)) if "betas" in options else {})
+
+
+def start(entry: str) -> list[Any]:
+    return tj.parameters(SPECS[entry])
+
+
+def gradients(entry: str) -> list[Any]:
+    return tj.gradients(SPECS[entry], absent=False, steps=STEPS)
+
+
+def with_torch(cls: Any, entry: str, rates: Any, options: dict[str, Any]) -> list[Any]:
+    params = [torch.nn.Parameter(torch.tensor(p)) for p in start(entry)]
+    optimizer, path = cls(params, **options), []
+    for t, gs in enumerate(gradients(entry)):
+        for p, g in zip(params, gs, strict=True):
+            p.grad = torch.tensor(g)
+        if rates:
+            optimizer.param_groups[0]["lr"] = rates[t]
+        optimizer.step()
+        path.append(([p.detach().numpy().copy() for p in params], [{}] * len(params)))
+    return path
+
+
+def with_jax(make: Any, entry: str, rates: Any, options: dict[str, Any]) -> list[Any]:
+    if rates:
+        table = jnp.asarray(rates)
+        options = {**options, "learning_rate": lambda count: table[count]}
+    tx = make(**options)
+    held = [jnp.asarray(p) for p in start(entry)]
+    state, path = tx.init(held), []
+    update = jax.jit(tx.update)
+    for gs in gradients(entry):
+        updates, state = update([jnp.asarray(g) for g in gs], state, held)
+        held = [p + u for p, u in zip(held, updates, strict=True)]
+        path.append(([np.asarray(p) for p in held], [{}] * len(held)))
+    return path
+
+
+def with_keras(cls: Any, entry: str, rates: Any, options: dict[str, Any]) -> list[Any]:
+    held = [keras.Variable(p, dtype="float64") for p in start(entry)]
+    optimizer, path = cls(**options), []
+    for t, gs in enumerate(gradients(entry)):
+        if rates:
+            optimizer.learning_rate = rates[t]
+        optimizer.apply([jnp.asarray(g) for g in gs], held)
+        path.append(([np.asarray(p.value) for p in held], [{}] * len(held)))
+    return path
+
+
+def with_spec(entry: str, rates: Any, options: dict[str, Any]) -> list[Any]:
+    spec, held, path = SPECS[entry], start(entry), []
+    options = tj.complete(spec, options)
+    states = [spec.init(p, **options) for p in held]
+    for t, gs in enumerate(gradients(entry)):
+        now = {**options, "lr": rates[t]} if rates else options
+        moved = [spec.step(p, g, s, t + 1, **now) for p, g, s in zip(held, gs, states, strict=True)]
+        held, states = [p for p, _ in moved], [s for _, s in moved]
+        path.append((held, [{}] * len(held)))
+    return path
+
+
+def library(entry: str, profile: str, rates: Any, given: dict[str, Any]) -> list[Any]:
+    name = dict(zip(LIBRARIES, NAMES[entry], strict=True))[profile]
+    if profile == "torch":
+        return with_torch(getattr(torch.optim, name), entry, rates, given)
+    with lenient():
+        if profile == "keras":
+            options = spelled(given, KERAS, ("beta_1", "beta_2"))
+            return with_keras(getattr(keras.optimizers, name), entry, rates, options)
+        options = spelled(given, OPTAX, ("b1", "b2"))
+        name = "amsgrad" if options.pop("amsgrad", False) else name
+        return with_jax(getattr(optax, name), entry, rates, options)
+
+
+def in_jax(entry: str, given: dict[str, Any]) -> Any:
+    """(the function, its options), or None where it has not all of them."""
+    options = spelled(given, OPTAX, ("b1", "b2"))
+    name = "amsgrad" if options.pop("amsgrad", False) else NAMES[entry][1]
+    if "weight_decay" in options and entry != "adamw":
+        return None
+    return getattr(of_jax, name), options
+
+
+def limit(entry: str) -> float:
+    # keras takes 1 - beta^t by a power, whose rounding is 1e-16 / (1 - beta) of it
+    return max(tj.LIMITS.get(entry, 0.0), 1e-11)
+
+
+@pytest.mark.parametrize(("entry", "profile", "given"), CASES, ids=tj.label)
+def test_trajectory(entry: str, profile: str, given: dict[str, Any]) -> None:
+    default = settings(entry, profile)["lr"] is not REQUIRED
+    for rates in (None, RATES) if default and not given else (RATES,):
+        want, bound = library(entry, profile, rates, given), limit(entry)
+        lr = {} if default else {"lr": 0.1}
+        full = {**settings(entry, profile), **lr, **given}
+        tj.assert_same(with_spec(entry, rates, full), want, "the specification", bound)
+        for foreach in (False, True):
+            options = {**given, **lr, "profile": profile, "foreach": foreach}
+            cls = getattr(of_torch, NAMES[entry][0])
+            got = with_torch(cls, entry, rates, options)
+            tj.assert_same(got, want, f"bpx_torch, foreach={foreach}", bound)
+        if found := in_jax(entry, given):
+            make, options = found
+            rate = {} if default else {"learning_rate": 0.1}
+            got = with_jax(make, entry, rates, {**options, **rate, "profile": profile})
+            tj.assert_same(got, want, "bpx_jax", bound)
+
+
+BEYOND = [
+    (spec, trial)
+    for spec in ALL
+    for trial in spec.trials
+    if torch_optimizers.keywords(spec, trial) is None and torch_optimizers.takes_all(spec, trial)
+]
+
+
+@pytest.mark.parametrize("foreach", [False, True])
+@pytest.mark.parametrize(("spec", "trial"), BEYOND, ids=tj.label)
+def test_options_that_torchs_own_has_not(spec: Any, trial: Any, foreach: bool) -> None:
+    want = with_spec(spec.name, RATES, trial)
+    cls = OPTIMIZERS[spec.name]
+    got = with_torch(cls, spec.name, RATES, {**trial, "foreach": foreach})
+    tj.assert_same(got, want, f"foreach={foreach}", limit(spec.name))
+    params = [torch.tensor(p) for p in start(spec.name)]
+    optimizer = cls(params, **trial, differentiable=True)  # out of place
+    for p, g in zip(params, gradients(spec.name)[0], strict=True):
+        p.grad = torch.tensor(g)
+    optimizer.step()
+    first = with_spec(spec.name, None, trial)[:1]
+    got = [([p.numpy() for p in params], [{}] * len(params))]
+    tj.assert_same(got, first, "differentiable", limit(spec.name))
+
+
+# pairs that differ in the rate alone
+SAME = {("sgd", "optax", "torch"), ("adagrad", "keras", "optax")}
+
+
+@pytest.mark.parametrize("entry", NAMES)
+def test_profiles_move_differently(entry: str) -> None:
+    """With one rate and otherwise their own defaults; so a profile that is not heard is seen."""
+    given = GIVEN[entry][0]
+    given = {k: v for k, v in given.items() if k not in ("eps", "alpha", "weight_decay")}
+    ends = {}
+    for profile in TABLE[entry]:
+        full = {**settings(entry, profile), **given, "lr": 0.1}
+        ends[profile] = with_spec(entry, RATES, full)
+    for a in ends:
+        for b in ends:
+            if a < b and (entry, a, b) not in SAME:
+                assert tj.worst(ends[a], ends[b])[0] > 1e-8, (a, b)
+
+
+def test_what_is_required_is_said() -> None:
+    p = torch.nn.Parameter(torch.ones(2))
+    message = r"is not given, expected a value \(optax has no default for it\)"
+    with pytest.raises(SpecError, match=f"adam: lr {message}"):
+        of_torch.Adam([p], profile="optax")
+    with pytest.raises(SpecError, match=f"adam: learning_rate {message}"):
+        of_jax.adam(profile="optax")
+    with pytest.raises(SpecError, match=r"sgd: profile is 'flax', expected one of \['torch', "):
+        of_torch.SGD([p], profile="flax")
+
+
+def test_an_option_given_wins_and_stays_with_the_checkpoint() -> None:
+    p = torch.nn.Parameter(torch.ones(2))
+    optimizer = of_torch.Adam([p], eps=1e-3, profile="keras")
+    assert optimizer.param_groups[0]["eps"] == 1e-3
+    assert not of_torch.Adam([p], profile="keras", eps_hat=False).param_groups[0].get("eps_hat")
+    # the convention is in the groups, where it is not torch's, and goes where they go
+    other = of_torch.Adam([torch.nn.Parameter(torch.ones(2))])
+    assert "eps_hat" not in other.param_groups[0]
+    other.load_state_dict(optimizer.state_dict())
+    assert other.param_groups[0]["eps_hat"]
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(3))]})
+    assert optimizer.param_groups[1]["eps_hat"]
