@@ -1,4 +1,4 @@
-"""The command line: python -m bpx demo | walk | study | verify | show | bench | docs."""
+"""The command line: python -m bpx demo | walk | study | verify | show | bench | convert | docs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": ("bpx.verify.command", "check gradients: bpx's own, or a rule of yours"),
     "show": ("bpx.show", "what one primitive computes, keeps and costs; or the list of all"),
     "bench": ("bpx.bench", "time the kernels"),
+    "convert": ("bpx.convert.command", "a file of a model or run, in another framework's layout"),
     "docs": ("bpx.docs", "write the reference pages from the entries"),
 }
 

@@ -1,0 +1,109 @@
+"""The state of an optimizer, in torch's form: arrays by state key and parameter name, a step count
+for each parameter, options by group. optax has one tree for each array, one count, and no options
+in its state; bpx/convert/methods.py is the table between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bpx.convert._arrays import Array, is_floating
+from bpx.convert.methods import Options, Recipe, common, method
+from bpx.convert.structure import Structure, same_names
+from bpx.spec import SpecError, require
+
+LARGEST = 2**31 - 1  # optax counts in int32
+
+
+@dataclass(frozen=True)
+class Group:
+    """A parameter group: the names of its parameters, in order, and its options (JSON values)."""
+
+    names: tuple[str, ...]
+    options: Options
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """name: torch.optim's class; slots: state key -> parameter's name -> array; steps by name."""
+
+    name: str
+    groups: tuple[Group, ...]
+    steps: Mapping[str, int]
+    slots: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        return [n for group in self.groups for n in group.names]
+
+    def options(self) -> Options:
+        """The options of all groups, where they agree."""
+        first, *others = (group.options for group in self.groups)
+        for other in others:
+            differing = sorted(k for k in first if first[k] != other.get(k))
+            require(
+                not differing,
+                f"convert: {self.name}: the groups differ in {', '.join(differing)}, expected one "
+                "set of options (an optax transformation has one)",
+            )
+        return first
+
+    def count(self) -> int:
+        """The step count, where all parameters have one."""
+        counts = {self.steps.get(n, 0) for n in self.names()}
+        require(
+            len(counts) == 1,
+            f"convert: {self.name}: the parameters are at steps {sorted(counts)}, expected one "
+            "(optax has one count for all)",
+        )
+        (count,) = counts
+        require(0 <= count <= LARGEST, f"convert: {self.name}: step is {count}, expected an int32")
+        return count
+
+    def recipe(self) -> Recipe:
+        """The optax optimizer that continues this one."""
+        options = self.options()
+        common(self.name.lower(), options)
+        return method(self.name).recipe(options)
+
+    def check(self, structure: Structure) -> None:
+        """Raise SpecError unless every array is of a parameter and has its shape; a key has all of
+        them or none."""
+        keys = set(method(self.name).slots) | {"max_exp_avg_sq"}
+        same_names("convert", self.slots, set(), keys)
+        same_names("convert", set(self.names()), set(), set(structure.parameters()))
+        for key, arrays in self.slots.items():
+            same_names(f"convert: {key}", arrays, set(self.names()))
+            for name, a in arrays.items():
+                shape = structure.arrays[name].shape
+                require(
+                    tuple(a.shape) == shape,
+                    f"convert: {key} of {name} has shape {tuple(a.shape)}, expected {shape}",
+                )
+                require(
+                    is_floating(a),
+                    f"convert: {key} of {name} has dtype {a.dtype}, expected a floating one",
+                )
+        unknown = sorted(set(self.steps) - set(self.names()))
+        require(not unknown, f"convert: {self.name}: step of {unknown[:1]} is not expected")
+
+    def json(self) -> dict[str, Any]:
+        """As JSON values, without the arrays."""
+        groups = [[list(g.names), dict(g.options)] for g in self.groups]
+        return {"name": self.name, "groups": groups, "steps": dict(self.steps)}
+
+    @staticmethod
+    def of_json(value: Any, slots: Mapping[str, Mapping[str, Array]]) -> OptimizerState:
+        """The inverse of json(). Raises SpecError for anything else."""
+        try:
+            groups = tuple(Group(tuple(map(str, n)), dict(o)) for n, o in value["groups"])
+            steps = {str(k): int(v) for k, v in value["steps"].items()}
+            return OptimizerState(str(value["name"]), groups, steps, slots)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SpecError("convert: optimizer is not one that bpx wrote") from error
+
+    def moved(
+        self, slots: Mapping[str, Mapping[str, Array]], steps: Mapping[str, int]
+    ) -> OptimizerState:
+        """The same optimizer, later."""
+        return replace(self, slots=slots, steps=steps)

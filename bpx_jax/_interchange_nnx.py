@@ -1,0 +1,172 @@
+"""flax.nnx's side of bpx.convert: a module's layers, their settings as torch has them, its arrays.
+
+flax is imported by the functions that need it."""
+
+from bpx.convert import Layer
+from bpx.spec import require
+
+
+def _each(value, axes):
+    return [1] * axes if value is None else [value] * axes if isinstance(value, int) else [*value]
+
+
+def _pairs(padding, axes):
+    if isinstance(padding, int):
+        return [[padding, padding]] * axes
+    return [[p, p] if isinstance(p, int) else [*p] for p in padding]
+
+
+def _conv(m):
+    axes = len(m.kernel_size)
+    stride, dilation = _each(m.strides, axes), _each(m.kernel_dilation, axes)
+    mode, pads = "zeros", m.padding
+    if isinstance(pads, str):
+        name, totals = (
+            pads.upper(),
+            [d * (k - 1) for d, k in zip(dilation, m.kernel_size, strict=True)],
+        )
+        if name == "VALID":
+            pads = [[0, 0]] * axes
+        elif name == "SAME" and stride == [1] * axes:
+            pads = [[t // 2, t - t // 2] for t in totals]
+        elif name == "CIRCULAR":
+            mode, pads = "circular", [[t // 2, t - t // 2] for t in totals]
+    else:
+        pads = _pairs(pads, axes)
+    return Layer(
+        "conv",
+        {
+            "stride": stride,
+            "padding": pads,
+            "dilation": dilation,
+            "groups": m.feature_group_count,
+            "padding_mode": mode,
+        },
+    )
+
+
+def _conv_transpose(m):
+    """flax's padding is of the input, d (k - 1) - p of torch's; what is more at the end is torch's
+    output_padding."""
+    axes = len(m.kernel_size)
+    stride, dilation = _each(m.strides, axes), _each(m.kernel_dilation, axes)
+    pads, mode = m.padding, "zeros"
+    reach = [d * (k - 1) for d, k in zip(dilation, m.kernel_size, strict=True)]
+    if isinstance(pads, str):
+        mode, name = "circular" if pads.upper() == "CIRCULAR" else "zeros", pads.upper()
+        pads = []
+        for r, s in zip(reach, stride, strict=True):
+            total = r + s - 1 + (max(r + 1 - s, 0) if name != "SAME" else 0)
+            low = r if name != "SAME" else s - 1 if s > r else -(-total // 2)
+            pads.append([low, total - low])
+    else:
+        pads = _pairs(pads, axes)
+    return Layer(
+        "conv_transpose",
+        {
+            "stride": stride,
+            "padding": [[r - low] * 2 for r, (low, _) in zip(reach, pads, strict=True)],
+            "output_padding": [high - low for low, high in pads],
+            "dilation": dilation,
+            "groups": 1,
+            "padding_mode": mode,
+        },
+    )
+
+
+def _last(axes):
+    return axes in (-1, (-1,), [-1])
+
+
+def _norm(kind):
+    def of(m):
+        require(
+            _last(m.reduction_axes) and _last(m.feature_axes),
+            f"convert: {kind}: reduction_axes is {m.reduction_axes}, expected -1 (as in torch)",
+        )
+        return Layer(kind, {"eps": m.epsilon, "shape": [m.num_features]})
+
+    return of
+
+
+def _batch_norm(m):
+    require(
+        _last(m.axis), f"convert: batch_norm: axis is {m.axis}, expected -1 (flax's own, the last)"
+    )
+    return Layer("batch_norm", {"eps": m.epsilon, "momentum": 1 - m.momentum})
+
+
+def _attention(m):
+    require(
+        not m.normalize_qk and m.num_kv_heads == m.num_heads,
+        "convert: attention: normalize_qk or num_kv_heads is set, expected neither of them (torch "
+        "has none)",
+    )
+    return Layer("attention", {"heads": m.num_heads})
+
+
+def _simple(m):
+    """The activation by its values: flax keeps a function."""
+    require(not m.residual, "convert: rnn: residual is True, expected False (torch has none)")
+    names = {(-1.0, 3.0): "identity", (0.0, 3.0): "relu"}
+    found = tuple(float(m.activation_fn(x)) for x in (-1.0, 3.0))
+    tanh = (-0.7615941559557649, 0.9950547536867305)
+    if all(abs(a - b) < 1e-6 for a, b in zip(found, tanh, strict=True)):
+        return Layer("rnn_cell", {"nonlinearity": "tanh"})
+    return Layer("rnn_cell", {"nonlinearity": names.get(found, "another function")})
+
+
+def layers(module):
+    """(path -> Layer, path -> which of flax's two ways) of a module's layers."""
+    from flax import nnx
+
+    kinds = {
+        nnx.Linear: lambda m: Layer("linear"),
+        nnx.Conv: _conv,
+        nnx.ConvTranspose: _conv_transpose,
+        nnx.Embed: lambda m: Layer("embedding", {"padding_idx": None}),
+        nnx.LayerNorm: _norm("layer_norm"),
+        nnx.RMSNorm: _norm("rms_norm"),
+        nnx.GroupNorm: lambda m: Layer(
+            "group_norm", {"eps": m.epsilon, "num_groups": m.num_groups}
+        ),
+        nnx.InstanceNorm: lambda m: Layer("instance_norm", {"eps": m.epsilon}),
+        nnx.BatchNorm: _batch_norm,
+        nnx.MultiHeadAttention: _attention,
+        nnx.PReLU: lambda m: Layer("prelu"),
+        nnx.LSTMCell: lambda m: Layer("lstm_cell"),
+        nnx.OptimizedLSTMCell: lambda m: Layer("lstm_cell"),
+        nnx.GRUCell: lambda m: Layer("gru_cell"),
+        nnx.SimpleCell: _simple,
+    }
+    found, forms = {}, {}
+    for path, part in nnx.iter_modules(module):
+        make = next((kinds[k] for k in type(part).__mro__ if k in kinds), None)
+        if make is None:
+            continue
+        at = ".".join(map(str, path))
+        found[at] = make(part)
+        if isinstance(part, nnx.LSTMCell):
+            forms[at] = "separate"
+        if isinstance(part, nnx.ConvTranspose) and part.transpose_kernel:
+            forms[at] = "transpose_kernel"
+    return found, forms
+
+
+def variables(module):
+    """Dotted name -> the variable that holds an array: parameters and statistics, not the state of
+    random numbers or caches."""
+    from flax import nnx
+
+    state = nnx.state(module, nnx.Any(nnx.Param, nnx.BatchStat))
+    names = [".".join(map(str, path)) for path, _ in nnx.to_flat_state(state)]
+    return {n: _at(module, n) for n in names}
+
+
+def _at(module, name):
+    for word in name.split("."):
+        if word.isdigit() and not hasattr(module, word):
+            module = module[int(word)]
+        else:
+            module = getattr(module, word) if hasattr(module, word) else module[word]
+    return module
