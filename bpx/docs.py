@@ -25,7 +25,16 @@ PACKAGES = {"bpx_torch": "PyTorch", "bpx_jax": "JAX"}
 # columns of names and numbers, not words
 CODE = ("name", "shape", "default", "path", "message")
 # written by hand, in the order of the index
-PROSE = ("design", "convert", "adding-a-primitive", "numerics", "solvers", "search", "changelog")
+PROSE = (
+    "design",
+    "convert",
+    "carrying-over",
+    "adding-a-primitive",
+    "numerics",
+    "solvers",
+    "search",
+    "changelog",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

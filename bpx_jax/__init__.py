@@ -2,13 +2,15 @@
 
 `nn`, `losses`, `optim`, `schedules` and `initializers` offer them under the names of jax.nn and
 optax. Maths, shapes and sources are in `bpx`. `fixed_point` and `reversible` differentiate
-functions of the caller's without keeping what these compute on the way.
+functions of the caller's without keeping what these compute on the way. `interchange` carries
+weights and optimizer states to torch and back.
 """
 
 from bpx_jax import (
     activations,
     fused,
     initializers,
+    interchange,
     layers,
     losses,
     nn,
@@ -38,6 +40,7 @@ __all__ = [
     "SCHEDULES",
     "fixed_point",
     "initializers",
+    "interchange",
     "losses",
     "nn",
     "optim",

@@ -2,10 +2,22 @@
 
 `functional`, `nn`, `optim` and `init` offer them under torch's names. Maths, shapes and sources are
 in `bpx`. `convert(model)` puts a model's torch.nn modules on the rules, `revert(model)` undoes it.
-`fixed_point` differentiates the solution of z = f(z) of any f.
+`interchange` carries weights and optimizer states to JAX and back. `fixed_point` differentiates the
+solution of z = f(z) of any f.
 """
 
-from bpx_torch import activations, functional, fused, init, layers, losses, nn, optim, surrogate
+from bpx_torch import (
+    activations,
+    functional,
+    fused,
+    init,
+    interchange,
+    layers,
+    losses,
+    nn,
+    optim,
+    surrogate,
+)
 from bpx_torch._convert import convert, revert
 from bpx_torch._fixed_point import fixed_point
 from bpx_torch._rule import Rule
@@ -30,6 +42,7 @@ __all__ = [
     "fixed_point",
     "functional",
     "init",
+    "interchange",
     "nn",
     "optim",
     "revert",
