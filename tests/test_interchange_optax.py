@@ -18,7 +18,7 @@ import bpx_jax.interchange as ji
 import bpx_torch.interchange as ti
 from bpx_jax import optim
 
-T, O = torch.nn, torch.optim
+T, OPT = torch.nn, torch.optim
 rng = np.random.default_rng(2)
 X, Y = rng.standard_normal((7, 4)), rng.standard_normal((7, 3))
 
@@ -39,7 +39,7 @@ def steps(model, optimizer, count):
     return found
 
 
-def trained(kind=O.AdamW, count=5, **options):
+def trained(kind=OPT.AdamW, count=5, **options):
     model = network()
     optimizer = kind(model.parameters(), **{"lr": 0.01, **options})
     return model, optimizer, steps(model, optimizer, count)
@@ -131,7 +131,7 @@ def wrappers():
     yield "a whole mask", optax.masked(optax.adam(0.01), {n: True for n in mask})
 
 
-@pytest.mark.parametrize(("name", "tx"), wrappers())
+@pytest.mark.parametrize(("name", "tx"), [*wrappers()])
 def test_state_in_wrappers(name, tx):
     model, optimizer, _ = trained()
     held = ti.optimizer_state(optimizer, model)
@@ -154,13 +154,13 @@ def test_state_in_wrappers(name, tx):
 
 
 REFUSED = {
-    "amsgrad is True, expected False": (O.Adam, {"amsgrad": True}),
-    "maximize is True, expected False": (O.Adam, {"maximize": True}),
-    "sgd: dampening is 0.5, expected 0": (O.SGD, {"momentum": 0.9, "dampening": 0.5}),
-    "adagrad: eps is 1e-10, expected 0": (O.Adagrad, {}),
-    "radam: eps is 1e-08, expected 0": (O.RAdam, {}),
+    "amsgrad is True, expected False": (OPT.Adam, {"amsgrad": True}),
+    "maximize is True, expected False": (OPT.Adam, {"maximize": True}),
+    "sgd: dampening is 0.5, expected 0": (OPT.SGD, {"momentum": 0.9, "dampening": 0.5}),
+    "adagrad: eps is 1e-10, expected 0": (OPT.Adagrad, {}),
+    "radam: eps is 1e-08, expected 0": (OPT.RAdam, {}),
     "radam: decoupled_weight_decay is True, expected False": (
-        O.RAdam,
+        OPT.RAdam,
         {"eps": 0, "decoupled_weight_decay": True, "weight_decay": 0.1},
     ),
 }
@@ -180,16 +180,16 @@ def test_options_that_optax_lacks(sentence):
             call()
 
 
-@pytest.mark.parametrize("name", [n for n in convert.REFUSED if hasattr(O, n)])
+@pytest.mark.parametrize("name", [n for n in convert.REFUSED if hasattr(OPT, n)])
 def test_methods_that_do_not_pass(name):
     model = T.Linear(2, 2, bias=False)
-    optimizer = getattr(O, name)(model.parameters())
+    optimizer = getattr(OPT, name)(model.parameters())
     with pytest.raises(SpecError, match=f"{name}: its state does not pass to optax"):
         ti.optimizer_state(optimizer, model)
 
 
 def test_every_optimizer_of_torch_is_in_a_table():
-    names = [n for n in dir(O) if n[0].isupper() and n != "Optimizer"]
+    names = [n for n in dir(OPT) if n[0].isupper() and n != "Optimizer"]
     assert set(names) <= {*convert.METHODS, *convert.REFUSED}
 
 
@@ -207,7 +207,9 @@ def test_groups_counts_and_parameters():
         ti.optimizer_state(optimizer, model)
     with pytest.raises(SpecError, match="parameter 0 of group 0 is not in the model"):
         ti.optimizer_state(optimizer, network())
-    two = O.Adam([{"params": model[0].parameters(), "lr": 0.1}, {"params": model[1].parameters()}])
+    two = OPT.Adam(
+        [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[1].parameters()}]
+    )
     with pytest.raises(SpecError, match="the groups differ in lr, expected one set of options"):
         ji.transformation(ti.optimizer_state(two, model))
     with pytest.raises(SpecError, match="the state holds TraceState"):
@@ -217,18 +219,18 @@ def test_groups_counts_and_parameters():
     with pytest.raises(SpecError, match=r"the steps are \[5\], expected 7"):
         ji.to_optax(held, fresh, structure, 7)
     with pytest.raises(SpecError, match="the state is of AdamW, expected SGD"):
-        ti.load_optimizer_state(O.SGD(model.parameters()), model, held)
+        ti.load_optimizer_state(OPT.SGD(model.parameters()), model, held)
 
 
 def test_counts_that_one_side_lacks():
-    model, optimizer, _ = trained(O.SGD, momentum=0.9)
+    model, optimizer, _ = trained(OPT.SGD, momentum=0.9)
     held, structure = ti.optimizer_state(optimizer, model), ti.structure(model)
     params = ji.to_plain(ti.weights(model))[0]
     fresh = optim.sgd(lambda t: 0.1, 0.9).init(params)
     with pytest.raises(SpecError, match=r"step is None, .* \(ScaleByScheduleState counts them\)"):
         ji.to_optax(held, fresh, structure)
     assert ji.to_optax(held, fresh, structure, 5)[1].count == 5
-    model, optimizer, _ = trained(O.RMSprop)
+    model, optimizer, _ = trained(OPT.RMSprop)
     held = ti.optimizer_state(optimizer, model)
     state = ji.to_optax(held, optim.rmsprop(0.1).init(params), structure)
     with pytest.raises(SpecError, match="RMSprop: step is None, expected the number of steps"):
@@ -238,7 +240,7 @@ def test_counts_that_one_side_lacks():
 
 def test_state_of_two_biases_is_not_summed():
     model = T.LSTM(2, 3)
-    optimizer = O.Adam(model.parameters())
+    optimizer = OPT.Adam(model.parameters())
     model(torch.ones(2, 2))[0].sum().backward()
     optimizer.step()
     held, structure = ti.optimizer_state(optimizer, model), ti.structure(model)
