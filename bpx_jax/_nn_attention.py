@@ -7,6 +7,7 @@ arguments: softcap, and dropout from a key. The values may have another width th
 
 import jax.numpy as jnp
 
+from bpx.profiles import profiled
 from bpx.spec import require
 from bpx_jax import random
 from bpx_jax.layers import attention as _attention
@@ -14,6 +15,7 @@ from bpx_jax.layers import attention as _attention
 NAME = "dot_product_attention"
 
 
+@profiled("attention", beyond=("heads_axis",))
 def dot_product_attention(
     query,
     key,
@@ -31,10 +33,12 @@ def dot_product_attention(
     softcap=None,
     dropout_rate=0.0,
     dropout_key=None,
+    heads_axis=-2,
 ):
     """query (B T N H), key and value (B S K H), or all without B; bias and mask (B N T S), each
     dim of its size or 1; lengths (B). softcap c makes c tanh(z / c) of the scaled products; dropout
-    draws from dropout_key. Maths: bpx/layers/attention.py."""
+    draws from dropout_key. heads_axis: -3 where the arrays are (B N T H) as in torch. Maths:
+    bpx/layers/attention.py."""
     require(
         not return_residual,
         f"{NAME}: return_residual is True, expected False: log-sum-exp has no gradient here",
@@ -43,13 +47,15 @@ def dot_product_attention(
         implementation in (None, "xla"),
         f"{NAME}: implementation is {implementation!r}, expected None or 'xla': the rule is one",
     )
+    require(heads_axis in (-3, -2), f"{NAME}: heads_axis is {heads_axis}, expected -3 or -2")
     arrays = [jnp.asarray(a) for a in (query, key, value)]
     dims = arrays[0].ndim
     require(
         dims in (3, 4) and all(a.ndim == dims for a in arrays),
         f"{NAME}: query, key and value have {[a.ndim for a in arrays]} dims, expected 4 each, or 3",
     )
-    q, k, v = (jnp.swapaxes(_four(a), 1, 2) for a in arrays)
+    four = [_four(a) for a in arrays]
+    q, k, v = four if heads_axis == -3 else (jnp.swapaxes(a, 1, 2) for a in four)
     b, t, s = q.shape[0], q.shape[2], k.shape[2]
     bias, mask = (None if a is None else _four(jnp.asarray(a)) for a in (bias, mask))
     if key_value_seq_lengths is not None:
@@ -77,7 +83,7 @@ def dot_product_attention(
     if query_seq_lengths is not None:  # a query that is cut off here passes on no gradient either
         there = _within("query_seq_lengths", query_seq_lengths, b, t)[:, None, :, None]
         y = jnp.where(there, y, jnp.zeros((), y.dtype))
-    y = jnp.swapaxes(y, 1, 2)
+    y = y if heads_axis == -3 else jnp.swapaxes(y, 1, 2)
     return y if dims == 4 else y[0]
 
 

@@ -21,6 +21,7 @@ from bpx_jax._nn_normalization import (
     layer_norm,
     rms_norm,
 )
+from bpx_jax._nn_recurrent import gru, lstm
 from bpx_jax.activations import exponential, piecewise, smooth, sparse
 from bpx_jax.activations.gated import geglu, reglu, swiglu
 from bpx_jax.activations.sparse import sparse_plus, sparse_sigmoid
@@ -35,10 +36,8 @@ from bpx_jax.layers.avg_pool import avg_pool
 from bpx_jax.layers.bilinear import bilinear
 from bpx_jax.layers.embedding import embedding
 from bpx_jax.layers.flatten import flatten
-from bpx_jax.layers.gru import gru
 from bpx_jax.layers.linear import linear
 from bpx_jax.layers.linear_recurrence import linear_recurrence
-from bpx_jax.layers.lstm import lstm
 from bpx_jax.layers.max_pool import max_pool
 from bpx_jax.layers.prelu import prelu
 from bpx_jax.layers.rnn import rnn

@@ -14,7 +14,9 @@ import torch
 from torch.nn._reduction import legacy_get_string
 
 from bpx.losses._reduction import REDUCTIONS
+from bpx.profiles import profiled
 from bpx.spec import SpecError, one_of
+from bpx_torch import _functional_probabilities as _probabilities
 from bpx_torch.losses import binary_cross_entropy as _binary_cross_entropy
 from bpx_torch.losses import binary_cross_entropy_with_logits as _binary_cross_entropy_with_logits
 from bpx_torch.losses import cross_entropy as _cross_entropy
@@ -25,16 +27,19 @@ from bpx_torch.losses import smooth_l1 as _smooth_l1
 from bpx_torch.losses import soft_cross_entropy as _soft_cross_entropy
 
 
+@profiled("mse")
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     reduction = _reduction("mse_loss", size_average, reduce, reduction)
     return _difference("mse_loss", _mse.mse, input, target, reduction, weight)
 
 
+@profiled("l1")
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     reduction = _reduction("l1_loss", size_average, reduce, reduction)
     return _difference("l1_loss", _l1.l1, input, target, reduction, weight)
 
 
+@profiled("huber")
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     """With weight the mean divides by the number of elements, unlike mse_loss and l1_loss."""
     reduction = _reduction("huber_loss", None, None, reduction)
@@ -49,14 +54,17 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
     return _difference("smooth_l1_loss", _smooth_l1.smooth_l1, input, target, reduction, beta=beta)
 
 
+@profiled("binary_cross_entropy", beyond=("clip",))
 def binary_cross_entropy(
-    input, target, weight=None, size_average=None, reduce=None, reduction="mean"
+    input, target, weight=None, size_average=None, reduce=None, reduction="mean", *, clip=0.0
 ):
+    """clip: probabilities are taken within [clip, 1 - clip], with slope 0 outside."""
     reduction = _reduction("binary_cross_entropy", size_average, reduce, reduction)
-    input, target = _promoted(input, target)
+    input, target = _promoted(_probabilities.clipped(input, clip), target)
     return _binary_cross_entropy.binary_cross_entropy(input, target, weight, reduction=reduction)
 
 
+@profiled("binary_cross_entropy_with_logits")
 def binary_cross_entropy_with_logits(
     input,
     target,
@@ -73,6 +81,7 @@ def binary_cross_entropy_with_logits(
     )
 
 
+@profiled("cross_entropy", beyond=("from_logits",))
 def cross_entropy(
     input,
     target,
@@ -82,10 +91,18 @@ def cross_entropy(
     reduce=None,
     reduction="mean",
     label_smoothing=0.0,
+    *,
+    from_logits=True,
 ):
-    """Classes lie along axis 1 of an input with more than one axis."""
+    """Classes lie along axis 1 of an input with more than one axis. from_logits=False: they are
+    probabilities."""
     reduction = _reduction("cross_entropy", size_average, reduce, reduction)
     logits = input.movedim(1, -1) if input.ndim > 2 else input
+    if not from_logits:
+        same = input.ndim > 2 and target.ndim == input.ndim
+        target = target.movedim(1, -1) if same else target
+        given = (weight, ignore_index, reduction, label_smoothing)
+        return _probabilities.cross_entropy(logits, target, *given)
     if not target.is_floating_point():
         return _cross_entropy.cross_entropy(
             logits,
@@ -95,7 +112,7 @@ def cross_entropy(
             reduction=reduction,
             label_smoothing=label_smoothing,
         )
-    if ignore_index >= 0:
+    if ignore_index is not None and ignore_index >= 0:
         raise SpecError(
             f"cross_entropy: ignore_index is {ignore_index}, expected a negative one where target "
             "holds probabilities"

@@ -15,7 +15,9 @@ elsewhere count as eps; triplet_margin_loss has p = 2 alone; a label out of rang
 import torch
 from torch.nn._reduction import legacy_get_string
 
+from bpx.profiles import profiled
 from bpx.spec import require
+from bpx_torch import _functional_probabilities as _probabilities
 from bpx_torch._functional_losses import _promoted, _reduction
 from bpx_torch.losses import cosine_embedding as _cosine_embedding
 from bpx_torch.losses import gaussian_nll as _gaussian_nll
@@ -29,10 +31,30 @@ from bpx_torch.losses import soft_margin as _soft_margin
 from bpx_torch.losses import triplet_margin as _triplet_margin
 
 
-def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
+@profiled("kl_div", beyond=("clip", "over_classes"))
+def kl_div(
+    input,
+    target,
+    size_average=None,
+    reduce=None,
+    reduction="mean",
+    log_target=False,
+    *,
+    clip=None,
+    over_classes=False,
+):
+    """clip: input and target are probabilities, taken within [clip, 1]. over_classes: a reduction
+    other than "batchmean" is of the sums over the last axis."""
     if size_average is not None or reduce is not None:
         reduction = legacy_get_string(size_average, reduce)
+    if clip is not None:
+        require(not log_target, f"kl_div: clip is {clip} with log_target True, expected None")
+        input = _probabilities.clipped(input, clip, 1.0).log()
+        target = _probabilities.clipped(target, clip, 1.0)
     x, target = _beside(input, target)
+    if over_classes and reduction != "batchmean":
+        rows = _kl_div.kl_div(x, target, reduction="none", log_target=log_target).sum(-1)
+        return _probabilities.over(rows, _reduction("kl_div", None, None, reduction))
     return _kl_div.kl_div(x, target, reduction=reduction, log_target=log_target)
 
 
@@ -51,6 +73,7 @@ def nll_loss(
     return _nll_loss.nll_loss(x, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
+@profiled("poisson_nll")
 def poisson_nll_loss(
     input,
     target,

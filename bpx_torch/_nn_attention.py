@@ -13,6 +13,7 @@ import inspect
 import torch
 
 from bpx_torch import _functional_attention as F
+from bpx_torch._profiles import profiled_module
 from bpx_torch.activations import piecewise, smooth
 
 ACTIVATIONS = {
@@ -21,7 +22,12 @@ ACTIVATIONS = {
 }
 
 
+@profiled_module("attention", skip=("heads_axis",), keep=("mask_keeps",))
 class MultiheadAttention(torch.nn.MultiheadAttention):
+    """mask_keeps: True in a boolean mask keeps, where torch's leaves out."""
+
+    mask_keeps = False
+
     def forward(
         self,
         query,
@@ -33,6 +39,11 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         average_attn_weights=True,
         is_causal=False,
     ):
+        if self.mask_keeps:
+            attn_mask, key_padding_mask = (
+                ~m if m is not None and m.dtype == torch.bool else m
+                for m in (attn_mask, key_padding_mask)
+            )
         turn = self.batch_first and query.dim() == 3
         if turn:  # one tensor stays one: it is projected once
             same = query is key, key is value

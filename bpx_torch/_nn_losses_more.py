@@ -8,11 +8,22 @@ bpx_torch/_functional_losses_more.py.
 import torch
 
 from bpx_torch import _functional_losses_more as F
+from bpx_torch._profiles import profiled_module
 
 
+@profiled_module("kl_div", keep=("clip", "over_classes"))
 class KLDivLoss(torch.nn.KLDivLoss):
+    clip, over_classes = None, False
+
     def forward(self, input, target):
-        return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+        return F.kl_div(
+            input,
+            target,
+            reduction=self.reduction,
+            log_target=self.log_target,
+            clip=self.clip,
+            over_classes=self.over_classes,
+        )
 
 
 class NLLLoss(torch.nn.NLLLoss):
@@ -26,6 +37,7 @@ class NLLLoss(torch.nn.NLLLoss):
         )
 
 
+@profiled_module("poisson_nll")
 class PoissonNLLLoss(torch.nn.PoissonNLLLoss):
     def forward(self, log_input, target):
         return F.poisson_nll_loss(

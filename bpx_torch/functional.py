@@ -14,10 +14,8 @@ from bpx_torch import _functional_losses as _losses
 from bpx_torch import _functional_pooling as _pooling
 from bpx_torch import _functional_resampling as _resampling
 from bpx_torch import _gaps
-from bpx_torch._functional_attention import (  # noqa: F401
-    multi_head_attention_forward,
-    scaled_dot_product_attention,
-)
+from bpx_torch._functional_attention import multi_head_attention_forward  # noqa: F401
+from bpx_torch._functional_attention_layout import scaled_dot_product_attention  # noqa: F401
 from bpx_torch._functional_compositions import (  # noqa: F401
     alpha_dropout,
     conv_tbc,

@@ -16,14 +16,26 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bpx.profiles import _initializers, _layers, _optimizers
+from bpx.profiles import _initializers, _layers, _losses, _optimizers, _recurrent
 from bpx.profiles._profile import NAMES, REQUIRED, Profile
 from bpx.spec import SpecError
 
-__all__ = ["NAMES", "REQUIRED", "TABLE", "Profile", "find", "missing", "profiled", "settings"]
+__all__ = [
+    "NAMES",
+    "REQUIRED",
+    "TABLE",
+    "Profile",
+    "find",
+    "missing",
+    "profiled",
+    "recurrent_parameters",
+    "settings",
+]
 
 TABLE: dict[str, Mapping[str, Profile]] = {
     **_layers.TABLE,
+    **_recurrent.TABLE,
+    **_losses.TABLE,
     **_initializers.TABLE,
     **_optimizers.TABLE,
 }
@@ -48,6 +60,26 @@ def settings(entry: str, profile: str, *, module: bool = False) -> Options:
     two differ and `module` is True."""
     found = find(entry, profile)
     return {**found.options, **(found.module if module else {})}
+
+
+def recurrent_parameters(
+    entry: str, profile: str, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None
+) -> Any:
+    """(w_ih, w_hh, b_ih, b_hh) in torch's rows, for "lstm" or "gru", of another library's.
+
+    Args:
+        entry: "lstm" or "gru".
+        profile: whose parameters they are.
+        w_ih: the input kernel, (I, gates * H) in flax and keras.
+        w_hh: the recurrent kernel, (H, gates * H) there.
+        b_ih: the bias (gates * H), of whichever side the library adds it to but for the n of flax's
+            and keras's GRU, which is the input's; keras's GRU has (2, 3H).
+        b_hh: the second bias, where there is one.
+
+    Raises:
+        SpecError: a profile that the entry has not.
+    """
+    return _recurrent.in_rows(entry, find(entry, profile), w_ih, w_hh, b_ih, b_hh)
 
 
 def missing(entry: str, profile: str, options: Options, given: Any) -> Options:

@@ -137,6 +137,24 @@ TABLE: dict[str, Mapping[str, Profile]] = {
         ),
         "keras": Profile(initial={"weight": ("uniform", {"a": -0.05, "b": 0.05})}),
     },
+    "attention": {
+        "torch": Profile(
+            {"heads_axis": -3},
+            module={"mask_keeps": False},
+            note="(B, H, T, D); True of a boolean mask keeps in scaled_dot_product_attention and "
+            "leaves out in MultiheadAttention; a row without a key is NaN (here 0)",
+        ),
+        "flax": Profile(
+            {"heads_axis": -2},
+            module={"mask_keeps": True},
+            note="(B, T, H, D); True keeps; a row without a key is the mean of values (here 0)",
+        ),
+        "keras": Profile(
+            {"heads_axis": -2},
+            module={"mask_keeps": True},
+            note="(B, T, H, D); True keeps; a row without a key is the mean of values (here 0)",
+        ),
+    },
     "cosine_similarity": {
         "torch": Profile({"eps": 1e-8}),
         "optax": Profile({"eps": 0.0}, note="NaN in value and gradient for a row of zeros"),

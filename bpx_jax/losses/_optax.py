@@ -12,32 +12,37 @@ import math
 
 import jax.numpy as jnp
 
+from bpx.profiles import profiled
 from bpx.spec import SpecError
 from bpx_jax.losses.binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
 from bpx_jax.losses.cross_entropy import cross_entropy
 from bpx_jax.losses.huber import huber
 from bpx_jax.losses.mse import mse
+from bpx_jax.losses.nll_loss import nll_loss
 from bpx_jax.losses.soft_cross_entropy import soft_cross_entropy
 
 
-def squared_error(predictions, targets=None):
-    return mse(*_pair(predictions, targets), reduction="none")
+@profiled("mse", beyond=("reduction",))
+def squared_error(predictions, targets=None, *, reduction="none"):
+    return mse(*_pair(predictions, targets), reduction=reduction)
 
 
 def l2_loss(predictions, targets=None):
     return mse(*_pair(predictions, targets), reduction="none", factor=0.5)
 
 
-def huber_loss(predictions, targets=None, *, delta=1.0):
+@profiled("huber", beyond=("reduction",))
+def huber_loss(predictions, targets=None, *, delta=1.0, reduction="none"):
     if targets is not None:
         predictions, targets = _broadcast(predictions, targets)
-    return huber(*_pair(predictions, targets), reduction="none", delta=delta)
+    return huber(*_pair(predictions, targets), reduction=reduction, delta=delta)
 
 
-def sigmoid_binary_cross_entropy(logits, labels):
+@profiled("binary_cross_entropy_with_logits", beyond=("reduction",))
+def sigmoid_binary_cross_entropy(logits, labels, *, reduction="none"):
     logits, labels = _broadcast(logits, labels)
     labels = labels.astype(logits.dtype)
-    return binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return binary_cross_entropy_with_logits(logits, labels, reduction=reduction)
 
 
 def softmax_cross_entropy(logits, labels, axis=-1, where=None):
@@ -59,8 +64,12 @@ def safe_softmax_cross_entropy(logits, labels):
     return softmax_cross_entropy(logits, labels)
 
 
-def softmax_cross_entropy_with_integer_labels(logits, labels, axis=-1, where=None):
-    """The loss of each row.
+@profiled("cross_entropy", beyond=("reduction", "ignore_index", "from_logits"))
+def softmax_cross_entropy_with_integer_labels(
+    logits, labels, axis=-1, where=None, *, reduction="none", ignore_index=None, from_logits=True
+):
+    """The loss of each row, or a reduction of them, without those of label ignore_index;
+    from_logits=False takes probabilities, as keras does.
 
     >>> logits = jnp.array([[0.0, 0.0], [90.0, 0.0]])
     >>> softmax_cross_entropy_with_integer_labels(logits, jnp.array([1, 1]))
@@ -69,12 +78,23 @@ def softmax_cross_entropy_with_integer_labels(logits, labels, axis=-1, where=Non
     logits = jnp.asarray(logits)
     mask = _mask(where, logits, axis)
     if mask is not None:
+        if reduction != "none" or not from_logits:
+            raise SpecError(
+                f"softmax_cross_entropy: where is given with reduction {reduction!r} and "
+                f"from_logits {from_logits}, expected None, or 'none' and True"
+            )
         mask = _last(jnp.broadcast_to(mask, logits.shape), axis)
     logits = _last(logits, axis)
     if mask is not None:
         logits = jnp.where(mask, logits, -jnp.inf)
-    loss = cross_entropy(logits, labels, ignore_index=None, reduction="none")
+    if not from_logits:
+        logits = jnp.log(jnp.clip(logits / logits.sum(-1, keepdims=True), EPSILON, 1 - EPSILON))
+    rule = cross_entropy if from_logits else nll_loss
+    loss = rule(logits, labels, ignore_index=ignore_index, reduction=reduction)
     return loss if mask is None else jnp.where(mask.any(-1), loss, 0.0)
+
+
+EPSILON = 1e-7  # keras.config.epsilon()
 
 
 def _promoted(a, b):

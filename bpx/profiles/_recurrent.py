@@ -1,0 +1,54 @@
+"""Recurrent layers: where each library keeps the gates. The entries have torch's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bpx.profiles._profile import Profile
+
+# `gates`: their order there; `columns`: the weights are (features, gates * H), torch's transposed
+TABLE: dict[str, Mapping[str, Profile]] = {
+    "lstm": {
+        "torch": Profile({"gates": "ifgo", "columns": False}, "LSTM", "two biases (4H)"),
+        "flax": Profile(
+            {"gates": "ifgo", "columns": True},
+            "OptimizedLSTMCell",
+            "dense_i and dense_h; one bias, of dense_h; the carry is (c, h)",
+        ),
+        "keras": Profile(
+            {"gates": "ifgo", "columns": True},
+            "LSTM",
+            "one bias; at first 1 for the forget gate, 0 for the others",
+        ),
+    },
+    "gru": {
+        "torch": Profile({"gates": "rzn", "columns": False}, "GRU", "two biases (3H)"),
+        "flax": Profile(
+            {"gates": "rzn", "columns": True},
+            "GRUCell",
+            "dense_i and dense_h; one bias, of dense_i",
+        ),
+        "keras": Profile(
+            {"gates": "zrn", "columns": True}, "GRU", "biases (2, 3H), the recurrent one second"
+        ),
+    },
+}
+
+
+def in_rows(entry: str, profile: Profile, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
+    """The parameters as the entry takes them, of the library's own: arrays of NumPy, JAX or torch,
+    which are moved and not computed with. keras's bias of two rows is given as b_ih."""
+    if b_ih is not None and b_ih.ndim == 2:
+        b_ih, b_hh = b_ih[0], b_ih[1]
+    if profile.options["columns"]:
+        w_ih, w_hh = w_ih.T, w_hh.T
+    theirs, ours = profile.options["gates"], {"lstm": "ifgo", "gru": "rzn"}[entry]
+    if theirs == ours:
+        return w_ih, w_hh, b_ih, b_hh
+    size = w_hh.shape[1]
+    rows = [theirs.index(g) * size + i for g in ours for i in range(size)]
+    index = np.asarray(rows)
+    return tuple(None if a is None else a[index] for a in (w_ih, w_hh, b_ih, b_hh))
