@@ -65,28 +65,7 @@ def replace(path: Path, data: bytes) -> None:
 def load(path: Path, about: dict[str, Any], expected: State, total: int) -> State:
     """The state in a file. Raises CommandError unless it is a checkpoint of this run, which has the
     arrays of `expected` and `total` steps."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[KEY])
-            tensors = {k: file.get_tensor(k) for k in list(file.keys())}
-        step = header.pop("step")
-    except FileNotFoundError:
-        raise CommandError(f"there is no {path}: start without --resume") from None
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror or error}") from error
-    except (SafetensorError, ValueError) as error:
-        raise CommandError(f"{path} is damaged or no safetensors file: {error}") from error
-    except (KeyError, AttributeError, TypeError):
-        raise CommandError(f"{path} is no checkpoint of the demo") from None
-    names = sorted({*header, *about}, key=lambda k: (k not in ("format", "model"), k))
-    differing = [k for k in names if header.get(k) != about.get(k)]
-    if differing:
-        k = differing[0]
-        raise CommandError(
-            f"{path} belongs to another run: {k} was {header.get(k)!r}, now it is {about.get(k)!r}"
-        )
+    step, tensors = read(path, KEY, "step", about)
     if not isinstance(step, int) or not 0 <= step <= total:
         raise CommandError(
             f"{path} is at step {step}, expected at most {total}, the steps of this run"
@@ -103,6 +82,33 @@ def load(path: Path, about: dict[str, Any], expected: State, total: int) -> Stat
     shape = (n, step, layers, columns)
     _same_kind(path, "statistics", tensors.get("statistics"), np.dtype(float), shape)
     return State(step, arrays, tensors["losses"], tensors["statistics"])  # type: ignore[arg-type]
+
+
+def read(path: Path, key: str, own: str, about: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The header's item `own` and the tensors of a file whose header is otherwise `about`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})[key])
+            tensors = {k: file.get_tensor(k) for k in list(file.keys())}
+        mine = header.pop(own)
+    except FileNotFoundError:
+        raise CommandError(f"there is no {path}: start without --resume") from None
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror or error}") from error
+    except (SafetensorError, ValueError) as error:
+        raise CommandError(f"{path} is damaged or no safetensors file: {error}") from error
+    except (KeyError, AttributeError, TypeError):
+        raise CommandError(f"{path} is no checkpoint of the demo") from None
+    names = sorted({*header, *about}, key=lambda k: (k not in ("format", "model"), k))
+    differing = [k for k in names if header.get(k) != about.get(k)]
+    if differing:
+        k = differing[0]
+        raise CommandError(
+            f"{path} belongs to another run: {k} was {header.get(k)!r}, now it is {about.get(k)!r}"
+        )
+    return mine, tensors
 
 
 def _same_kind(path: Path, name: str, found: Any, dtype: Any, shape: tuple[int, ...]) -> None:

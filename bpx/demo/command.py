@@ -14,9 +14,12 @@ from bpx.demo import settings as settings_of
 from bpx.demo.settings import FRAMEWORKS, Settings
 
 PACKAGES = ("sklearn", "matplotlib", "rich", "jinja2", "safetensors")
-# what --init needs, and the options that it takes
+# what --init needs, and the options that these take
 INIT_PACKAGES = ("matplotlib", "rich", "jinja2")
-INIT_TAKES = ("--init", "--framework", "--report", "--seed")
+TAKES = {
+    "--init": ("--framework", "--report", "--seed"),
+    "--compare": ("--evaluations", "--framework", "--report", "--resume", "--seed"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead: signals and gradients through 50 layers from each initializer",
     )
     parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="instead: ten ways to train a small network, for the same number of evaluations",
+    )
+    parser.add_argument(
+        "--evaluations", default="1500", metavar="N", help="of --compare, default 1500"
+    )
+    parser.add_argument(
         "--checkpoint-every", default="100", metavar="N", help="steps, default 100; 0: Ctrl-C alone"
     )
 
@@ -41,13 +52,17 @@ def run(args: argparse.Namespace) -> int:
         every = settings_of.whole("--checkpoint-every", args.checkpoint_every)
         for package in INIT_PACKAGES if args.init else PACKAGES:
             needs(package, "demo")
-        if args.init:
-            _alone(args)
+        _alone(args)
+        evaluations = settings_of.evaluations(args.evaluations)
         names = installed(args.framework)
         folder = writable(Path(args.report))
         if args.init:
             init = importlib.import_module("bpx.demo.propagation_run")
             return int(init.run(names, folder, settings.seed))
+        if args.compare:
+            compare = importlib.import_module("bpx.demo.compare_run")
+            words = " ".join(["python -m bpx demo", *_words(args)])
+            return int(compare.run(names, folder, settings.seed, evaluations, args.resume, words))
         again = ["python -m bpx demo", *_words(args)]
         session = importlib.import_module("bpx.demo.session")
         return int(session.run(settings, names, folder, args.resume, every, " ".join(again)))
@@ -57,12 +72,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _alone(args: argparse.Namespace) -> None:
-    """Raise for an option that --init would not read."""
+    """Raise for an option that --init or --compare would not read, or the demo of these."""
     given = [word.split()[0] for word in _words(args)[:-1]] + ["--resume"] * args.resume
+    mode = next((m for m in TAKES if getattr(args, m[2:])), None)
+    if mode is None:
+        if "--evaluations" in given:
+            raise CommandError("--evaluations goes with --compare alone")
+        return
     for option in given:
-        if option not in INIT_TAKES:
-            takes = f"{', '.join(INIT_TAKES[1:-1])} and {INIT_TAKES[-1]}"
-            raise CommandError(f"{option} does not go with --init, which takes {takes}")
+        if option != mode and option not in TAKES[mode]:
+            takes = f"{', '.join(TAKES[mode][:-1])} and {TAKES[mode][-1]}"
+            raise CommandError(f"{option} does not go with {mode}, which takes {takes}")
 
 
 def installed(asked: str) -> list[str]:
@@ -99,7 +119,7 @@ def _words(args: argparse.Namespace) -> list[str]:
     add_arguments(parser)
     given: dict[str, Any] = vars(args)
     words = [
-        f"--{k.replace('_', '-')} {shlex.quote(str(given[k]))}"
+        f"--{k.replace('_', '-')}{'' if given[k] is True else ' ' + shlex.quote(str(given[k]))}"
         for k, default in vars(parser.parse_args([])).items()
         if k != "resume" and given[k] != default
     ]

@@ -120,14 +120,16 @@ def _smooth(values: Any) -> Any:
     return np.exp(sums / counts)
 
 
-def picture(name: str, draw: Any, log: bool = True, below: str = "step") -> str:
+def picture(
+    name: str, draw: Any, log: bool = True, below: str = "step", size: Any = (5.2, 3.1)
+) -> str:
     """What `draw(axes)` draws, as an <svg> element with its own ids and the page's colours."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 3.1), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         figure.patch.set_alpha(0)
         axes.patch.set_alpha(0)

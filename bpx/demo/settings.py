@@ -116,6 +116,11 @@ def whole(option: str, text: str) -> int:
     return _whole(option, text, 0)
 
 
+def evaluations(text: str) -> int:
+    """The budget of --compare, which holds a Hessian and more."""
+    return _whole("--evaluations", text, 200, 10**6)
+
+
 def _whole(option: str, text: str, low: int, high: int | None = None) -> int:
     limits = f"at least {low}" if high is None else f"{low} to {high}"
     try:
