@@ -2,8 +2,9 @@
 
 `nn`, `losses`, `optim`, `schedules` and `initializers` offer them under the names of jax.nn and
 optax. Maths, shapes and sources are in `bpx`. `fixed_point` and `reversible` differentiate
-functions of the caller's without keeping what these compute on the way. `interchange` carries
-weights and optimizer states to torch and back.
+functions of the caller's without keeping what these compute on the way. `lsuv` and `mup` start a
+model by a batch, and by its width. `interchange` carries weights and optimizer states to torch and
+back.
 """
 
 from bpx_jax import (
@@ -19,6 +20,8 @@ from bpx_jax import (
     surrogate,
 )
 from bpx_jax._fixed_point import fixed_point
+from bpx_jax._lsuv import lsuv
+from bpx_jax._mup import Mup, mup, mup_init, scale_by_mup
 from bpx_jax._reversible import reversible, reversible_sequence
 from bpx_jax._rule import Rule
 from bpx_jax.initializers import INITIALIZERS
@@ -38,14 +41,19 @@ __all__ = [
     "OPTIMIZERS",
     "RULES",
     "SCHEDULES",
+    "Mup",
     "fixed_point",
     "initializers",
     "interchange",
     "losses",
+    "lsuv",
+    "mup",
+    "mup_init",
     "nn",
     "optim",
     "reversible",
     "reversible_sequence",
+    "scale_by_mup",
     "schedules",
     "surrogate",
 ]

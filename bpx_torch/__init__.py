@@ -3,7 +3,7 @@
 `functional`, `nn`, `optim` and `init` offer them under torch's names. Maths, shapes and sources are
 in `bpx`. `convert(model)` puts a model's torch.nn modules on the rules, `revert(model)` undoes it.
 `interchange` carries weights and optimizer states to JAX and back. `fixed_point` differentiates the
-solution of z = f(z) of any f.
+solution of z = f(z) of any f. `lsuv_` and `mup_` start a module by a batch, and by its width.
 """
 
 from bpx_torch import (
@@ -20,6 +20,8 @@ from bpx_torch import (
 )
 from bpx_torch._convert import convert, revert
 from bpx_torch._fixed_point import fixed_point
+from bpx_torch._lsuv import lsuv_
+from bpx_torch._mup import mup_
 from bpx_torch._rule import Rule
 from bpx_torch.initializers import INITIALIZERS
 from bpx_torch.optimizers import OPTIMIZERS
@@ -43,6 +45,8 @@ __all__ = [
     "functional",
     "init",
     "interchange",
+    "lsuv_",
+    "mup_",
     "nn",
     "optim",
     "revert",

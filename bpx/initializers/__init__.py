@@ -2,6 +2,8 @@
 
 from bpx.initializers._fans import calculate_gain, fans
 from bpx.initializers._layout import axes_of
+from bpx.initializers._lsuv import lsuv
+from bpx.initializers._mup import Scale, mup_scale, without_multiplier
 from bpx.initializers._sample import sample
 from bpx.initializers.constant import CONSTANT, ONES, ZEROS
 from bpx.initializers.delta_orthogonal import SPEC as _delta_orthogonal
@@ -22,7 +24,17 @@ from bpx.initializers.variance_scaling import (
 )
 from bpx.spec import Initializer
 
-__all__ = ["ALL", "axes_of", "calculate_gain", "fans", "sample"]
+__all__ = [
+    "ALL",
+    "Scale",
+    "axes_of",
+    "calculate_gain",
+    "fans",
+    "lsuv",
+    "mup_scale",
+    "sample",
+    "without_multiplier",
+]
 
 ALL: tuple[Initializer, ...] = (
     ZEROS,
