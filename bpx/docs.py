@@ -29,6 +29,7 @@ PROSE = (
     "design",
     "convert",
     "carrying-over",
+    "health",
     "adding-a-primitive",
     "numerics",
     "solvers",

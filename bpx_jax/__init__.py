@@ -4,12 +4,13 @@
 optax. Maths, shapes and sources are in `bpx`. `fixed_point` and `reversible` differentiate
 functions of the caller's without keeping what these compute on the way. `lsuv` and `mup` start a
 model by a batch, and by its width. `interchange` carries weights and optimizer states to torch and
-back.
+back. `health` looks at a function while it trains.
 """
 
 from bpx_jax import (
     activations,
     fused,
+    health,
     initializers,
     interchange,
     layers,
@@ -43,6 +44,7 @@ __all__ = [
     "SCHEDULES",
     "Mup",
     "fixed_point",
+    "health",
     "initializers",
     "interchange",
     "losses",

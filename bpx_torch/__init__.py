@@ -4,12 +4,14 @@
 in `bpx`. `convert(model)` puts a model's torch.nn modules on the rules, `revert(model)` undoes it.
 `interchange` carries weights and optimizer states to JAX and back. `fixed_point` differentiates the
 solution of z = f(z) of any f. `lsuv_` and `mup_` start a module by a batch, and by its width.
+`health` looks at a model while it trains.
 """
 
 from bpx_torch import (
     activations,
     functional,
     fused,
+    health,
     init,
     interchange,
     layers,
@@ -43,6 +45,7 @@ __all__ = [
     "convert",
     "fixed_point",
     "functional",
+    "health",
     "init",
     "interchange",
     "lsuv_",

@@ -1,0 +1,125 @@
+"""Statistics of arrays for bpx_jax.health as sums, which add over vmap, scan and repeated calls.
+What they are: bpx/health/measure.py.
+
+A tag's sums leave the function as the cotangent of an argument that adds nothing (a probe), and
+JAX adds cotangents. So each must be a sum:
+
+    calls, count, bad, total, upper, lower, between_upper, between_lower, saturated
+
+total is the sum of the values; upper and lower the sums of squares within each call about its mean,
+scaled by 2^48 and 2^-48: of the two at least one neither overflows nor vanishes in float32.
+The between_ two are the sums of count * mean² of the calls, scaled alike.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bpx.health.kinds import EDGE, KINDS, SURE
+from bpx.health.record import Moments
+
+FIELDS = (
+    *("calls", "count", "bad", "total", "upper", "lower"),
+    *("between_upper", "between_lower", "saturated"),
+)
+SCALES = (2.0**48, 2.0**-48)
+CLOSE = 1e-5
+
+
+@partial(jax.jit, static_argnums=1)
+def sums(x, kind=""):
+    """The sums of one array, (9,) float32. What is not finite makes no number NaN but its own
+    count: zeros take its place."""
+    count = max(x.size, 1)
+    fine = jnp.isfinite(x)
+    x = jnp.where(fine, x, jnp.zeros_like(x)).astype(jnp.float32)
+    mean = jnp.sum(x / count)  # divided first: a sum of large values overflows
+    # without a barrier XLA squares first and scales then, which overflows
+    scaled = [jax.lax.optimization_barrier(((x - mean) * s, mean * s)) for s in SCALES]
+    squares = [jnp.sum(jnp.square(a)) for a, _ in scaled]
+    between = [count * jnp.square(m) for _, m in scaled]
+    parts = (1.0, float(x.size), jnp.sum(~fine, dtype=jnp.float32), mean * count, *squares)
+    return jnp.stack([jnp.asarray(p, jnp.float32) for p in (*parts, *between, _saturated(x, kind))])
+
+
+def _saturated(y, kind):
+    """How many values are at the bounds of the kind; of a softmax the values of such rows."""
+    bounds = KINDS[kind]
+    if bounds is None or not y.size:
+        return 0.0
+    if kind == "softmax":
+        return jnp.sum(jnp.max(y, -1) > SURE, dtype=jnp.float32) * y.shape[-1]
+    low, high = bounds
+    middle, half = (low + high) / 2, (high - low) / 2 * EDGE
+    return jnp.sum(jnp.abs(y - middle) > half, dtype=jnp.float32)
+
+
+def moments(sums):
+    """`Moments` of sums that are on the host, None where no call was made."""
+    s = dict(zip(FIELDS, np.asarray(sums, np.float64).tolist(), strict=True))
+    if not s["calls"]:
+        return None
+    count, bad = round(s["count"]), round(s["bad"])
+    if bad or not count:
+        return Moments(count, math.nan, math.nan, bad)
+    mean = s["total"] / count
+    variance = _unscaled(s["upper"], s["lower"]) / count
+    if s["calls"] > 1:
+        between = _unscaled(s["between_upper"], s["between_lower"]) / count - mean**2
+        variance += max(between, 0.0)
+    return Moments(count, mean, variance, 0)
+
+
+def _unscaled(upper, lower):
+    """The sum of squares from the one of its two scalings that float32 has room for."""
+    up, down = SCALES
+    return upper / up**2 if math.isfinite(upper) else lower / down**2
+
+
+@partial(jax.jit, static_argnums=1)
+def alive(x, axis):
+    """For each unit how many of its values are not zero, float32."""
+    rest = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
+    return jnp.sum(x != 0, rest, dtype=jnp.float32)
+
+
+@jax.jit
+def norm(x):
+    """The Euclidean norm, float32, of values of any size."""
+    x = x.astype(jnp.float32)
+    largest = jnp.max(jnp.abs(x), initial=0.0)
+    size = jnp.where(largest > 0, largest, jnp.float32(1))
+    return size * jnp.sqrt(jnp.sum(jnp.square(x / size)))
+
+
+@jax.jit
+def twins(weight, gradient):
+    """Share of units with a twin, float32; None for vectors and for one unit. By two sums with
+    irregular coefficients for each row, sorted: no two rows are compared that are not neighbours
+    then."""
+    if weight.ndim < 2 or not weight.size:
+        return None
+    shares = []
+    for axis in (0, weight.ndim - 1):
+        n = weight.shape[axis]
+        if n < 2:
+            continue
+        found = []
+        for a in (weight, gradient):
+            rows = jnp.moveaxis(a, axis, 0).reshape(n, -1).astype(jnp.float32)
+            i = jnp.arange(1, rows.shape[1] + 1, dtype=jnp.float32)
+            mix = jnp.stack([jnp.sin(2.1 * i ** np.float32(1.5)), jnp.cos(i ** np.float32(1.4))])
+            each = jnp.matmul(rows, mix.T, precision=jax.lax.Precision.HIGHEST)
+            largest = jnp.max(jnp.abs(each))
+            found.append(each / jnp.where(largest > 0, largest, jnp.float32(1)))
+        found = jnp.concatenate(found, 1)
+        key = found @ jnp.asarray([1.0, 0.59, 0.41, 0.29], jnp.float32)
+        found = found[jnp.argsort(key)]
+        same = jnp.max(jnp.abs(found[1:] - found[:-1]), 1) <= CLOSE
+        none = jnp.zeros((1,), bool)
+        has = jnp.concatenate([none, same]) | jnp.concatenate([same, none])
+        shares.append(jnp.mean(has.astype(jnp.float32)))
+    return jnp.max(jnp.stack(shares)) if shares else None

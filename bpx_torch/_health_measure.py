@@ -1,0 +1,152 @@
+"""Statistics of tensors for bpx_torch.health, left on their device. What they are:
+bpx/health/measure.py."""
+
+import math
+
+import torch
+
+from bpx.health.kinds import EDGE, KINDS, SURE
+from bpx.health.record import Moments, merge
+
+CLOSE = 1e-5
+
+# class name of a module -> kind; torch.nn's and bpx_torch.nn's classes have the same names
+MODULES = {
+    **dict.fromkeys(("Linear", "Bilinear", "Embedding", "EmbeddingBag", "LazyLinear"), "linear"),
+    **{f"{c}{n}d": "linear" for c in ("Conv", "ConvTranspose") for n in (1, 2, 3)},
+    **{f"{c}Norm{n}d": "norm" for c in ("Batch", "Instance") for n in (1, 2, 3)},
+    **dict.fromkeys(("LayerNorm", "GroupNorm", "RMSNorm", "SyncBatchNorm"), "norm"),
+    **dict.fromkeys(("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"), "recurrent"),
+    **dict.fromkeys(("ReLU", "ReLU6", "ReLUSquared"), "relu"),
+    **dict.fromkeys(("Tanh",), "tanh"),
+    **dict.fromkeys(("Sigmoid", "Hardsigmoid"), "sigmoid"),
+    **dict.fromkeys(("Softmax", "Softmin"), "softmax"),
+}
+# modules whose output has its channels on axis 1
+CHANNELS = (
+    *("Conv", "BatchNorm", "InstanceNorm", "GroupNorm", "SyncBatchNorm"),
+    *("MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool"),
+)
+# modules that make nothing of their own
+SILENT = ("Identity", "Flatten", "Unflatten", "Dropout", "AlphaDropout", "FeatureAlphaDropout")
+
+
+def kind(module):
+    """The kind of a module's output, by its class or one that it derives from."""
+    for cls in type(module).__mro__:
+        if cls.__name__ in MODULES:
+            return MODULES[cls.__name__]
+    if isinstance(module, torch.nn.Hardtanh) and (module.min_val, module.max_val) == (-1, 1):
+        return "tanh"
+    return "loss" if isinstance(module, torch.nn.modules.loss._Loss) else ""
+
+
+def channels_first(module):
+    """Whether a module's output has its units on axis 1; None where it leaves them where they
+    were."""
+    name = type(module).__name__
+    if name.startswith(CHANNELS):
+        return True
+    return False if next(module.parameters(recurse=False), None) is not None else None
+
+
+def floats(output):
+    """The first floating tensor of what a module returned, or None."""
+    if isinstance(output, torch.Tensor):
+        strided = output.layout == torch.strided and output.is_floating_point()
+        return output if strided else None
+    items = output.values() if isinstance(output, dict) else output
+    if isinstance(output, (tuple, list, dict)):
+        return next((t for t in map(floats, items) if t is not None), None)
+    return None
+
+
+def wide(x):
+    """x in float64, which has room for the square of any float32; mps has none."""
+    return x.float() if x.device.type == "mps" else x.double()
+
+
+def moments(x):
+    """(count, mean, variance, how many are not finite), tensors on x's device but for the count."""
+    x = x.detach()
+    if not x.numel():
+        return 0, math.nan, math.nan, 0
+    variance, mean = torch.var_mean(wide(x), correction=0)
+    if x.device.type == "cpu" and math.isfinite(mean.item()):
+        return x.numel(), mean, variance, 0  # a sum of numbers that are not finite is not either
+    return x.numel(), mean, variance, x.numel() - x.isfinite().sum()
+
+
+def host(parts):
+    """`Moments` of parts that `numbers` has read."""
+    return merge(
+        Moments(n, *((m, v) if not bad else (math.nan, math.nan)), int(bad))
+        for n, m, v, bad in parts
+    )
+
+
+def numbers(tensors):
+    """Every 0-d tensor of a list as a float, in one transfer for each device."""
+    places = {}
+    for i, t in enumerate(tensors):
+        if isinstance(t, torch.Tensor):
+            places.setdefault(t.device, []).append(i)
+    found = list(tensors)
+    for which in places.values():
+        values = torch.stack([wide(tensors[i]) for i in which]).tolist()
+        for i, value in zip(which, values, strict=True):
+            found[i] = value
+    return found
+
+
+def alive(x, axis):
+    """Which units have a value other than zero; None for a scalar."""
+    if not x.dim():
+        return None
+    axis %= x.dim()
+    rest = [i for i in range(x.dim()) if i != axis]
+    nonzero = x.detach() != 0
+    return nonzero.any(dim=rest) if rest else nonzero
+
+
+def saturated(y, kind):
+    """Share of values, or rows of a softmax, at the bounds; None for kinds without."""
+    bounds = KINDS[kind]
+    if bounds is None or not y.numel():
+        return None
+    y = y.detach()
+    if kind == "softmax":
+        return wide(y.amax(-1) > SURE).mean()
+    low, high = bounds
+    middle, half = (low + high) / 2, (high - low) / 2 * EDGE
+    return wide((y - middle).abs() > half).mean()
+
+
+def twins(weight, gradient):
+    """Share of units with a twin; None for vectors and for one unit.
+
+    Two sums with irregular coefficients stand for a row; twins are beside each other when sorted
+    by them. That is n log n, where comparing every two rows is n².
+    """
+    if weight.dim() < 2 or not weight.numel():
+        return None
+    shares = []
+    for axis in (0, weight.dim() - 1):
+        n = weight.shape[axis]
+        if n < 2:
+            continue
+        sums = []
+        for a in (weight, gradient):
+            rows = a.detach().movedim(axis, 0).reshape(n, -1)
+            i = torch.arange(1, rows.shape[1] + 1, device=rows.device, dtype=torch.float32)
+            mix = torch.stack([torch.sin(1.3 * i * i.sqrt()), torch.cos(0.7 * i * i.sqrt())], 1)
+            found = rows.float() @ mix
+            sums.append(found / found.abs().amax().clamp(min=torch.finfo(torch.float32).tiny))
+        sums = torch.cat(sums, 1)
+        order = (sums @ sums.new_tensor([1.0, 0.61, 0.37, 0.23])).argsort()
+        same = (sums[order][1:] - sums[order][:-1]).abs().amax(1) <= CLOSE
+        has = torch.zeros(n, dtype=torch.bool, device=same.device)
+        has[1:] |= same
+        has[:-1] |= same
+        shares.append(wide(has).mean())
+    return torch.stack(shares).amax() if shares else None

@@ -1,0 +1,150 @@
+"""One sampled step of bpx_torch.health: what its hooks have seen."""
+
+import torch
+
+from bpx.health import Layer, Parameter, Sample
+from bpx_torch import _health_measure as measure
+
+
+class Sampled:
+    """What is seen of one step, on the devices; `finish` brings it over."""
+
+    def __init__(self, model):
+        self.parameters = dict(model.named_parameters())
+        self.calls = {}  # layer -> its calls, in the order of forward
+        self.before, self.changes, self.weights, self.gradients, self.alike = {}, {}, {}, {}, {}
+        self.stance, self.first = None, False
+
+    def hook(self, name, module):
+        kind, first = measure.kind(module), measure.channels_first(module)
+
+        def seen(_, args, output):
+            x = measure.floats(output)
+            if x is not None:
+                self.observe(name or type(module).__name__, kind, x, first)
+
+        return seen
+
+    def observe(self, name, kind, x, first):
+        """Count a tensor as an output of a layer; `first` as of measure.channels_first."""
+        if first is not None:
+            self.first = first
+        outside = torch._C._functorch.is_functorch_wrapped_tensor(x)
+        if outside or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return
+        call = self.calls.setdefault(name, Call(kind))
+        call.activation.append(measure.moments(x))
+        if kind == "relu":
+            axis = 1 if self.first and x.dim() > 2 else -1
+            call.units(x, axis)
+        call.saturated.append(measure.saturated(x, kind))
+        if x.requires_grad:
+            x.register_hook(lambda g: call.gradient.append(measure.moments(g)))
+
+    def accumulated(self, name):
+        def seen(p):
+            self._gradient(name, p)
+
+        return seen
+
+    def remember(self, parameters):
+        self.before = {n: p.detach().clone() for n, p in parameters.items()}
+        self.weights = {n: measure.moments(p) for n, p in self.parameters.items()}
+
+    def gradients_now(self):
+        for name, p in self.parameters.items():
+            if p.grad is not None:
+                self._gradient(name, p)
+
+    def _gradient(self, name, p):
+        grad = p.grad.detach()
+        if grad.layout == torch.strided:
+            self.gradients[name] = measure.moments(grad)
+            self.alike[name] = measure.twins(self.before.get(name, p), grad)
+
+    def after_update(self):
+        for name, old in self.before.items():
+            if self.parameters[name].requires_grad:
+                change = self.parameters[name].detach() - old
+                self.changes[name] = torch.linalg.vector_norm(measure.wide(change))
+        self.before = {}
+
+    def finish(self, step):
+        """The Sample, everything on the host."""
+        self.weights = self.weights or {n: measure.moments(p) for n, p in self.parameters.items()}
+        flat = []
+
+        def place(values):
+            flat.extend(values)
+            return slice(len(flat) - len(values), len(flat))
+
+        calls = {
+            name: (
+                [place(part) for part in call.activation],
+                [place(part) for part in call.gradient],
+                place([s for s in call.saturated if s is not None]),
+                place([] if call.alive is None else [measure.wide(call.alive).mean()]),
+            )
+            for name, call in self.calls.items()
+        }
+        own = {
+            name: (
+                place(self.weights[name]),
+                place(self.gradients.get(name, ())),
+                place([self.changes[name]] if name in self.changes else []),
+                place([] if self.alike.get(name) is None else [self.alike[name]]),
+            )
+            for name in self.parameters
+        }
+        read = measure.numbers(flat)
+
+        def mean(where):
+            found = read[where]
+            return sum(found) / len(found) if found else None
+
+        layers = []
+        for name, (activation, gradient, flat_share, living) in calls.items():
+            call, share = self.calls[name], mean(living)
+            many = share is not None and call.examples > 1
+            layers.append(
+                Layer(
+                    name,
+                    call.kind,
+                    measure.host([read[i] for i in activation]),
+                    measure.host([read[i] for i in gradient]),
+                    1 - share if many else None,
+                    mean(flat_share),
+                    call.examples,
+                )
+            )
+        parameters = []
+        for name, (weight, gradient, change, alike) in own.items():
+            part = read[gradient]
+            parameters.append(
+                Parameter(
+                    name,
+                    name.rpartition(".")[0],
+                    tuple(self.parameters[name].shape),
+                    measure.host([read[weight]]),
+                    measure.host([part]) if part else None,
+                    mean(change),
+                    mean(alike),
+                )
+            )
+        return Sample(step, tuple(layers), tuple(parameters))
+
+
+class Call:
+    """The calls of one layer in one step."""
+
+    def __init__(self, kind):
+        self.kind, self.activation, self.gradient, self.saturated = kind, [], [], []
+        self.alive, self.examples = None, 0
+
+    def units(self, x, axis):
+        alive = measure.alive(x, axis)
+        if alive is None or not alive.numel():
+            return
+        same = self.alive is None or self.alive.shape == alive.shape
+        self.alive = alive if self.alive is None or not same else self.alive | alive
+        self.examples = x.numel() // alive.numel() + (self.examples if same else 0)
