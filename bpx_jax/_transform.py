@@ -123,13 +123,16 @@ def scalar(value: Any, dtype: Any) -> Any:
     return jnp.asarray(value).astype(dtype)
 
 
+def log(rate: Any) -> Any:
+    """log rate, of a Python number in double precision (1 - rate keeps its digits)."""
+    if isinstance(rate, float):
+        return math.log(rate) if rate > 0 else -math.inf
+    return jnp.log(rate)
+
+
 def unbiased(rate: Any, count: Any, dtype: Any) -> jax.Array:
     """1 - rate^count as -expm1(count log rate), which does not cancel for small counts."""
-    if isinstance(rate, float):
-        log: Any = math.log(rate) if rate > 0 else -math.inf
-    else:
-        log = jnp.log(rate)
-    return -jnp.expm1(count.astype(dtype) * log)
+    return -jnp.expm1(count.astype(dtype) * log(rate))
 
 
 def wide(entry: str, x: jax.Array) -> Any:

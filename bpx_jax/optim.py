@@ -1,35 +1,50 @@
 """Drop-in for optax's optimizers: the same names, signatures and defaults, without optax.
 
-What is returned works in optax.chain, masked, inject_hyperparams and MultiSteps.
+What is returned works in optax.chain, masked, inject_hyperparams and MultiSteps. `rprop` moves at
+once where optax's is a call late; `scheduled_nadam` is torch's NAdam, which optax lacks.
 """
 
 import functools
 
+from bpx_jax.optimizers.adadelta import adadelta
 from bpx_jax.optimizers.adafactor import adafactor
 from bpx_jax.optimizers.adagrad import adagrad
 from bpx_jax.optimizers.adam import adam, amsgrad
+from bpx_jax.optimizers.adamax import adamax, adamaxw
 from bpx_jax.optimizers.adamw import adamw
 from bpx_jax.optimizers.lamb import lamb
 from bpx_jax.optimizers.lars import lars
+from bpx_jax.optimizers.lion import lion, sign_sgd
 from bpx_jax.optimizers.muon import MuonDimensionNumbers as MuonDimensionNumbers
 from bpx_jax.optimizers.muon import muon
+from bpx_jax.optimizers.nadam import scheduled_nadam
+from bpx_jax.optimizers.radam import radam
 from bpx_jax.optimizers.rmsprop import rmsprop
+from bpx_jax.optimizers.rprop import rprop
 from bpx_jax.optimizers.sgd import sgd
 
 nadam = functools.partial(adam, nesterov=True)
 nadamw = functools.partial(adamw, nesterov=True)
 
 __all__ = [
+    "adadelta",
     "adafactor",
     "adagrad",
     "adam",
+    "adamax",
+    "adamaxw",
     "adamw",
     "amsgrad",
     "lamb",
     "lars",
+    "lion",
     "muon",
     "nadam",
     "nadamw",
+    "radam",
     "rmsprop",
+    "rprop",
+    "scheduled_nadam",
     "sgd",
+    "sign_sgd",
 ]

@@ -228,11 +228,17 @@ def own_optimizers():
     return {
         "sgd": optax.sgd,
         "adagrad": optax.adagrad,
+        "adadelta": optax.adadelta,
         "rmsprop": optax.rmsprop,
+        "rprop": optax.rprop,
         "adam": optax.adam,
         "adamw": optax.adamw,
         "lars": optax.lars,
         "lamb": optax.lamb,
         "adafactor": optax.adafactor,
         "muon": optax.contrib.muon,
+        "adamax": optax.adamax,
+        "nadam": optax.nadam,
+        "radam": optax.radam,
+        "lion": optax.lion,
     }

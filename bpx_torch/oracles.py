@@ -192,11 +192,17 @@ MISSING: dict[str, str] = {}
 OPTIMIZERS = {
     "sgd": {"own": torch.optim.SGD, "own, fused": partial(torch.optim.SGD, fused=True)},
     "adagrad": {"own": torch.optim.Adagrad, "own, fused": partial(torch.optim.Adagrad, fused=True)},
+    "adadelta": {"own": torch.optim.Adadelta},
     "rmsprop": {"own": torch.optim.RMSprop},
+    "rprop": {"own": torch.optim.Rprop},
     "adam": {"own": torch.optim.Adam, "own, fused": partial(torch.optim.Adam, fused=True)},
     "adamw": {"own": torch.optim.AdamW, "own, fused": partial(torch.optim.AdamW, fused=True)},
     "lars": {},
     "lamb": {},
     "muon": {"own": torch.optim.Muon},
     "adafactor": {"own": torch.optim.Adafactor},
+    "adamax": {"own": torch.optim.Adamax},
+    "nadam": {"own": torch.optim.NAdam},
+    "radam": {"own": torch.optim.RAdam},
+    "lion": {},
 }

@@ -182,6 +182,42 @@ BUGS = {
     ),
     "rmsprop": (("eps inside the root", "(np.sqrt(s) + eps)", "np.sqrt(s + eps)"),),
     "adagrad": (("rate counted from 1", "(t - 1) * lr_decay", "t * lr_decay"),),
+    "adadelta": (
+        ("eps outside the roots", "np.sqrt(v + eps)", "(np.sqrt(v) + eps)"),
+        ("lr in the mean of squares", "(1 - rho) * d * d", "(1 - rho) * (lr * d) ** 2"),
+        ("mean of squares before the step", 'np.sqrt(state["u"] + eps)', "np.sqrt(v + eps)"),
+    ),
+    "rprop": (
+        ("step taken where the sign turned", "g = np.where(turn < 0, 0.0, g)", "pass"),
+        ("zeroed for the step alone", '{"prev": g,', '{"prev": g + (turn < 0),'),
+        ("etas swapped", "old * eta", "old * np.where(turn < 0, plus, minus)"),
+        ("clamped always", "size if clamp_unchanged else", "size if True else"),
+    ),
+    "adamax": (
+        ("eps outside the maximum", "np.abs(g) + eps)", "np.abs(g)) + eps"),
+        ("infinity moment corrected", "* m / u", "* m / (u / (1 - b2**t))"),
+        ("decay coupled", "if decoupled_weight_decay:", "if False:"),
+    ),
+    "nadam": (
+        ("constant momentum", "0.96 ** (t * momentum_decay)", "0.0"),
+        ("moment decays by mu", "m = b1 * state", "m = mu * state"),
+        ("no product with the next", "(1 - product * ahead)", "(1 - product)"),
+    ),
+    "radam": (
+        ("strict", "rho >= threshold if", "rho > threshold if"),
+        ("not strict", "else rho > threshold", "else rho >= threshold"),
+        ("never rectified", "if rho >= threshold if inclusive else rho > threshold", "if False"),
+        ("eps corrected", "if eps_corrected:", "if True:"),
+    ),
+    "lion": (
+        (
+            "direction from the new momentum",
+            "np.sign(c)",
+            'np.sign(b2 * state["m"] + (1 - b2) * g)',
+        ),
+        ("betas swapped", "b1, b2 = betas", "b2, b1 = betas"),
+        ("decay without lr", "(np.sign(c) + weight_decay * p)", "np.sign(c) - weight_decay * p"),
+    ),
 }
 
 

@@ -28,9 +28,7 @@ SHAPES_OF: dict[str, tuple[tuple[int, ...], ...]] = {  # where not every shape i
     "adafactor": SHAPES[:4],  # torch.optim divides by the number of elements
     "muon": ((7, 5), (3, 8), (1, 3), (4, 4)),
 }
-LIMITS = {  # a larger limit, at most 1e-10, with its reason
-    "rmsprop": 1e-10,  # weight_decay * p alone where g is small: p swings about 0, errors grow
-}
+LIMITS: dict[str, float] = {}  # a larger limit, at most 1e-10, with its reason
 # How much a rounding inside a step may grow before the step ends.
 CONDITION: dict[str, float] = {"muon": 3.4445**5}  # the slope of five iterations at 0
 WHOLE: frozenset[str] = frozenset(

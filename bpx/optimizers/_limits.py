@@ -24,6 +24,15 @@ def non_negative(entry: str, options: Options, *names: str) -> None:
         )
 
 
+def two_numbers(entry: str, options: Options, name: str, test: Any, said: str) -> None:
+    """Raise unless an option is two numbers for which `test(first, second)` holds."""
+    pair = options[name]
+    require(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 and _holds(lambda: test(*pair)),
+        f"{entry}: {name} is {pair!r}, expected two numbers, {said}",
+    )
+
+
 def betas(entry: str, options: Options) -> None:
     """Raise unless the option `betas` is two decay rates in [0, 1)."""
     pair = options["betas"]

@@ -132,7 +132,7 @@ SPEC = Optimizer(
     trials=(
         {},
         {"lr": 0.2, "alpha": 0.7, "eps": 1e-3},
-        {"lr": 0.2, "alpha": 0.8, "weight_decay": 0.3, "momentum": 0.6},
+        {"lr": 0.2, "alpha": 0.8, "weight_decay": 0.3, "momentum": 0.6, "eps": 0.1},
         {"lr": 0.1, "alpha": 0.6, "centered": True, "eps": 1e-4},
         {"lr": 0.1, "alpha": 0.7, "centered": True, "momentum": 0.8},
         {"lr": 0.2, "alpha": 0.8, "eps": 1e-3, "eps_in_sqrt": True},

@@ -1,18 +1,24 @@
 """Drop-in for torch.optim: the same names and signatures. `GAPS` says what is not here.
 
-`lr_scheduler` stands in for torch.optim.lr_scheduler. Beside torch's: LAMB and LARS; BFGS, Newton,
-GaussNewton and LevenbergMarquardt, for small problems.
+`lr_scheduler` stands in for torch.optim.lr_scheduler. Beside torch's: LAMB, LARS and Lion; BFGS,
+Newton, GaussNewton and LevenbergMarquardt, for small problems.
 """
 
 from bpx_torch.optim import lr_scheduler
+from bpx_torch.optimizers.adadelta import Adadelta
 from bpx_torch.optimizers.adafactor import Adafactor
 from bpx_torch.optimizers.adagrad import Adagrad
 from bpx_torch.optimizers.adam import Adam
+from bpx_torch.optimizers.adamax import Adamax
 from bpx_torch.optimizers.adamw import AdamW
 from bpx_torch.optimizers.lamb import LAMB
 from bpx_torch.optimizers.lars import LARS
+from bpx_torch.optimizers.lion import Lion
 from bpx_torch.optimizers.muon import Muon
+from bpx_torch.optimizers.nadam import NAdam
+from bpx_torch.optimizers.radam import RAdam
 from bpx_torch.optimizers.rmsprop import RMSprop
+from bpx_torch.optimizers.rprop import Rprop
 from bpx_torch.optimizers.sgd import SGD
 from bpx_torch.solvers.bfgs import BFGS
 from bpx_torch.solvers.gauss_newton import GaussNewton
@@ -26,15 +32,21 @@ __all__ = [
     "LARS",
     "LBFGS",
     "SGD",
+    "Adadelta",
     "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "GaussNewton",
     "LevenbergMarquardt",
+    "Lion",
     "Muon",
+    "NAdam",
     "Newton",
+    "RAdam",
     "RMSprop",
+    "Rprop",
     "lr_scheduler",
 ]
 
@@ -43,11 +55,6 @@ _TORCH = "works unchanged with these optimizers, import it from torch.optim"
 
 GAPS: dict[str, str] = {
     "ASGD": _LATER,
-    "Adadelta": _LATER,
-    "Adamax": _LATER,
-    "NAdam": _LATER,
-    "RAdam": _LATER,
-    "Rprop": _LATER,
     "SparseAdam": "sparse gradients are refused by every optimizer here",
     "Optimizer": "the base class is torch's own",
     "swa_utils": _TORCH,
