@@ -2,6 +2,8 @@
 
 flax is imported by the functions that need it."""
 
+import jax.numpy as jnp
+
 from bpx.convert import Layer
 from bpx.spec import require
 
@@ -89,6 +91,14 @@ def _norm(kind):
     return of
 
 
+def _instance_norm(m):
+    require(
+        _last(m.feature_axes),
+        f"convert: instance_norm: feature_axes is {m.feature_axes}, expected -1 (as in torch)",
+    )
+    return Layer("instance_norm", {"eps": m.epsilon})
+
+
 def _batch_norm(m):
     require(
         _last(m.axis), f"convert: batch_norm: axis is {m.axis}, expected -1 (flax's own, the last)"
@@ -105,15 +115,47 @@ def _attention(m):
     return Layer("attention", {"heads": m.num_heads})
 
 
+def _equal(f, values):
+    """Whether a function has these values at -1 and 3: flax keeps functions, torch names."""
+    return all(abs(float(f(x)) - y) < 1e-6 for x, y in zip((-1.0, 3.0), values, strict=True))
+
+
+TANH = (-0.7615941559557649, 0.9950547536867305)
+SIGMOID = (0.2689414213699951, 0.9525741268224334)
+
+
+def _gated(kind):
+    def of(m):
+        require(
+            _equal(m.gate_fn, SIGMOID) and _equal(m.activation_fn, TANH),
+            f"convert: {kind}: gate_fn or activation_fn is another function, expected sigmoid and "
+            "tanh (as in torch)",
+        )
+        return Layer(kind)
+
+    return of
+
+
 def _simple(m):
-    """The activation by its values: flax keeps a function."""
     require(not m.residual, "convert: rnn: residual is True, expected False (torch has none)")
-    names = {(-1.0, 3.0): "identity", (0.0, 3.0): "relu"}
-    found = tuple(float(m.activation_fn(x)) for x in (-1.0, 3.0))
-    tanh = (-0.7615941559557649, 0.9950547536867305)
-    if all(abs(a - b) < 1e-6 for a, b in zip(found, tanh, strict=True)):
-        return Layer("rnn_cell", {"nonlinearity": "tanh"})
-    return Layer("rnn_cell", {"nonlinearity": names.get(found, "another function")})
+    kind = "tanh" if _equal(m.activation_fn, TANH) else "another function"
+    return Layer(
+        "rnn_cell", {"nonlinearity": "relu" if _equal(m.activation_fn, (0.0, 3.0)) else kind}
+    )
+
+
+def _order(m):
+    """What nnx.RNN and nnx.Bidirectional do with a sequence, where torch has one way."""
+    require(
+        not getattr(m, "reverse", False),
+        "convert: RNN: reverse is True, expected False (torch's one direction is forward)",
+    )
+    if hasattr(m, "merge_fn"):
+        both = m.merge_fn(jnp.ones(1), jnp.zeros(1))
+        require(
+            both.shape == (2,) and float(both[0]) == 1,
+            "convert: Bidirectional: merge_fn is another function, expected the concatenation",
+        )
 
 
 def layers(module):
@@ -130,20 +172,26 @@ def layers(module):
         nnx.GroupNorm: lambda m: Layer(
             "group_norm", {"eps": m.epsilon, "num_groups": m.num_groups}
         ),
-        nnx.InstanceNorm: lambda m: Layer("instance_norm", {"eps": m.epsilon}),
+        nnx.InstanceNorm: _instance_norm,
         nnx.BatchNorm: _batch_norm,
         nnx.MultiHeadAttention: _attention,
         nnx.PReLU: lambda m: Layer("prelu"),
-        nnx.LSTMCell: lambda m: Layer("lstm_cell"),
-        nnx.OptimizedLSTMCell: lambda m: Layer("lstm_cell"),
-        nnx.GRUCell: lambda m: Layer("gru_cell"),
+        nnx.LSTMCell: _gated("lstm_cell"),
+        nnx.OptimizedLSTMCell: _gated("lstm_cell"),
+        nnx.GRUCell: _gated("gru_cell"),
         nnx.SimpleCell: _simple,
     }
     found, forms = {}, {}
     for path, part in nnx.iter_modules(module):
         make = next((kinds[k] for k in type(part).__mro__ if k in kinds), None)
+        if isinstance(part, (nnx.RNN, nnx.Bidirectional)):
+            _order(part)
         if make is None:
             continue
+        require(
+            getattr(part, "mask", None) is None,
+            f"convert: {'.'.join(map(str, path))}: mask is set, expected None (torch has none)",
+        )
         at = ".".join(map(str, path))
         found[at] = make(part)
         if isinstance(part, nnx.LSTMCell):

@@ -170,7 +170,7 @@ def to_optax(optimizer, opt_state, structure, step=None, layout="plain", names=N
     for key, arrays in optimizer.slots.items():
         require(key in row.slots, f"convert: {optimizer.name}: {key} has no place in optax")
         same_names(f"convert: {key}", arrays, set(structure.parameters()))
-        moved = to_layout(layout, arrays, structure, names, forms, moved_only=True)
+        moved = to_layout(layout, arrays, structure, names, forms, True, row.by_array)
         slots[key] = _scaled(row, key, moved, -float(optimizer.options()["lr"]))
     counts = {optimizer.count()} if optimizer.steps else set()
     return _optax.write(opt_state, row, slots, _optax.one_count(counts, step))
@@ -200,9 +200,8 @@ def from_optax(opt_state, like, structure, step=None, layout="plain", names=None
     )
     slots = {}
     for key, arrays in found.items():
-        own = from_layout(
-            layout, _scaled(row, key, arrays, 1 / lr if lr else 1.0), structure, names, forms, True
-        )
+        there = _scaled(row, key, arrays, 1 / lr if lr else 1.0)
+        own = from_layout(layout, there, structure, names, forms, True, row.by_array)
         same_names(f"convert: {key}", own, set(structure.parameters()))
         slots[key] = own
     moved = like.moved(slots, {n: count for n in like.names()} if row.counts else {})

@@ -2,16 +2,18 @@
 weights come back bit by bit, in both directions and in every layout."""
 
 import contextlib
+import functools
 
 import numpy as np
 import pytest
 
 from bpx import convert
 from bpx.convert._arrays import added
+from bpx.spec import SpecError
 
 jax = pytest.importorskip("jax")
 torch = pytest.importorskip("torch")
-pytest.importorskip("flax")
+nnx = pytest.importorskip("flax.nnx")
 pytest.importorskip("equinox")
 jnp = jax.numpy
 
@@ -133,3 +135,80 @@ def test_sum_of_bfloat16_biases_is_rounded_once():
     want = (a.double() + b.double()).to(torch.bfloat16)
     assert torch.equal(got[[0, 1, 2, 4, 5, 6]], want[[0, 1, 2, 4, 5, 6]])
     assert got[3] == 3
+
+
+def test_state_of_two_biases_and_of_cut_arrays():
+    model = T.LSTM(2, 3)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(2, 2))[0].sum().backward()
+    optimizer.step()
+    held, structure = ti.optimizer_state(optimizer, model), ti.structure(model)
+    packed = ti.weights(T.MultiheadAttention(4, 2))
+    with pytest.raises(SpecError, match="in_proj_weight: 1 array here, 3 there, expected one"):
+        convert.to_layout("nnx", packed.arrays, packed.structure, whole=True)
+    for layout in ("nnx", "equinox"):
+        with pytest.raises(SpecError, match=r"bias_ih_l0: torch has two biases where .* their sum"):
+            convert.to_layout(layout, held.slots["exp_avg"], structure, moved_only=True)
+
+
+def test_64_bits_where_jax_has_them_off():
+    with jax.enable_x64(False), pytest.raises(SpecError, match="jax_enable_x64 is off"):
+        ji.to_plain(ti.weights(T.Linear(2, 2).double()))
+
+
+def test_arrays_of_a_weights_are_checked():
+    weights = ti.weights(T.Linear(2, 3))
+    for change, sentence in (
+        ({"more": np.zeros(2)}, "more is not expected"),
+        ({"bias": np.zeros(3)}, r"bias is F64 \(3,\), expected F32 \(3,\)"),
+        ({"bias": np.zeros(2, "f4")}, r"bias is F32 \(2,\), expected F32 \(3,\)"),
+    ):
+        with pytest.raises(SpecError, match=sentence):
+            convert.Weights(weights.structure, {**weights.arrays, **change})
+    with pytest.raises(SpecError, match="weight is missing"):
+        convert.Weights(weights.structure, {"bias": weights.arrays["bias"]})
+
+
+class Parts(T.Module):
+    """Lists, a Sequential in a Sequential, a parameter of its own and two names for one."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = T.Sequential(T.Linear(2, 2), T.Sequential(T.Linear(2, 3), T.Tanh()))
+        self.rows = T.ModuleList([T.Linear(2, 4)])
+        self.own = T.Parameter(torch.randn(2, 5))
+        self.again = self.body[0]
+
+
+class Named(nnx.Module):
+    def __init__(self):
+        linear = functools.partial(nnx.Linear, rngs=nnx.Rngs(0))
+        self.body = nnx.Sequential(linear(2, 2), nnx.Sequential(linear(2, 3), jnp.tanh))
+        self.heads = nnx.List([linear(2, 4)])
+        self.own = nnx.Param(jnp.zeros((2, 5), jnp.float32))
+        self.first = self.body.layers[0]
+
+
+@pytest.mark.parametrize("layout", ["nnx", "equinox"])
+def test_paths(layout):
+    model = Parts()
+    weights = ti.weights(model)
+    assert dict(weights.structure.tied) == {f"again.{n}": f"body.0.{n}" for n in ("weight", "bias")}
+    names = {"rows": "heads", "again": "first"}
+    there = convert.to_layout(layout, weights.arrays, weights.structure, names)
+    last = "kernel" if layout == "nnx" else "weight"
+    paths = ("body.layers.0", "body.layers.1.layers.0", "heads.0")
+    assert set(there) == {"own", *(f"{p}.{n}" for p in paths for n in (last, "bias"))}
+    bits(convert.from_layout(layout, there, weights.structure, names), weights.arrays)
+    with pytest.raises(SpecError, match=r"heads.0.bias, heads.0.[a-z]* are not expected"):
+        convert.from_layout(layout, there, weights.structure)
+
+
+def test_shared_module_of_nnx():
+    model, module = Parts(), Named()
+    weights = ti.weights(model)
+    names = {"rows": "heads", "again": "first"}
+    ji.to_nnx(weights, module, names)
+    assert module.first is module.body.layers[0]
+    np.testing.assert_array_equal(module.first.kernel[...], model.again.weight.detach().numpy().T)
+    bits(ji.from_nnx(module, weights.structure, names).arrays, weights.arrays)

@@ -236,14 +236,3 @@ def test_counts_that_one_side_lacks():
     with pytest.raises(SpecError, match="RMSprop: step is None, expected the number of steps"):
         ji.from_optax(state, held, structure)
     assert set(ji.from_optax(state, held, structure, 5).steps.values()) == {5}
-
-
-def test_state_of_two_biases_is_not_summed():
-    model = T.LSTM(2, 3)
-    optimizer = OPT.Adam(model.parameters())
-    model(torch.ones(2, 2))[0].sum().backward()
-    optimizer.step()
-    held, structure = ti.optimizer_state(optimizer, model), ti.structure(model)
-    for layout in ("nnx", "equinox"):
-        with pytest.raises(SpecError, match=r"bias_ih_l0: torch has two biases where .* their sum"):
-            convert.to_layout(layout, held.slots["exp_avg"], structure, moved_only=True)

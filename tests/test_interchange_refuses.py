@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 
-from bpx import convert
 from bpx.spec import SpecError
 
 jax = pytest.importorskip("jax")
@@ -107,6 +106,21 @@ NNX = {
         T.LayerNorm((3, 4), eps=1e-6),
         lambda: nnx.LayerNorm(4, **F64),
         r"shape is \[4\] in flax.nnx, expected \[3, 4\]",
+    ),
+    "gates": (
+        T.LSTMCell(3, 2),
+        lambda: nnx.LSTMCell(3, 2, gate_fn=jax.nn.hard_sigmoid, **F64),
+        "gate_fn or activation_fn is another function",
+    ),
+    "a mask": (
+        T.Conv1d(2, 3, 3),
+        lambda: nnx.Conv(2, 3, (3,), padding="VALID", mask=jnp.ones((3, 2, 3)), **F64),
+        "mask is set, expected None",
+    ),
+    "the way round": (
+        T.RNN(3, 2),
+        lambda: nnx.RNN(nnx.SimpleCell(3, 2, **F64), reverse=True),
+        "reverse is True, expected False",
     ),
     "slopes": (
         T.PReLU(3),
@@ -223,21 +237,3 @@ def test_torch_target_is_left_alone():
         with pytest.raises(SpecError, match=sentence[3:]):
             ti.load_weights(other, weights)
         assert all(torch.equal(a, before[n]) for n, a in other.state_dict().items())
-
-
-def test_64_bits_where_jax_has_them_off():
-    with jax.enable_x64(False), pytest.raises(SpecError, match="jax_enable_x64 is off"):
-        ji.to_plain(described(T.Linear(2, 2)))
-
-
-def test_arrays_of_a_weights_are_checked():
-    weights = ti.weights(T.Linear(2, 3))
-    for change, sentence in (
-        ({"more": np.zeros(2)}, "more is not expected"),
-        ({"bias": np.zeros(3)}, r"bias is F64 \(3,\), expected F32 \(3,\)"),
-        ({"bias": np.zeros(2, "f4")}, r"bias is F32 \(2,\), expected F32 \(3,\)"),
-    ):
-        with pytest.raises(SpecError, match=sentence):
-            convert.Weights(weights.structure, {**weights.arrays, **change})
-    with pytest.raises(SpecError, match="weight is missing"):
-        convert.Weights(weights.structure, {"bias": weights.arrays["bias"]})

@@ -81,7 +81,7 @@ def _header(where: object, data: bytes) -> tuple[dict[str, Any], dict[str, str],
     _damaged(where, 8 + length <= len(data), f"it ends at byte {len(data)} of {8 + length}")
     try:
         header = json.loads(data[8 : 8 + length], object_pairs_hook=_once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"{where} is damaged: its header is no JSON ({error})") from None
     metadata = header.pop("__metadata__", {})
     good = isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
@@ -155,7 +155,7 @@ def read(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
     try:
         about = json.loads(metadata[KEY])
         form, found = about["format"], about["hash"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         raise SpecError(f"{path} is damaged: its entry {KEY!r} is no record of bpx") from None
     require(form == FORMAT, f"{path} has format {form!r}, expected {FORMAT}")
     _damaged(path, found == fingerprint(tensors), "the hash of its tensors differs")

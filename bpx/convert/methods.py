@@ -10,6 +10,8 @@
     Adamax         exp_avg, exp_inf                      ScaleByAdamState.mu, nu
     RAdam          exp_avg, exp_avg_sq                   ScaleByAdamState.mu, nu
     Lion           exp_avg                               ScaleByLionState.mu
+    LAMB           exp_avg, exp_avg_sq                   ScaleByAdamState.mu, nu
+    LARS           momentum_buffer                       TraceState.trace
 
 Source: torch 2.13, torch/optim; optax 0.2.8, optax/_src/alias.py and transform.py.
 """
@@ -40,12 +42,14 @@ class Recipe:
 class Method:
     """One optimizer. slots: torch's key -> (optax's tuples, field); counts: whether torch's state
     has a "step"; scaled: keys that optax keeps multiplied by -lr; recipe(options) raises SpecError
-    where optax has no setting for them."""
+    where optax has no setting for them; by_array: steps depend on the norm of a whole array, so
+    that an array which is cut in another layout does not pass."""
 
     slots: Mapping[str, tuple[tuple[str, ...], str]]
     recipe: Callable[[Options], Recipe]
     counts: bool = True
     scaled: tuple[str, ...] = ()
+    by_array: bool = False
 
 
 def _zero(name: str, options: Options, key: str, why: str) -> None:
@@ -130,6 +134,40 @@ def _lion(o: Options) -> Recipe:
     )
 
 
+def _lamb(o: Options) -> Recipe:
+    limit, phi, decay = o["max_grad_norm"], o["phi"], o["weight_decay"]
+    require(limit is None, f"convert: lamb: max_grad_norm is {limit!r}, expected None ({NONE})")
+    require(phi is None, f"convert: lamb: phi is {phi!r}, expected None ({NONE})")
+    for key in ("grad_averaging", "bias_correction"):
+        require(bool(o[key]), f"convert: lamb: {key} is {o[key]!r}, expected True ({NONE})")
+    for key in ("adam_w_mode", "use_nvlamb"):
+        needed = (decay == 0) == (key == "use_nvlamb")
+        require(
+            bool(o[key]) or not needed,
+            f"convert: lamb: {key} is {o[key]!r} with weight_decay {decay!r}, expected True "
+            f"({NONE})",
+        )
+    more = {"eps_root": o["eps_root"], "weight_decay": decay}
+    return Recipe("lamb", {**_moments(o), **more})
+
+
+def _lars(o: Options) -> Recipe:
+    decay = o["weight_decay"]
+    require(
+        bool(o["norm_of_sum"]) or decay == 0,
+        f"convert: lars: norm_of_sum is {o['norm_of_sum']!r} with weight_decay {decay!r}, expected "
+        "True (optax takes the norm of the sum)",
+    )
+    require(
+        bool(o["lr_in_momentum"]),
+        "convert: lars: lr_in_momentum is False, expected True (as optax's velocity is)",
+    )
+    require(o["momentum"] > 0, "convert: lars: momentum is 0, expected more (optax keeps one)")
+    names = ("weight_decay", "trust_coefficient", "eps", "momentum", "nesterov")
+    return Recipe("lars", {"learning_rate": o["lr"], **{n: o[n] for n in names}})
+
+
+NONE = "optax has no such option"
 _ADAM = ("ScaleByAdamState",)
 _RMS = ("ScaleByRmsState", "ScaleByRmsWithCountState")
 _DEVIATION = ("ScaleByRStdDevState", "ScaleByRStdDevWithCountState")
@@ -158,8 +196,12 @@ METHODS: dict[str, Method] = {
     "Adamax": Method({"exp_avg": (_ADAM, "mu"), "exp_inf": (_ADAM, "nu")}, _adamax),
     "RAdam": Method(_MOMENTS, _radam),
     "Lion": Method({"exp_avg": (("ScaleByLionState",), "mu")}, _lion, counts=False),
+    "LAMB": Method(_MOMENTS, _lamb, by_array=True),
+    "LARS": Method(
+        {"momentum_buffer": (("TraceState",), "trace")}, _lars, counts=False, by_array=True
+    ),
 }
-# torch.optim's others: why their state does not pass
+# the others: why their state does not pass
 REFUSED: dict[str, str] = {
     "NAdam": "torch's momentum follows a schedule that optax has no setting for",
     "Rprop": "optax takes each step one call later than torch",
@@ -168,8 +210,6 @@ REFUSED: dict[str, str] = {
     "LBFGS": "the two line searches keep different histories",
     "Muon": "optax scales the step otherwise, and steps other parameters by Adam",
     "SparseAdam": "optax has no sparse gradients",
-    "LAMB": "the two clip and trust otherwise",
-    "LARS": "the two trust and decay otherwise",
 }
 
 

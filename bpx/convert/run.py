@@ -73,6 +73,7 @@ def load(path: str | Path) -> Run:
         groups = _groups(tensors)
         weights = _torch(layout, groups.pop("weights", {}), structure)
         weights |= groups.pop("count", {})
+        whole = Weights(structure, weights)
         slots = {
             name.removeprefix("optimizer/"): _torch(layout, groups.pop(name), structure, True)
             for name in [g for g in groups if g.startswith("optimizer/")]
@@ -83,9 +84,11 @@ def load(path: str | Path) -> Run:
         if optimizer is not None:
             state = OptimizerState.of_json(optimizer, slots)
             state.check(structure)
-        return Run(Weights(structure, weights), state, step, layout, more)
+        return Run(whole, state, step, layout, more)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise SpecError(f"{path} is damaged: its structure does not fit its arrays") from error
 
 
 def _named(

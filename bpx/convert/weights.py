@@ -98,10 +98,12 @@ def to_layout(
     names: Mapping[str, str] | None = None,
     forms: Mapping[str, str] = NONE,
     moved_only: bool = False,
+    whole: bool = False,
 ) -> dict[str, Array]:
     """The arrays (torch's names, or some of them) under a layout's dotted names. Counters have no
     place there and are left out. `forms`: the layout's path of a layer -> which of two ways.
-    `moved_only` refuses rows that add arrays up: for the state of an optimizer."""
+    For the state of an optimizer, `moved_only` refuses rows that add arrays up, and `whole` those
+    that cut them."""
     one_of("convert", "layout", layout, LAYOUTS)
     left = {n: a for n, a in arrays.items() if _role(structure, n) != "count"}
     found: dict[str, Array] = {}
@@ -111,11 +113,7 @@ def to_layout(
             if not any(n in left for n in given):
                 continue
             same_names("convert", left, set(given), set(left) | set(given))
-            require(
-                not (moved_only and each.loses),
-                f"convert: {given[0]}: {each.loses}, expected arrays that are moved alone "
-                "(the sum would take other steps than its terms)",
-            )
+            _passes(each, given[0], moved_only, whole)
             moved = each.to(*(left.pop(n) for n in given))
             for name, a in zip(each.theirs, moved, strict=True):
                 found[join(there, name)] = a
@@ -134,6 +132,7 @@ def from_layout(
     names: Mapping[str, str] | None = None,
     forms: Mapping[str, str] = NONE,
     moved_only: bool = False,
+    whole: bool = False,
 ) -> dict[str, Array]:
     """The inverse of to_layout. Raises SpecError for a name that no array has there."""
     one_of("convert", "layout", layout, LAYOUTS)
@@ -144,11 +143,7 @@ def from_layout(
             if not any(n in left for n in given):
                 continue
             same_names("convert", left, set(given), set(left) | set(given))
-            require(
-                not (moved_only and each.loses),
-                f"convert: {given[0]}: {each.loses}, expected arrays that are moved alone "
-                "(the sum would take other steps than its terms)",
-            )
+            _passes(each, given[0], moved_only, whole)
             for name, a in zip(each.torch, each.back(*(left.pop(n) for n in given)), strict=True):
                 found[join(path, name)] = a
     known = {
@@ -158,6 +153,19 @@ def from_layout(
     }
     same_names("convert", left, set(), set(known))
     return found | {known[n]: a for n, a in left.items()}
+
+
+def _passes(each: Row, name: str, moved_only: bool, whole: bool) -> None:
+    require(
+        not (moved_only and each.loses),
+        f"convert: {name}: {each.loses}, expected arrays that are moved alone "
+        "(the sum would take other steps than its terms)",
+    )
+    require(
+        not whole or len(each.torch) == len(each.theirs),
+        f"convert: {name}: {len(each.torch)} array here, {max(len(each.torch), len(each.theirs))} "
+        "there, expected one of each (the optimizer's steps depend on the norm of an array)",
+    )
 
 
 def loose(
