@@ -6,7 +6,6 @@ The tables are in bpx/profiles; `profiled` there is for functions.
 import functools
 
 from bpx.profiles import find, profiled, settings
-from bpx_torch.initializers import INITIALIZERS
 
 
 def profiled_module(entry, respell=None, *, skip=(), keep=()):
@@ -36,6 +35,9 @@ def profiled_module(entry, respell=None, *, skip=(), keep=()):
 
 def fill(module, entry, profile):
     """First values of a module's parameters, drawn from torch's default generator."""
+    # here, or the pages would list every module with a profile as a name of an initializer
+    from bpx_torch.initializers import INITIALIZERS
+
     for name, (initializer, options) in find(entry, profile).initial.items():
         parameter = getattr(module, name)
         if parameter is not None:

@@ -15,7 +15,6 @@ optax = pytest.importorskip("optax")
 
 from bpx.optimizers import ALL
 from bpx.profiles import REQUIRED, TABLE, settings
-from bpx.spec import SpecError
 from bpx_jax import optim as of_jax
 from bpx_torch import optim as of_torch
 from bpx_torch.optimizers import OPTIMIZERS
@@ -27,13 +26,18 @@ jnp = jax.numpy
 SPECS = {spec.name: spec for spec in ALL}
 STEPS = 12
 RATES = [0.1 / (1 + 0.3 * t) for t in range(STEPS)]
-# entry -> (the name in torch.optim, optax, keras.optimizers), options that each library has
+# entry -> the name in torch.optim (bpx_torch.optim), optax, keras.optimizers
 NAMES = {
     "sgd": ("SGD", "sgd", "SGD"),
     "adagrad": ("Adagrad", "adagrad", "Adagrad"),
     "rmsprop": ("RMSprop", "rmsprop", "RMSprop"),
     "adam": ("Adam", "adam", "Adam"),
     "adamw": ("AdamW", "adamw", "AdamW"),
+    "adadelta": ("Adadelta", "adadelta", "Adadelta"),
+    "nadam": ("NAdam", "scheduled_nadam", "Nadam"),
+    "lion": ("Lion", "lion", "Lion"),
+    "lars": ("LARS", "lars", ""),
+    "lamb": ("LAMB", "lamb", "Lamb"),
 }
 GIVEN: dict[str, tuple[dict[str, Any], ...]] = {
     "sgd": ({"momentum": 0.8}, {"momentum": 0.7, "nesterov": True}, {"weight_decay": 0.3}),
@@ -44,14 +48,28 @@ GIVEN: dict[str, tuple[dict[str, Any], ...]] = {
         {"weight_decay": 0.3, "eps": 1e-3},
     ),
     "adamw": ({"weight_decay": 0.2, "betas": (0.6, 0.8)},),
+    "adadelta": ({"rho": 0.8},),
+    "nadam": ({"betas": (0.7, 0.9)}, {"weight_decay": 0.2}),
+    "lion": ({"betas": (0.7, 0.9)}, {"weight_decay": 0.2}),
+    "lars": ({"weight_decay": 0.2, "nesterov": True}, {"eps": 1e-3}),
+    "lamb": ({"betas": (0.7, 0.9)}, {"weight_decay": 0.2}),
 }
 LIBRARIES = ("torch", "optax", "keras")
+WITH_DECAY = ("adamw", "nadam", "lion", "lars", "lamb")  # of the functions of bpx_jax
+
+
+def decays(entry: str, profile: str) -> bool:
+    """Whether the library's optimizer has a weight decay that is an option of the entry."""
+    none = "keras" if entry in ("lars", "lamb") else "optax"
+    return entry in ("adamw", "lion") or profile != none
+
+
 CASES = [
     (entry, profile, given)
     for entry in NAMES
     for profile in TABLE[entry]
     for given in ({}, *GIVEN[entry])
-    if profile != "optax" or entry == "adamw" or "weight_decay" not in given
+    if "weight_decay" not in given or decays(entry, profile)
 ]
 
 
@@ -126,7 +144,8 @@ def with_spec(entry: str, rates: Any, options: dict[str, Any]) -> list[Any]:
 def library(entry: str, profile: str, rates: Any, given: dict[str, Any]) -> list[Any]:
     name = dict(zip(LIBRARIES, NAMES[entry], strict=True))[profile]
     if profile == "torch":
-        return with_torch(getattr(torch.optim, name), entry, rates, given)
+        with torch_optimizers.float64_scalars():
+            return with_torch(getattr(torch.optim, name), entry, rates, given)
     with lenient():
         if profile == "keras":
             options = spelled(given, KERAS, ("beta_1", "beta_2"))
@@ -140,7 +159,7 @@ def in_jax(entry: str, given: dict[str, Any]) -> Any:
     """(the function, its options), or None where it has not all of them."""
     options = spelled(given, OPTAX, ("b1", "b2"))
     name = "amsgrad" if options.pop("amsgrad", False) else NAMES[entry][1]
-    if "weight_decay" in options and entry != "adamw":
+    if "weight_decay" in options and entry not in WITH_DECAY:
         return None
     return getattr(of_jax, name), options
 
@@ -190,13 +209,12 @@ def test_options_that_torchs_own_has_not(spec: Any, trial: Any, foreach: bool) -
     for p, g in zip(params, gradients(spec.name)[0], strict=True):
         p.grad = torch.tensor(g)
     optimizer.step()
-    first = with_spec(spec.name, None, trial)[:1]
     got = [([p.numpy() for p in params], [{}] * len(params))]
-    tj.assert_same(got, first, "differentiable", limit(spec.name))
+    tj.assert_same(got, with_spec(spec.name, None, trial)[:1], "differentiable", limit(spec.name))
 
 
-# pairs that differ in the rate alone
-SAME = {("sgd", "optax", "torch"), ("adagrad", "keras", "optax")}
+# pairs that differ in the rate, or in a weight decay or an eps of the case, alone
+SAME = {("sgd", "optax", "torch"), ("adagrad", "keras", "optax"), ("adadelta", "optax", "torch")}
 
 
 @pytest.mark.parametrize("entry", NAMES)
@@ -212,28 +230,3 @@ def test_profiles_move_differently(entry: str) -> None:
         for b in ends:
             if a < b and (entry, a, b) not in SAME:
                 assert tj.worst(ends[a], ends[b])[0] > 1e-8, (a, b)
-
-
-def test_what_is_required_is_said() -> None:
-    p = torch.nn.Parameter(torch.ones(2))
-    message = r"is not given, expected a value \(optax has no default for it\)"
-    with pytest.raises(SpecError, match=f"adam: lr {message}"):
-        of_torch.Adam([p], profile="optax")
-    with pytest.raises(SpecError, match=f"adam: learning_rate {message}"):
-        of_jax.adam(profile="optax")
-    with pytest.raises(SpecError, match=r"sgd: profile is 'flax', expected one of \['torch', "):
-        of_torch.SGD([p], profile="flax")
-
-
-def test_an_option_given_wins_and_stays_with_the_checkpoint() -> None:
-    p = torch.nn.Parameter(torch.ones(2))
-    optimizer = of_torch.Adam([p], eps=1e-3, profile="keras")
-    assert optimizer.param_groups[0]["eps"] == 1e-3
-    assert not of_torch.Adam([p], profile="keras", eps_hat=False).param_groups[0].get("eps_hat")
-    # the convention is in the groups, where it is not torch's, and goes where they go
-    other = of_torch.Adam([torch.nn.Parameter(torch.ones(2))])
-    assert "eps_hat" not in other.param_groups[0]
-    other.load_state_dict(optimizer.state_dict())
-    assert other.param_groups[0]["eps_hat"]
-    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(3))]})
-    assert optimizer.param_groups[1]["eps_hat"]

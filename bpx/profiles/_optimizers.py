@@ -15,6 +15,37 @@ DECOUPLED = {"weight_decay": 0.0, "decoupled_weight_decay": True}
 HAT = "eps beside the uncorrected sqrt(v): eps-hat of the paper, section 2"
 
 TABLE: dict[str, Mapping[str, Profile]] = {
+    "adadelta": {
+        "torch": Profile({"lr": 1.0, "rho": 0.9, "eps": 1e-6}, "Adadelta"),
+        "optax": Profile({"lr": REQUIRED, "rho": 0.9, "eps": 1e-6}, "adadelta"),
+        "keras": Profile(
+            {"lr": 1e-3, "rho": 0.95, "eps": 1e-7},
+            "Adadelta",
+            "keras's weight decay is decoupled, which has no option here",
+        ),
+    },
+    "nadam": {
+        "torch": Profile({"lr": 2e-3, "eps": 1e-8, "momentum_decay": 4e-3} | COUPLED, "NAdam"),
+        "keras": Profile({"lr": 1e-3, "eps": 1e-7, "momentum_decay": 1.0} | DECOUPLED, "Nadam"),
+    },
+    "lion": {
+        "optax": Profile({"lr": REQUIRED, "weight_decay": 1e-3}, "lion"),
+        "keras": Profile({"lr": 1e-3, "weight_decay": 0.0}, "Lion"),
+    },
+    "lars": {
+        "optax": Profile(
+            {"lr": REQUIRED, "weight_decay": 0.0, "norm_of_sum": True, "lr_in_momentum": True},
+            "lars",
+        ),
+    },
+    "lamb": {
+        "optax": Profile({"lr": REQUIRED, "eps": 1e-6, "weight_decay": 0.0}, "lamb"),
+        "keras": Profile(
+            {"lr": 1e-3, "eps": 1e-7, "weight_decay": 0.0},
+            "Lamb",
+            "keras's weight decay is decoupled from the trust ratio, which has no option here",
+        ),
+    },
     "sgd": {
         "torch": Profile({"lr": 1e-3, "lr_in_momentum": False} | COUPLED, "SGD"),
         "optax": Profile({"lr": REQUIRED, "lr_in_momentum": False}, "sgd", "no weight decay"),

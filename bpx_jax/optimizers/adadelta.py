@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from bpx.optimizers.adadelta import SPEC
+from bpx.profiles import profiled
 from bpx_jax import _transform as tf
 
 
@@ -16,6 +17,7 @@ class ScaleByAdaDeltaState(NamedTuple):
     e_x: Any
 
 
+@profiled("adadelta", tf.renamed)
 def adadelta(
     learning_rate: Any = None,
     rho: Any = 0.9,

@@ -7,11 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from bpx.optimizers.lamb import SPEC
+from bpx.profiles import profiled
 from bpx_jax import _transform as tf
 from bpx_jax.optimizers import _trust
 from bpx_jax.optimizers._adam import ScaleByAdamState
 
 
+@profiled("lamb", tf.renamed)
 def lamb(
     learning_rate: Any,
     b1: Any = 0.9,

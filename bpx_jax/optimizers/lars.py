@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from bpx.optimizers.lars import SPEC
+from bpx.profiles import profiled
 from bpx_jax import _transform as tf
 from bpx_jax.optimizers import _trust
 
 
+@profiled("lars", tf.renamed, skip=("norm_of_sum", "lr_in_momentum"))
 def lars(
     learning_rate: Any,
     weight_decay: Any = 0.0,

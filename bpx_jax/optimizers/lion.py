@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from bpx.optimizers.lion import SPEC
+from bpx.profiles import profiled
 from bpx_jax import _transform as tf
 
 
@@ -15,6 +16,7 @@ class ScaleByLionState(NamedTuple):
     mu: Any
 
 
+@profiled("lion", tf.renamed)
 def lion(
     learning_rate: Any,
     b1: Any = 0.9,

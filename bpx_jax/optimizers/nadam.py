@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from bpx.optimizers.nadam import SPEC
+from bpx.profiles import profiled
 from bpx_jax import _transform as tf
 
 LOG = math.log2(0.96)
@@ -20,6 +21,7 @@ class ScaleByNadamState(NamedTuple):
     mu_product: Any  # one number, of all momenta so far
 
 
+@profiled("nadam", tf.renamed)
 def scheduled_nadam(
     learning_rate: Any,
     b1: Any = 0.9,

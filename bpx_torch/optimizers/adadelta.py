@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.adadelta import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import (
     Group,
     Number,
@@ -42,6 +43,7 @@ class Adadelta(SpecOptimizer):
         "capturable": False,
     }
 
+    @profiled("adadelta")
     def __init__(
         self,
         params: Any,

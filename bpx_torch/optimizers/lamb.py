@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.lamb import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import (
     Group,
     Number,
@@ -67,6 +68,7 @@ class LAMB(SpecOptimizer):
         "differentiable": False,
     }
 
+    @profiled("lamb")
     def __init__(
         self,
         params: Any,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.lars import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import (
     Group,
     Number,
@@ -58,6 +59,7 @@ class LARS(SpecOptimizer):
         "differentiable": False,
     }
 
+    @profiled("lars")
     def __init__(
         self,
         params: Any,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.lion import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import (
     Group,
     Number,
@@ -50,6 +51,7 @@ class Lion(SpecOptimizer):
     COUNTS = False
     LATER = {"maximize": False, "foreach": None, "differentiable": False}  # noqa: RUF012
 
+    @profiled("lion")
     def __init__(
         self,
         params: Any,

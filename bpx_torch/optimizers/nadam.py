@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.nadam import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import (
     Group,
     Number,
@@ -47,6 +48,7 @@ class NAdam(SpecOptimizer):
         "decoupled_weight_decay": False,
     }
 
+    @profiled("nadam")
     def __init__(
         self,
         params: Any,
