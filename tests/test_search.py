@@ -107,22 +107,27 @@ def test_resumed_is_not_stopped(name: str, stops: tuple[int, ...]) -> None:
     assert again.evaluations == 700
 
 
-def draws(key: Any, noise: str, n: int, size: int = 2) -> tuple[Any, Any]:
-    """The moves and decisions of the first block, as the module's text has them."""
-    moves = random.fold_in(random.key(key), 0)
-    if noise == "normal":
-        z = random.normal(moves, (512, size), np.float64)
-    else:
-        z = 2 * random.uniform(moves, (512, size), np.float64) - 1
-        z = np.tan(np.pi / 2 * z) if noise == "cauchy" else z
-    return z[:n], random.uniform(random.fold_in(random.key(key), 1), (512,), np.float64)[:n]
+def draws(key: Any, noise: str, n: int) -> tuple[Any, Any]:
+    """The moves and decisions of n candidates of two numbers, as the module's text has them."""
+    zs, us = [], []
+    for block in range(-(-n // 512)):
+        moves, decisions = (random.fold_in(random.key(key), 2 * block + i) for i in (0, 1))
+        if noise == "normal":
+            z = random.normal(moves, (512, 2), np.float64)
+        else:
+            z = 2 * random.uniform(moves, (512, 2), np.float64) - 1
+            z = np.tan(np.pi / 2 * z) if noise == "cauchy" else z
+        zs.append(z)
+        us.append(random.uniform(decisions, (512,), np.float64))
+    return np.concatenate(zs)[:n], np.concatenate(us)[:n]
 
 
 @pytest.mark.parametrize("noise", ["normal", "uniform", "cauchy"])
 def test_random_search_is_around_the_start(noise: str) -> None:
+    """Over three blocks of draws."""
     seen: list[Any] = []
-    RandomSearch(60, scale=2.5, noise=noise).run(watched(rastrigin, seen), START, 4)
-    z, _ = draws(4, noise, 59)
+    RandomSearch(1100, scale=2.5, noise=noise).run(watched(rastrigin, seen), START, 4)
+    z, _ = draws(4, noise, 1099)
     np.testing.assert_array_equal([p for p, _ in seen[1:]], START + 2.5 * z)
 
 

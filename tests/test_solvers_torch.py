@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
@@ -144,10 +145,15 @@ def test_goes_on_from_a_state_dict(name: str) -> None:
     whole.run(name, calls=3, **options)
     first = part.run(name, **options)
     part.optimizer = SOLVERS[name](part.all)
-    part.optimizer.load_state_dict(first.state_dict())
+    saved = first.state_dict()
+    kept = copy.deepcopy(saved["state"])
+    part.optimizer.load_state_dict(saved)
     for _ in range(2):
         part.optimizer.step(part.closure(name))
     np.testing.assert_array_equal(part.points, whole.points)
+    for key, value in kept.get(0, {}).items():
+        for x, y in zip(_list(value), _list(saved["state"][0][key]), strict=True):
+            torch.testing.assert_close(x, y, rtol=0, atol=0)
     a, b = whole.optimizer.result, part.optimizer.result
     assert (a.outcome, a.value, a.gradient) == (b.outcome, b.value, b.gradient)
 

@@ -13,11 +13,12 @@ from bpx_torch.solvers._descent import Descent
 class LBFGS(Descent):
     """Replaces torch.optim.LBFGS: the same arguments, closure, steps and state.
 
-    Differs: `result` says how a step ended. A pair is left out where its curvature is rounding
-    (torch: where y^T s <= 1e-10), and values that agree to rounding are compared by their slopes,
-    so that it reaches the precision of its dtype (with tolerance_change=0). A trial that is not
-    finite is backed off from, parameters end at a finite point. Sparse gradients and complex
-    parameters are refused; lr=0 too.
+    Differs: `result` says how a step ended (unsearched, the last point of a call is not evaluated,
+    as in torch: `result.value` and `result.gradient` are of the one before it). A pair is left out
+    where its curvature is rounding (torch: where y^T s <= 1e-10), and values that agree to rounding
+    are compared by their slopes, so that it reaches the precision of its dtype (with
+    tolerance_change=0). A trial that is not finite is backed off from, parameters end at a finite
+    point. Sparse gradients and complex parameters are refused; lr=0 too.
 
     >>> w = torch.nn.Parameter(torch.tensor([3.0, -1.0], dtype=torch.float64))
     >>> optimizer = LBFGS([w], line_search_fn="strong_wolfe")
