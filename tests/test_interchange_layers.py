@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bpx import convert
-from bpx.convert._arrays import added
+from bpx.convert._arrays import BFLOAT16, added, rounded, widened
 from bpx.spec import SpecError
 
 jax = pytest.importorskip("jax")
@@ -149,6 +149,17 @@ def test_state_of_two_biases_and_of_cut_arrays():
     for layout in ("nnx", "equinox"):
         with pytest.raises(SpecError, match=r"bias_ih_l0: torch has two biases where .* their sum"):
             convert.to_layout(layout, held.slots["exp_avg"], structure, moved_only=True)
+
+
+def test_rounding_to_bfloat16_is_done_once():
+    """Values that float32 rounds to a tie, which goes the other way from there."""
+    one, eps, tiny = 1.0, 2.0**-7, 2.0**-40
+    values = [one + eps / 2 + tiny, one + eps / 2 - tiny, one + eps / 2, one + 1.5 * eps]
+    values += [one + 1.5 * eps - tiny, -one - eps / 2 - tiny, 3e38, 3.4e38]
+    want = [one + eps, one, one, one + 2 * eps, one + eps, -one - eps, 3e38, np.inf]
+    got = widened(rounded(np.array(values), BFLOAT16))
+    np.testing.assert_array_equal(got[[0, 1, 2, 3, 4, 5, 7]], [*want[:6], want[7]])
+    assert abs(got[6] - want[6]) <= want[6] * eps / 2
 
 
 def test_64_bits_where_jax_has_them_off():

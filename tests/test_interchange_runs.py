@@ -90,6 +90,7 @@ OPTIMIZERS = {
     "bpx adamw": (optim.AdamW, {"lr": 0.01, "betas": (0.8, 0.95)}),
     "adadelta": (torch.optim.Adadelta, {"lr": 1.0, "weight_decay": 0.01}),
     "adamax": (torch.optim.Adamax, {"lr": 0.01}),
+    "lion": (optim.Lion, {"lr": 0.002, "weight_decay": 0.1}),
     "lamb": (optim.LAMB, {"lr": 0.01}),
     "lars": (optim.LARS, {"lr": 3.0, "norm_of_sum": True, "eps": 1e-3}),
     "radam": (torch.optim.RAdam, {"lr": 0.01, "eps": 0}),
