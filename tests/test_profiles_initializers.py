@@ -61,7 +61,7 @@ def of_library(entry, profile):
 CASES = [(e, p) for e in INITIALIZERS for p in TABLE[e]]
 
 
-@pytest.mark.parametrize(("entry", "profile"), CASES, ids="-".join)
+@pytest.mark.parametrize(("entry", "profile"), CASES, ids=str)
 def test_initializers(entry, profile):
     with lenient():
         want = np.asarray(of_library(entry, profile))

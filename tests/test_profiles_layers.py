@@ -125,7 +125,7 @@ ACTIVATIONS = {
 }
 
 
-@pytest.mark.parametrize(("entry", "profile"), ACTIVATIONS, ids="-".join)
+@pytest.mark.parametrize(("entry", "profile"), ACTIVATIONS, ids=str)
 def test_activations(entry, profile):
     want = value_and_grads(ACTIVATIONS[entry, profile], (Z,), DZ)
     close(value_and_grads_torch(partial(getattr(F, entry), profile=profile), (Z,), DZ), want)

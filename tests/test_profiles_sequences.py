@@ -129,7 +129,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize(("entry", "profile"), LAYERS, ids="-".join)
+@pytest.mark.parametrize(("entry", "profile"), LAYERS, ids=str)
 def test_recurrent(entry, profile):
     theirs, gates, bias = LAYERS[entry, profile]
     arrays = (X, H0, C0, *weights(gates, bias))
