@@ -29,15 +29,6 @@ class TorchRunner:
     name = "torch"
     rules, oracles, differs, checks = RULES, ORACLES, DIFFERS, CHECKS
     option_checks = ("needs", "layouts", "second derivative")
-    stranger_checks = (
-        "needs",
-        "layouts",
-        "unchanged",
-        "linear in dy",
-        "second derivative",
-        "checkpoint",
-        "vmap",
-    )
 
     def __init__(self, device: str = "cpu") -> None:
         if device != "cpu" and not torch.cuda.is_available():

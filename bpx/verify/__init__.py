@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bpx.rule import Rule
+from bpx.verify.candidate.api import verify_rule
+from bpx.verify.candidate.arguments import Float, Index, Mask
+from bpx.verify.candidate.optimizer import verify_optimizer
+from bpx.verify.candidate.others import verify_initializer, verify_module
 from bpx.verify.finding import Finding
 from bpx.verify.legs import (
     LEGS,
@@ -21,7 +25,6 @@ from bpx.verify.legs import (
 )
 from bpx.verify.report import Report
 from bpx.verify.runner import Runner
-from bpx.verify.yours import Float, Index, verify_rule
 
 DTYPES = ("float64", "float32", "bfloat16")
 
@@ -31,8 +34,12 @@ __all__ = [
     "Finding",
     "Float",
     "Index",
+    "Mask",
     "Report",
+    "verify_initializer",
+    "verify_module",
     "verify_op",
+    "verify_optimizer",
     "verify_rule",
     "verify_spec",
 ]

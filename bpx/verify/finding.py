@@ -64,7 +64,8 @@ def compare(
         special, 0.0, np.abs(np.where(special, 0.0, got) - np.where(special, 0.0, want))
     )
     scale = max(float(np.abs(want[~special]).max(initial=0.0)), cancels)
-    eps = float(diff.max()) / (2 * UNIT[dtype] * scale) if scale else float(diff.max() > 0) * 1e99
+    unit = 2 * UNIT[dtype] * scale  # 0 for the smallest of scales
+    eps = float(diff.max()) / unit if unit else float(diff.max() > 0) * 1e99
     return (0.0 if not diff.any() else eps), float((diff / limit).max()), ""
 
 

@@ -18,7 +18,6 @@ class Runner(Protocol):
 
     checks           every structural check by name
     option_checks    those of them that are run for each set of options
-    stranger_checks  those that need nothing of bpx's
     """
 
     name: str
@@ -27,7 +26,6 @@ class Runner(Protocol):
     differs: Mapping[str, Mapping[str, str]]
     checks: Mapping[str, Callable[..., str | None]]
     option_checks: tuple[str, ...]
-    stranger_checks: tuple[str, ...]
 
     def refusal(self, rule: Rule, kernel: str, case: Case, dtype: str) -> str | None:
         """Why this kernel cannot run the case, None when it can."""

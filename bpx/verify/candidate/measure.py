@@ -1,0 +1,62 @@
+"""How far a candidate may lie from its reference: derived for every element, as in bound.py.
+
+    bound_i = K (d_i + u |ref_i|) + o_i + c u max|ref| + tiny        K = 64, c = 8; 4 and 4 in half
+
+d_i   movement of ref_i under relative perturbations of the inputs by u (0 at jumps)
+o_i   in float32 and float64: 16 l_i + 4 max l, where l = |the reference run in float32 - ref| is
+      what the same formula loses there, in float64 times 2^-29, the most of four samples: of
+      this noise another formula may have a few times more. Half precision has no such term: a
+      rule computes in float32 there and rounds what it returns; but where the reference run in half
+      precision overflows, nothing is compared.
+
+Where o_i is beyond 1e4 u max|ref| the reference is unstable, and the element is not compared: an
+unstable reference cannot widen its own bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bpx.verify.bound import TINY, UNIT, movement
+
+K = {"float64": 64.0, "float32": 64.0, "bfloat16": 4.0, "float16": 4.0}
+WIDEST = 1e4  # units of roundoff of the largest element; beyond it a reference is unstable
+Arrays = Sequence[Any]
+
+
+def limits(f: Callable[[Arrays], list[Any]], inputs: Arrays, refs: Arrays, dtype: str) -> list[Any]:
+    """A bound for every element of `refs` = f(inputs), without o_i."""
+    u, found = UNIT[dtype], []
+    share = 8.0 if K[dtype] > 4 else 4.0
+    for ref, moved in zip(refs, movement(f, inputs, refs), strict=True):
+        finite = np.where(np.isfinite(ref), np.abs(ref), 0.0)
+        largest = float(finite.max(initial=0.0))
+        found.append(K[dtype] * u * (moved + finite) + share * u * largest + TINY[dtype])
+    return found
+
+
+def widened(
+    bounds: Arrays, refs: Arrays, pairs: Sequence[tuple[Arrays, Arrays]], dtype: str
+) -> list[Any]:
+    """The bounds with o_i; infinite where the reference is unstable. `pairs` are the reference in
+    float64 and in low precision, at the point and near it."""
+    u, found = UNIT[dtype], []
+    for i, (limit, ref) in enumerate(zip(bounds, refs, strict=True)):
+        highs, lows = [p[0][i] for p in pairs], [p[1][i] for p in pairs]
+        if any(np.shape(low) != np.shape(ref) for low in lows):
+            found.append(limit)
+            continue
+        with np.errstate(all="ignore"):
+            lost = [np.abs(low - high) for low, high in zip(lows, highs, strict=True)]
+        if K[dtype] <= 4:
+            found.append(np.where(np.isfinite(lows[0]), limit, np.inf))
+            continue
+        lost_most = np.max(lost, axis=0) * u / UNIT["float32"]
+        most = float(lost_most[np.isfinite(lost_most)].max(initial=0.0))
+        largest = np.abs(np.where(np.isfinite(ref), ref, 0.0)).max(initial=0.0)
+        unstable = ~(lost_most <= WIDEST * u * float(largest))
+        found.append(np.where(unstable, np.inf, limit + 16 * lost_most + 4 * most))
+    return found

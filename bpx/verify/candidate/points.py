@@ -1,0 +1,243 @@
+"""Where a rule is looked at: shapes, special values, scales, dtypes and options that can hurt.
+
+Each family of points has the name of the check it belongs to. Values are generic unless the point
+says otherwise: normal, distinct sizes, never ones or zeros.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from bpx.verify.candidate.arguments import Argument, Float, Index, Sizes
+from bpx.verify.candidate.special import FLOATS, INDICES
+from bpx.verify.draw import Draw
+
+SIZES = (3, 5, 2, 7, 4, 6)
+SMALL = (0, 1, 2, 3, 7, 8, 9)
+HUGE = 70_000  # beyond 16-bit integers, and beyond the largest float16
+LONG = 4096  # where half-precision accumulation and 32-bit counts show
+SCALES = (1e-6, 1e-3, 30.0, 1e3)
+OUTLIER = 1e4
+
+
+@dataclass(frozen=True)
+class Point:
+    """One call. `family` is the check it belongs to; `kink` marks points where the convention of
+    the reference counts and calculus does not apply."""
+
+    family: str
+    name: str
+    arrays: tuple[Any, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = "float64"
+    kink: bool = False
+    empty: bool = False
+    sizes: Mapping[str, Any] = field(default_factory=dict)  # where one of them is long
+    gross: float = 0.0  # of the largest element: allowed where only what is far off is looked for
+
+
+class Points:
+    """The points of one rule: `args` and `options` as they were declared, one seed."""
+
+    def __init__(
+        self,
+        args: Sequence[Argument],
+        options: Mapping[str, Any],
+        sizes: Mapping[str, Sequence[int]],
+        seed: int = 0,
+    ) -> None:
+        self.args, self.allowed, self.seed = tuple(args), sizes, seed
+        self.choices = {k: list(v) if isinstance(v, list) else [v] for k, v in options.items()}
+        self.first = {k: v[0] for k, v in self.choices.items()}
+        self.names: list[str] = []
+        for arg in args:
+            below = [arg.below] if isinstance(arg, Index) and isinstance(arg.below, str) else []
+            for name in (*arg.names(), *below):
+                if name not in self.names:
+                    self.names.append(name)
+
+    def sizes(self, k: int = 0) -> Sizes:
+        """Distinct sizes for the names, another set for every k."""
+        found: Sizes = {}
+        for i, name in enumerate(self.names):
+            if name.startswith("*"):
+                found[name] = ((3,), (2, 4), ())[k % 3]
+            elif name in self.allowed:
+                found[name] = self.allowed[name][k % len(self.allowed[name])]
+            else:
+                found[name] = SIZES[(i + k) % len(SIZES)]
+        return found
+
+    def arrays(self, sizes: Sizes, name: str = "") -> tuple[Any, ...]:
+        draw = Draw(f"{name} {sorted(sizes.items())}", self.seed)
+        found: list[Any] = []
+        for arg in self.args:
+            shape = arg.shape(sizes)
+            if isinstance(arg, Float):
+                found.append(np.asarray(arg.draw(draw, shape)))
+            elif isinstance(arg, Index):
+                limit = arg.limit(self.args, sizes)
+                found.append(draw.index(max(limit, 1), *shape) if limit else np.zeros(shape, int))
+            else:
+                found.append(draw(*shape) > -0.5)
+        return tuple(found)
+
+    def generic(self, k: int = 0) -> Point:
+        sizes = self.sizes(k)
+        return Point("vjp", f"generic {k}", self.arrays(sizes, f"generic {k}"), self.first)
+
+    def shapes(self, few: bool, full: bool = False) -> Iterator[Point]:
+        """One size changed at a time; ranks of a starred name; one long reduction for each."""
+        base = self.sizes()
+        for name in self.names:
+            if name.startswith("*"):
+                values: list[Any] = [(), (1,), (2, 3, 2)] if not few else [(2, 3)]
+            elif name in self.allowed:
+                values = list(self.allowed[name])
+            else:
+                values = [1, 8] if few else list(SMALL)
+                values += [] if few else [17, 33, 65, 129]
+                values += [LONG + 1, 1025] if full else [LONG + 1] if not few else []
+            for value in values:
+                if value == base[name]:
+                    continue
+                sizes = {**base, name: value}
+                arrays = self.arrays(sizes, "shape")
+                shown = "x".join(map(str, value)) or "none" if isinstance(value, tuple) else value
+                empty = any(np.size(a) == 0 for a in arrays)
+                yield Point(
+                    "shape", f"{name}={shown}", arrays, self.first, empty=empty, sizes=sizes
+                )
+        if self.names and not few:
+            sizes = {
+                n: (1,) if n.startswith("*") else self.allowed.get(n, (1,))[0] for n in self.names
+            }
+            yield Point("shape", "all=1", self.arrays(sizes, "shape"), self.first)
+
+    def values(self) -> Iterator[Point]:
+        """Zeros of both signs, ties, ends of the domain, large values, constant rows; indices that
+        repeat, are all ignored, or lie at the ends."""
+        base = self.generic(1)
+        for name, change in FLOATS.items():
+            arrays = self._changed(base.arrays, change)
+            if arrays is not None:
+                kink = name not in ("large", "small")
+                yield replace(base, family="value", name=name, arrays=arrays, kink=kink)
+        for name, of_index in INDICES.items():
+            if any(isinstance(a, Index) for a in self.args):
+                arrays = self._indexed(base.arrays, of_index)
+                if arrays is not None:
+                    yield replace(base, family="value", name=name, arrays=arrays)
+
+    def _changed(self, arrays: Any, change: Any) -> tuple[Any, ...] | None:
+        new, any_changed = [], False
+        for arg, a in zip(self.args, arrays, strict=True):
+            if isinstance(arg, Float) and a.size:
+                b = change(arg, a)
+                if b is not None and arg.inside(b):
+                    any_changed = True
+                    a = b
+            new.append(a)
+        return tuple(new) if any_changed else None
+
+    def _indexed(self, arrays: Any, change: Any) -> tuple[Any, ...] | None:
+        sizes, new, any_changed = self.sizes(1), [], False
+        for arg, a in zip(self.args, arrays, strict=True):
+            if isinstance(arg, Index) and a.size:
+                b = change(arg, a, arg.limit(self.args, sizes))
+                if b is not None:
+                    any_changed, a = True, b
+            new.append(a)
+        return tuple(new) if any_changed else None
+
+    def scales(self) -> Iterator[Point]:
+        """All floats of another size, and one outlier among ordinary values."""
+        base = self.generic(0)
+        for factor in SCALES:
+            arrays = self._changed(base.arrays, lambda _, a, s=factor: a * s)
+            if arrays is not None:
+                yield replace(base, family="scale", name=f"x{factor:g}", arrays=arrays)
+        arrays = self._changed(base.arrays, lambda _, a: 100 + 0.01 * a)
+        if arrays is not None:
+            yield replace(
+                base, family="scale", name="offset 100 float32", arrays=arrays, dtype="float32"
+            )
+        for at, arg in enumerate(self.args):
+            if isinstance(arg, Float) and base.arrays[at].size:
+                a = base.arrays[at].copy()
+                a.flat[a.size // 2] = OUTLIER
+                if arg.inside(a):
+                    arrays = (*base.arrays[:at], a, *base.arrays[at + 1 :])
+                    yield replace(base, family="scale", name=f"outlier {at}", arrays=arrays)
+
+    def dtypes(self, dtypes: Sequence[str], few: bool) -> Iterator[Point]:
+        """Each dtype at a generic point and at a long reduction."""
+        for dtype in dtypes:
+            point = self.generic(0)
+            yield replace(point, family="dtype", name=dtype, dtype=dtype)
+            long = [n for n in self.names if not n.startswith("*") and n not in self.allowed]
+            for name in long[: 1 if few else None]:
+                sizes = {**self.sizes(), name: LONG + 1}
+                arrays, shown = self.arrays(sizes, "dtype"), f"{dtype} {name}={LONG + 1}"
+                yield Point("dtype", shown, arrays, self.first, dtype, sizes=sizes)
+
+    def middle(self, point: Point) -> tuple[Any, ...]:
+        """Arrays like a point's, with an eighth of what is long."""
+        sizes = {
+            n: v // 8 if isinstance(v, int) and v > 1000 else v for n, v in point.sizes.items()
+        }
+        return self.arrays(sizes, "middle")
+
+    def wide(self) -> Iterator[Point]:
+        """More elements than 16-bit offsets reach, and as many equal values in float16."""
+        long = [n for n in self.names if not n.startswith("*") and n not in self.allowed]
+        for name in long[-1:]:
+            sizes = {**self.sizes(2), name: HUGE + 1}
+            arrays = self.arrays(sizes, "wide")
+            shown = f"{name}={HUGE + 1}"
+            yield Point("width", shown, arrays, self.first, sizes=sizes, gross=1e-9)
+            equal = self._changed(arrays, lambda _, a: np.full_like(a, a.flat[0]))
+            if equal is not None:
+                shown = f"float16 {name}={HUGE + 1} equal"
+                yield Point("dtype", shown, equal, self.first, "float16", sizes=sizes, gross=0.05)
+
+    def options(self) -> Iterator[Point]:
+        """Every pair of option values at least once, at points of their own."""
+        for chosen, k in itertools.product(pairwise(self.choices), (0, 1)):
+            point = self.generic(k)
+            name = ",".join(f"{n}={v}" for n, v in chosen.items() if len(self.choices[n]) > 1)
+            yield replace(point, family="options", name=name, options=chosen)
+            for index in ("some ignored",) if k else ():
+                arrays = self._indexed(point.arrays, INDICES[index])
+                if arrays is not None:
+                    yield replace(point, family="options", name=f"{name} {index}", arrays=arrays,
+                                  options=chosen)  # fmt: skip
+
+
+def pairwise(choices: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Few combinations in which every pair of values of two options occurs; greedy."""
+    names = [n for n, v in choices.items() if len(v) > 1]
+    fixed = {n: v[0] for n, v in choices.items()}
+    if not names:
+        return []
+    if len(names) == 1:
+        return [{**fixed, names[0]: v} for v in choices[names[0]]]
+    everything = [
+        dict(zip(names, c, strict=True)) for c in itertools.product(*(choices[n] for n in names))
+    ]
+
+    def pairs(c: dict[str, Any]) -> set[Any]:
+        return {(a, repr(c[a]), b, repr(c[b])) for a, b in itertools.combinations(names, 2)}
+
+    left = set().union(*map(pairs, everything))
+    found = []
+    while left:
+        best = max(everything, key=lambda c: len(pairs(c) & left))
+        left -= pairs(best)
+        found.append({**fixed, **best})
+    return found

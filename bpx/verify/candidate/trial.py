@@ -1,0 +1,223 @@
+"""One rule under trial: its reference, its points, and the comparison at a point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpx.verify.bound import TINY, UNIT
+from bpx.verify.candidate.levels import DIFFERENCED, Differences
+from bpx.verify.candidate.measure import K, limits, widened
+from bpx.verify.candidate.plan import NotRun
+from bpx.verify.candidate.points import Point, Points
+from bpx.verify.draw import Draw
+from bpx.verify.finding import compare
+
+SAMPLES = 4  # of what a formula loses in low precision
+LARGEST = 64  # elements that differences (level C) are taken of, one by one
+
+
+class Wanted(NamedTuple):
+    """Inputs and incoming gradients; outputs and gradients wanted; their bounds, and wider ones
+    that are worth their cost where something fails."""
+
+    inputs: list[Any]
+    dys: list[Any]
+    values: list[Any]
+    bounds: list[Any]
+    wide: Callable[[], list[Any]]
+
+
+class Counted:
+    """A function, and how often it was called."""
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        self.f, self.calls = f, 0
+
+    def __call__(self, *arrays: Any, **options: Any) -> Any:
+        self.calls += 1
+        return self.f(*arrays, **options)
+
+
+@dataclass
+class Trial:
+    """`asked[i]` says whether argument i has a gradient. `definition` is the backward of a rule
+    that differs from the derivative on purpose."""
+
+    name: str
+    host: Any
+    f: Callable[..., Any]
+    reference: Any
+    points: Points
+    asked: tuple[bool, ...]
+    dtypes: tuple[str, ...]
+    surrogate: bool = False
+    linear: bool = True
+    twice: bool | None = None
+    vmap: bool = True
+    nondeterministic: bool = False
+    free_kinks: bool = False
+    waivers: Mapping[str, str] = field(default_factory=dict)
+    counted: Counted = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counted = Counted(self.f)
+
+    def inputs(self, point: Point) -> list[Any]:
+        """The arrays as the point's dtype sees them."""
+        return [
+            self.host.rounded(a, point.dtype) if a.dtype.kind == "f" else a for a in point.arrays
+        ]
+
+    def cotangents(self, ys: Sequence[Any], dtype: str, kind: str = "random") -> list[Any]:
+        """An incoming gradient for each floating output."""
+        found: list[Any] = []
+        for i, y in enumerate(ys):
+            if y.dtype.kind != "f":
+                found.append(None)
+                continue
+            dy = np.asarray(Draw(f"dy {i}", self.points.seed + 1)(*y.shape))
+            found.append(self.host.rounded(_KINDS[kind](dy), dtype))
+        return found
+
+    def reference_at(self, point: Point, kind: str = "random", only: int | None = None) -> Wanted:
+        """What is expected at a point. `only` is the one output that gets an incoming gradient;
+        the others get zeros."""
+        inputs, options, dtype = self.inputs(point), point.options, point.dtype
+        dys = self.cotangents(self.reference.like(inputs, options), dtype, kind)
+        if only is not None:
+            dys = [d if i == only or d is None else np.zeros_like(d) for i, d in enumerate(dys)]
+        differenced = isinstance(self.reference, Differences)
+        if differenced and sum(a.size for a in inputs) > LARGEST:
+            raise NotRun("level C takes differences of small arrays only")
+        if differenced and point.kink:
+            raise NotRun("no difference is taken at a kink")
+        places = [i for i, d in enumerate(dys) if d is not None]
+
+        def both(values: Sequence[Any], low: str = "float64") -> list[Any]:
+            given: list[Any] = [None] * len(dys)
+            for i, d in zip(places, values[: len(places)], strict=True):
+                given[i] = d
+            arrays = list(values[len(places) :])
+            outputs, grads = self.reference.both(arrays, given, options, low)
+            grads = [
+                np.zeros(np.shape(a)) if g is None else np.asarray(g, np.float64)
+                for g, a, want in zip(grads, arrays, self.asked, strict=True)
+                if want
+            ]
+            return [*(np.asarray(y, np.float64) for y in outputs), *grads]
+
+        values = [*(dys[i] for i in places), *inputs]
+        wanted = both(values)
+        if differenced and dtype == "float64":
+            # a movement would be differences of differences; the term below is wider
+            bounds = [
+                np.full(w.shape, 8 * K[dtype] * UNIT[dtype] * _largest(w) + TINY[dtype])
+                for w in wanted
+            ]
+        else:
+            bounds = limits(both, values, wanted, dtype)
+        if differenced:
+            n = len(dys)
+            bounds[n:] = [
+                b + DIFFERENCED * _largest(w) for b, w in zip(bounds[n:], wanted[n:], strict=True)
+            ]
+        bounds = [b + point.gross * _largest(w) for b, w in zip(bounds, wanted, strict=True)]
+
+        def wide() -> list[Any]:
+            if differenced:
+                return bounds
+            low = "float32" if dtype == "float64" else dtype
+            rng, pairs = np.random.default_rng(5), []
+            try:
+                for k in range(SAMPLES):
+                    at = [
+                        v
+                        if np.asarray(v).dtype.kind != "f"
+                        else self.host.rounded(
+                            v * (1 + 1e-3 * bool(k) * rng.uniform(-1, 1, np.shape(v))), low
+                        )
+                        for v in values
+                    ]
+                    pairs.append((both(at), both(at, low)))
+            except (RuntimeError, TypeError, NotImplementedError):
+                return bounds  # the reference does not run in this dtype
+            return widened(bounds, wanted, pairs, dtype)
+
+        return Wanted(inputs, dys, wanted, bounds, wide)
+
+    def compared(
+        self,
+        point: Point,
+        kind: str = "random",
+        only: int | None = None,
+        f: Callable[..., Any] | None = None,
+        parts: tuple[str, ...] = ("forward", "vjp"),
+    ) -> Iterator[dict[str, Any]]:
+        """Outputs and gradients of the rule against the reference, one comparison for each."""
+        if point.kink and self.free_kinks:
+            raise NotRun("kinks are declared free: any convention is right")
+        expected = self.reference_at(point, kind, only)
+        inputs, dys, wanted, bounds, wide = expected
+        ys, grads = self.host.pull(
+            f or self.counted, inputs, point.options, dys, point.dtype, self.asked
+        )
+        if len(ys) != len(dys):
+            yield {"what": "outputs", "message": f"{len(ys)} of them, expected {len(dys)}"}
+            return
+        got = [*ys, *(g for g, want in zip(grads, self.asked, strict=True) if want)]
+        names = [f"output {i}" if len(ys) > 1 else "output" for i in range(len(ys))]
+        names += [f"gradient of argument {i}" for i, want in enumerate(self.asked) if want]
+        found = [
+            measured(g, w, b, point.dtype) for g, w, b in zip(got, wanted, bounds, strict=True)
+        ]
+        if any(one.get("ratio", 0.0) > 1 or one.get("message") for one in found):
+            found = [
+                measured(g, w, b, point.dtype) for g, w, b in zip(got, wanted, wide(), strict=True)
+            ]
+        for i, (what, one) in enumerate(zip(names, found, strict=True)):
+            if ("forward" if i < len(ys) else "vjp") in parts:
+                yield {"what": what, "dtype": point.dtype, **one}
+
+
+def measured(got: Any, want: Any, limit: Any, dtype: str) -> dict[str, Any]:
+    """The error of a result. Where the reference is not finite nothing is compared: the formula of
+    the reference may overflow where a better one does not."""
+    if got is None:
+        if not np.nan_to_num(want).any():
+            return {}
+        return {"message": "is absent, expected an array that is not zero"}
+    got = np.asarray(got)
+    if got.shape != want.shape:
+        return {"message": f"has shape {got.shape}, expected {want.shape}"}
+    finite = np.isfinite(want) & np.isfinite(limit)
+    if want.size and not finite.any():
+        return {"skipped": "the reference is not finite, or unstable, here"}
+    got, limit = np.where(finite, got, 0.0), np.where(finite, limit, 1.0)
+    eps, ratio, message = compare(got, np.where(finite, want, 0.0), limit, dtype)
+    return {"eps": eps, "ratio": ratio, "message": message}
+
+
+def _largest(values: Any) -> float:
+    return float(np.abs(np.where(np.isfinite(values), values, 0.0)).max(initial=0.0))
+
+
+def _one_hot(dy: Any) -> Any:
+    found = np.zeros_like(dy)
+    if dy.size:
+        found.flat[dy.size // 2] = 1.0
+    return found
+
+
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    "random": lambda dy: dy,
+    "negative": lambda dy: -np.abs(dy) - 0.1,
+    "x1000": lambda dy: 1e3 * dy,
+    "zeros": np.zeros_like,
+    "one-hot": _one_hot,
+    "constant": lambda dy: np.full_like(dy, 0.7),
+}
+COTANGENTS = tuple(k for k in _KINDS if k != "random")

@@ -1,0 +1,1 @@
+"""JAX for the kit that tries anyone's rule."""

@@ -1,0 +1,1 @@
+"""PyTorch for the kit that tries anyone's rule."""

@@ -1,0 +1,307 @@
+"""verify_rule on right and wrong rules: levels, families, waivers, guards, reports."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import bpx
+from bpx.spec import SpecError
+from bpx.verify import (
+    Float,
+    Index,
+    verify_initializer,
+    verify_module,
+    verify_optimizer,
+    verify_rule,
+)
+from bpx.verify.candidate import api, show
+from bpx.verify.candidate.arguments import read
+from bpx.verify.candidate.plan import Check, run
+from bpx.verify.candidate.points import pairwise
+from bpx.verify.candidate.reproduce import script
+from bpx.verify.finding import Finding
+
+torch = pytest.importorskip("torch")
+PAIR = [Float("N", "D"), Float("D")]
+
+
+def rule(backward, forward=lambda x, w: x * x * w):
+    class Rule(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x, w):
+            return forward(x, w)
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, dy):
+            return backward(dy, *ctx.saved_tensors)
+
+    return Rule
+
+
+def right(dy, x, w):
+    return 2 * dy * x * w, (dy * x * x).sum(0)
+
+
+def wrong(dy, x, w):
+    return 2.002 * dy * x * w, (dy * x * x).sum(0)
+
+
+def plain(x, w):
+    return x * x * w
+
+
+def spec_forward(x, w):
+    return x * x * w
+
+
+def spec_backward(dy, x, w):
+    return 2 * dy * x * w, (dy * x * x).sum(0)
+
+
+LEVELS = {"A": {"spec": (spec_forward, spec_backward)}, "B": {"ref": plain}, "C": {}}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_each_level_passes_a_right_rule_and_names_a_wrong_one(level):
+    how = {**LEVELS[level], "quick": True, "framework": "torch"}
+    report = verify_rule(rule(right), PAIR, **how)
+    assert report.check().level.startswith(level)
+    assert report.compared > 50
+    caught = verify_rule(rule(wrong), PAIR, **how).failures
+    assert {f.what for f in caught if f.leg == "vjp"} == {"gradient of argument 0"}
+
+
+def test_every_check_of_a_right_rule():
+    report = verify_rule(rule(right), PAIR, ref=plain, full=True).check()
+    families = {row["family"] for row in report.families()}
+    assert {"layout", "shape", "purity", "subset", "twice", "transform", "memory"} <= families
+    assert any("compile" in o.check.name for o in report.outcomes)
+    text = show.page(report)
+    assert "no failure" in text
+    assert "data:image/png;base64," in text
+    assert json.dumps(report.json())
+
+
+def test_an_entry_of_bpx_is_a_specification():
+    spec = {s.name: s for s in bpx.ALL}["softplus"]
+    verify_rule(torch.nn.functional.softplus, [Float("*N")], spec=spec, framework="torch",
+                dtypes=("float32",), kinks="free", options={}, quick=True).check()  # fmt: skip
+
+
+def test_waivers_are_listed_and_needed_or_not():
+    waivers = {"vjp": "known", "cotangent": "known too", "layout": "not needed"}
+    report = verify_rule(rule(wrong), PAIR, ref=plain, quick=True, waivers=waivers)
+    assert not report.failures
+    assert [hit for _, _, hit in report.waived()] == [True, True, False]
+
+
+def test_a_rule_that_differs_on_purpose_is_told_what_to_declare():
+    def reverse(dy, x, w):
+        return -dy * w * 2 * x, -(dy * x * x).sum(0)
+
+    report = verify_rule(rule(reverse), PAIR, ref=plain, quick=True)
+    assert "declare surrogate=" in report.hint
+    verify_rule(rule(reverse), PAIR, ref=plain, surrogate=reverse, quick=True).check()
+    refused = verify_rule(rule(right), PAIR, ref=plain, surrogate=right, only="calculus")
+    assert "equals the derivative" in refused.failures[0].message
+
+
+def test_the_reproducer_is_short_and_fails_by_itself(tmp_path):
+    source = (
+        "import torch\n"
+        "class Rule(torch.autograd.Function):\n"
+        "    @staticmethod\n"
+        "    def forward(ctx, x):\n"
+        "        ctx.save_for_backward(x)\n"
+        "        return x ** 3\n"
+        "    @staticmethod\n"
+        "    def backward(ctx, dy):\n"
+        "        return dy * 2 * ctx.saved_tensors[0] ** 2\n"
+    )
+    (tmp_path / "planted_rule.py").write_text(source)
+    import sys
+
+    sys.path.insert(0, str(tmp_path))
+    try:
+        from planted_rule import Rule
+
+        report = verify_rule(Rule, [Float("N", "D")], ref=lambda x: x * x * x, quick=True)
+        text = script(report.trial, report.failures[0])
+        assert len(text.splitlines()) <= 15
+        assert "bpx" not in text
+        with pytest.raises(AssertionError, match="expected"):
+            exec(compile(text, "reproducer", "exec"), {})
+        exec(compile(text.replace("assert abs", "abs"), "reproducer", "exec"), {})
+    finally:
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("planted_rule", None)
+
+
+def test_a_rule_that_prints_hangs_or_crashes_is_reported_and_the_run_goes_on():
+    def printing(dy, x, w):
+        print("here")
+        return right(dy, x, w)
+
+    def crashing(dy, x, w):
+        raise ZeroDivisionError("no")
+
+    noisy = verify_rule(rule(printing), PAIR, ref=plain, quick=True).failures
+    assert next(f.message for f in noisy).startswith("prints 'here")
+    crashed = verify_rule(rule(crashing), PAIR, ref=plain, quick=True)
+    assert all("ZeroDivisionError" in f.message for f in crashed.failures if f.leg == "vjp")
+    assert any(o.check.family == "return" for o in crashed.outcomes)
+
+    def endless():
+        while True:
+            yield from ()
+
+    found = run(Check("vjp", "x", endless), lambda **k: Finding("r", "torch", "yours", **k), 0.2)
+    assert found.findings[0].message == "did not end within 0.2 s"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, w: (x * x * w).to("meta"), "meta"),
+        (lambda x, w: {"y": x}, "returns dict, expected tensors"),
+        (lambda x, w: x * x * w * math.nan, "nan"),
+        (lambda x, w: (x * x * w, x), "outputs: 2 of them, expected 1"),
+    ],
+)
+def test_a_wrong_kind_of_output_is_named(change, message):
+    report = verify_rule(change, PAIR, ref=plain, quick=True, framework="torch")
+    assert any(message in str(f).lower() for f in report.failures)
+
+
+def test_the_kit_is_not_blind_to_itself():
+    same = verify_rule(plain, PAIR, ref=rule(right).apply, quick=True, framework="torch")
+    assert [o for o in same.outcomes if o.check.family == "kit" and not o.findings[0].skipped]
+    trial = api.prepare(plain, PAIR, ref=rule(right).apply, framework="torch")
+    trial.host = _Blind(trial.host)
+    blind = api.judge(trial, [c for c in api.plan(trial, quick=True) if c.name == "broken twin"])
+    assert any("the kit is blind here" in f.message for f in blind.failures)
+
+
+class _Blind:
+    def __init__(self, host):
+        self._host = host
+
+    def __getattr__(self, name):
+        return getattr(self._host, name)
+
+    def scaled(self, f, factor):
+        return f
+
+
+REFUSED = [
+    ({"ref": plain, "spec": (1, 2)}, "both spec and ref are given"),
+    ({"spec": 3}, "spec is 3, expected"),
+    ({"ref": plain, "kinks": "x"}, "kinks is 'x', expected one of"),
+    ({"ref": plain, "framework": "numpy"}, "framework is 'numpy', expected one of"),
+    ({"ref": plain, "surrogate": True}, "surrogate is True without a spec"),
+    ({"ref": plain, "dtypes": ("int8",)}, "dtypes is 'int8', expected one of"),
+    ({"ref": plain, "only": "nothing"}, "only is 'nothing', expected a check of the plan"),
+]
+
+
+@pytest.mark.parametrize(("how", "message"), REFUSED)
+def test_a_call_that_does_not_fit_says_so(how, message):
+    with pytest.raises(SpecError) as error:
+        verify_rule(rule(right), PAIR, **how)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_arguments_that_do_not_fit_say_so():
+    for make, message in (
+        (lambda: Float(1.5), "a dim is 1.5, expected a size or a name"),
+        (lambda: Float("*A", "*B"), "2 dims have a star, expected at most one"),
+        (lambda: Float("N", low=2, high=1), "low is 2 and high is 1, expected low < high"),
+        (lambda: read("Flo(3)"), "an argument is 'Flo(3)', expected Float(...)"),
+        (lambda: read(""), "the arguments are ''"),
+        (lambda: verify_rule(plain, [Index("N")], ref=right), "no argument has a gradient"),
+        (lambda: verify_rule(plain, ["N"], ref=right), "an argument is ['N'], expected Float"),
+        (lambda: verify_rule(3, PAIR, ref=right), "the rule is 3, expected a callable"),
+        (
+            lambda: verify_rule(plain, PAIR, ref=plain, framework="torch"),
+            "the reference is the rule itself",
+        ),
+    ):
+        with pytest.raises(SpecError) as error:
+            make()
+        assert message in str(error.value)
+    assert repr(read("Float(3,'n'); Index('n', below=4)")) == "[Float(3, 'n'), Index('n')]"
+
+
+def test_pairwise_covers_every_pair():
+    choices = {"a": [1, 2, 3], "b": ["x", "y"], "c": [True, False], "d": [0]}
+    found = pairwise(choices)
+    assert len(found) <= 7
+    seen = {(k, str(v), m, str(w)) for c in found for k, v in c.items() for m, w in c.items()}
+    assert all(("a", str(i), "b", j) in seen for i in choices["a"] for j in choices["b"])
+    assert all(("b", j, "c", str(k)) in seen for j in choices["b"] for k in choices["c"])
+
+
+def test_optimizers_against_the_specification_and_each_other():
+    adam = {o.name: o for o in bpx.OPTIMIZERS}["adam"]
+    report = verify_optimizer(lambda p: torch.optim.Adam(p, lr=1e-2), adam, framework="torch",
+                              options={"lr": 1e-2}).check()  # fmt: skip
+    assert report.compared > 200
+
+    class Decayed(torch.optim.SGD):
+        def step(self):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.grad is not None:
+                        p.grad.add_(p.detach(), alpha=0.1)
+            super().step()
+
+    def inside(p):  # eps before the bias correction
+        return torch.optim.Adam(p, lr=1e-2, eps=1e-5)
+
+    assert verify_optimizer(inside, adam, framework="torch", options={"lr": 1e-2}).caught_by() == [
+        "trajectory"
+    ]
+    caught = verify_optimizer(
+        lambda p: Decayed(p, lr=0.1), lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.1),
+        framework="torch",
+    ).caught_by()  # fmt: skip
+    assert caught == ["purity"]
+
+
+def test_initializers_against_the_specification():
+    entry = {i.name: i for i in bpx.INITIALIZERS}["normal"]
+
+    def draw(scale):
+        return lambda seed, shape: scale * np.random.default_rng(seed).standard_normal(shape)
+
+    verify_initializer(draw(1.0), entry, std=1.0).check()
+    assert verify_initializer(draw(1.1), entry, std=1.0).caught_by() == ["value"]
+
+
+def test_modules_by_their_parameters():
+    class Scale(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(5))
+            self.rule = rule(right).apply
+
+        def forward(self, x):
+            return self.rule(x, self.weight)
+
+    class Plain(Scale):
+        def forward(self, x):
+            return x * x * self.weight
+
+    verify_module(Scale(), [Float("N", 5)], ref=Plain(), quick=True).check()
+    broken = Scale()
+    broken.rule = rule(wrong).apply
+    assert verify_module(broken, [Float("N", 5)], ref=Plain(), quick=True).failures
