@@ -13,7 +13,8 @@ from typing import Any
 from bpx import ALL
 from bpx._command import CommandError, needs, unknown
 from bpx.spec import Op, SpecError
-from bpx.verify import DTYPES, LEGS, Finding, Report, verify_op, verify_spec
+from bpx.verify import DTYPES, LEGS, Finding, Report, self_test, verify_op, verify_spec
+from bpx.verify.candidate import command as candidate
 
 FRAMEWORKS = ("torch", "jax")
 GPU_KERNELS = ("triton", "pallas")
@@ -26,10 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=(*DTYPES, "float16"), help="one dtype; three without")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every row to this file")
     parser.add_argument("--verbose", action="store_true", help="a row per rule, every reason")
+    parser.add_argument(
+        "--self-test", action="store_true", help="plant the bugs of the zoo and count the caught"
+    )
+    candidate.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     needs("rich", "demo")
+    if any(":" in name for name in args.names):
+        return candidate.run(args)
+    if args.self_test:
+        return self_test.run(args, present(args.framework))
     specs = chosen(args.names)
     dtypes = (args.dtype,) if args.dtype else DTYPES
     runners = [runner(name, args.device) for name in present(args.framework)]

@@ -155,7 +155,7 @@ def _positional(apply: Any) -> Any:
     def call(*tensors, **options):
         return apply(*tensors, *options.values())
 
-    call.__bpx_rule__ = apply  # for a reproducer to name
+    vars(call)["__bpx_rule__"] = apply  # for a reproducer to name
     return call
 
 
