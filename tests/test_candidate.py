@@ -3,23 +3,15 @@
 import json
 import math
 
-import numpy as np
 import pytest
 
 import bpx
-from bpx.spec import SpecError
 from bpx.verify import (
     Float,
-    Index,
-    verify_initializer,
-    verify_module,
-    verify_optimizer,
     verify_rule,
 )
 from bpx.verify.candidate import api, show
-from bpx.verify.candidate.arguments import read
 from bpx.verify.candidate.plan import Check, run
-from bpx.verify.candidate.points import pairwise
 from bpx.verify.candidate.reproduce import script
 from bpx.verify.finding import Finding
 
@@ -199,109 +191,3 @@ class _Blind:
 
     def scaled(self, f, factor):
         return f
-
-
-REFUSED = [
-    ({"ref": plain, "spec": (1, 2)}, "both spec and ref are given"),
-    ({"spec": 3}, "spec is 3, expected"),
-    ({"ref": plain, "kinks": "x"}, "kinks is 'x', expected one of"),
-    ({"ref": plain, "framework": "numpy"}, "framework is 'numpy', expected one of"),
-    ({"ref": plain, "surrogate": True}, "surrogate is True without a spec"),
-    ({"ref": plain, "dtypes": ("int8",)}, "dtypes is 'int8', expected one of"),
-    ({"ref": plain, "only": "nothing"}, "only is 'nothing', expected a check of the plan"),
-]
-
-
-@pytest.mark.parametrize(("how", "message"), REFUSED)
-def test_a_call_that_does_not_fit_says_so(how, message):
-    with pytest.raises(SpecError) as error:
-        verify_rule(rule(right), PAIR, **how)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_arguments_that_do_not_fit_say_so():
-    for make, message in (
-        (lambda: Float(1.5), "a dim is 1.5, expected a size or a name"),
-        (lambda: Float("*A", "*B"), "2 dims have a star, expected at most one"),
-        (lambda: Float("N", low=2, high=1), "low is 2 and high is 1, expected low < high"),
-        (lambda: read("Flo(3)"), "an argument is 'Flo(3)', expected Float(...)"),
-        (lambda: read(""), "the arguments are ''"),
-        (lambda: verify_rule(plain, [Index("N")], ref=right), "no argument has a gradient"),
-        (lambda: verify_rule(plain, ["N"], ref=right), "an argument is ['N'], expected Float"),
-        (lambda: verify_rule(3, PAIR, ref=right), "the rule is 3, expected a callable"),
-        (
-            lambda: verify_rule(plain, PAIR, ref=plain, framework="torch"),
-            "the reference is the rule itself",
-        ),
-    ):
-        with pytest.raises(SpecError) as error:
-            make()
-        assert message in str(error.value)
-    assert repr(read("Float(3,'n'); Index('n', below=4)")) == "[Float(3, 'n'), Index('n')]"
-
-
-def test_pairwise_covers_every_pair():
-    choices = {"a": [1, 2, 3], "b": ["x", "y"], "c": [True, False], "d": [0]}
-    found = pairwise(choices)
-    assert len(found) <= 7
-    seen = {(k, str(v), m, str(w)) for c in found for k, v in c.items() for m, w in c.items()}
-    assert all(("a", str(i), "b", j) in seen for i in choices["a"] for j in choices["b"])
-    assert all(("b", j, "c", str(k)) in seen for j in choices["b"] for k in choices["c"])
-
-
-def test_optimizers_against_the_specification_and_each_other():
-    adam = {o.name: o for o in bpx.OPTIMIZERS}["adam"]
-    report = verify_optimizer(lambda p: torch.optim.Adam(p, lr=1e-2), adam, framework="torch",
-                              options={"lr": 1e-2}).check()  # fmt: skip
-    assert report.compared > 200
-
-    class Decayed(torch.optim.SGD):
-        def step(self):
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None:
-                        p.grad.add_(p.detach(), alpha=0.1)
-            super().step()
-
-    def inside(p):  # eps before the bias correction
-        return torch.optim.Adam(p, lr=1e-2, eps=1e-5)
-
-    assert verify_optimizer(inside, adam, framework="torch", options={"lr": 1e-2}).caught_by() == [
-        "trajectory"
-    ]
-    caught = verify_optimizer(
-        lambda p: Decayed(p, lr=0.1), lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.1),
-        framework="torch",
-    ).caught_by()  # fmt: skip
-    assert caught == ["purity"]
-
-
-def test_initializers_against_the_specification():
-    entry = {i.name: i for i in bpx.INITIALIZERS}["normal"]
-
-    def draw(scale):
-        return lambda seed, shape: scale * np.random.default_rng(seed).standard_normal(shape)
-
-    verify_initializer(draw(1.0), entry, std=1.0).check()
-    assert verify_initializer(draw(1.1), entry, std=1.0).caught_by() == ["value"]
-
-
-def test_modules_by_their_parameters():
-    class Scale(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.ones(5))
-            self.rule = rule(right).apply
-
-        def forward(self, x):
-            return self.rule(x, self.weight)
-
-    class Plain(Scale):
-        def forward(self, x):
-            return x * x * self.weight
-
-    verify_module(Scale(), [Float("N", 5)], ref=Plain(), quick=True).check()
-    broken = Scale()
-    broken.rule = rule(wrong).apply
-    assert verify_module(broken, [Float("N", 5)], ref=Plain(), quick=True).failures

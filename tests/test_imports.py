@@ -175,33 +175,30 @@ def test_nothing_imports_the_tests(path):
 
 
 def loaded_by(statement, before="pass"):
-    """The packages that a statement loads in a fresh interpreter, and its processor seconds."""
+    """The packages that a statement loads in a fresh interpreter."""
     code = (
-        f"import sys, time\n{before}\nbefore = set(sys.modules)\nstart = time.process_time()\n"
-        f"{statement}\nseconds = time.process_time() - start\n"
-        "print(seconds, *sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
+        f"import sys\n{before}\nbefore = set(sys.modules)\n{statement}\n"
+        "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
     )
     run = [sys.executable, "-c", code]
-    out = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    return set(out[1:]), float(out[0])
+    out = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return set(out.split())
 
 
 def test_import_bpx_is_light():
-    packages, _ = loaded_by("import bpx", before="import numpy")
+    packages = loaded_by("import bpx", before="import numpy")
     assert packages <= {"bpx", "numpy", *sys.stdlib_module_names}
-    seconds = min(loaded_by("import bpx", before="import numpy")[1] for _ in range(3))
-    assert seconds < 0.15
 
 
 def test_import_bpx_torch_loads_no_other_framework():
     pytest.importorskip("torch")
-    packages, _ = loaded_by("import bpx_torch", before="import torch, torch._dynamo")
+    packages = loaded_by("import bpx_torch", before="import torch, torch._dynamo")
     assert "bpx_torch" in packages
     assert not packages & {"jax", "bpx_jax", "triton", "optax"}
 
 
 def test_import_bpx_jax_loads_no_other_framework():
     pytest.importorskip("jax")
-    packages, _ = loaded_by("import bpx_jax", before="import jax")
+    packages = loaded_by("import bpx_jax", before="import jax")
     assert "bpx_jax" in packages
     assert not packages & {"torch", "bpx_torch", "triton"}

@@ -247,4 +247,3 @@ def test_verify_rule_of_a_surrogate_in_jax():
     report = verdict(scaled, ref, lambda dy, x, w: (-1.01 * dy * w, dy * x), "jax")
     assert "vjp" in {f.leg for f in report.failures}
     assert {f.what for f in report.failures if f.leg == "vjp"} == {"gradient of argument 0"}
-    assert report.compared > 10
