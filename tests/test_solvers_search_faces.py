@@ -21,6 +21,13 @@ TRACED = {
         0.2 * (t - 30) - 8 * np.cos(8 * t),
     ),
     "far": lambda t, np: (-t / (t**2 + 2e4), (t**2 - 2e4) / (t**2 + 2e4) ** 2),
+    "flat": lambda t, np: (
+        (t + 0.004) ** 5 - 2 * (t + 0.004) ** 4,
+        5 * (t + 0.004) ** 4 - 8 * (t + 0.004) ** 3,
+    ),
+    "wall": lambda t, np: (-t - np.log(1 - t) * 0.01, -1 + 0.01 / (1 - t)),
+    # whose cubic is lowest at an end, again and again
+    "steep": lambda t, np: (1e4 * t**2.5 - t, 2.5e4 * t**1.5 - 1),
     "narrow": lambda t, np: (np.cosh(3 * t - 2) - t, 3 * np.sinh(3 * t - 2) - 1),
 }
 
@@ -74,7 +81,9 @@ def test_jaxs_search(name: str) -> None:
         found, tried, _ = search(evaluate, evaluate(zero), first, zero, jnp.asarray(MOST))
         return found.t, tried
 
-    phi = line(lambda t: TRACED[name](t, math)[0], lambda t: TRACED[name](t, math)[1])
+    phi = LINES.get(name)
+    if phi is None:
+        phi = line(lambda t: TRACED[name](t, math)[0], lambda t: TRACED[name](t, math)[1])
     for first in FIRST[: 3 if name == "narrow" else 4]:
         t, count = by_spec(phi, first)
         found, tried = run(jnp.asarray(first))
