@@ -193,6 +193,10 @@ class Optimizer:
     step(p, g, state, t, **options) -> (p, state)      t = 1, 2, ...; nothing is changed in place
     prepare(gs, options) -> gs      what looks at all gradients at once, before the steps; None
                                     stands for an absent one, each gradient has its own options
+    params_at(p, state, mode) -> p  the parameters to use in mode "train" or "eval", where they
+                                    differ
+    shared       names of state that belong to the group of parameters: it and t advance in steps
+                 in which a parameter has no gradient too
     """
 
     name: str
@@ -203,6 +207,8 @@ class Optimizer:
     init: Callable[..., dict[str, Any]]
     step: Callable[..., Any]
     prepare: Callable[[list[Any], list[Options]], list[Any]] | None = None
+    params_at: Callable[[Any, dict[str, Any], str], Any] | None = None
+    shared: tuple[str, ...] = ()
     check: Callable[[Options], None] | None = None
     rejects: tuple[Reject, ...] = ()
     trials: tuple[Options, ...] = ({},)

@@ -6,6 +6,9 @@ once where optax's is a call late; `scheduled_nadam` is torch's NAdam, which opt
 
 import functools
 
+from bpx_jax.optimizers._schedule_free import (
+    schedule_free_eval_params as schedule_free_eval_params,
+)
 from bpx_jax.optimizers.adadelta import adadelta
 from bpx_jax.optimizers.adafactor import adafactor
 from bpx_jax.optimizers.adagrad import adagrad
@@ -21,6 +24,8 @@ from bpx_jax.optimizers.nadam import scheduled_nadam
 from bpx_jax.optimizers.radam import radam
 from bpx_jax.optimizers.rmsprop import rmsprop
 from bpx_jax.optimizers.rprop import rprop
+from bpx_jax.optimizers.schedule_free_adamw import schedule_free_adamw
+from bpx_jax.optimizers.schedule_free_sgd import schedule_free_sgd
 from bpx_jax.optimizers.sgd import sgd
 
 nadam = functools.partial(adam, nesterov=True)
@@ -44,6 +49,8 @@ __all__ = [
     "radam",
     "rmsprop",
     "rprop",
+    "schedule_free_adamw",
+    "schedule_free_sgd",
     "scheduled_nadam",
     "sgd",
     "sign_sgd",

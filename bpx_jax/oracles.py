@@ -237,6 +237,8 @@ def own_optimizers():
         "lamb": optax.lamb,
         "adafactor": optax.adafactor,
         "muon": optax.contrib.muon,
+        "schedule_free_sgd": optax.contrib.schedule_free_sgd,
+        "schedule_free_adamw": optax.contrib.schedule_free_adamw,
         "adamax": optax.adamax,
         "nadam": optax.nadam,
         "radam": optax.radam,

@@ -199,6 +199,8 @@ OPTIMIZERS = {
     "adamw": {"own": torch.optim.AdamW, "own, fused": partial(torch.optim.AdamW, fused=True)},
     "lars": {},
     "lamb": {},
+    "schedule_free_sgd": {},
+    "schedule_free_adamw": {},
     "muon": {"own": torch.optim.Muon},
     "adafactor": {"own": torch.optim.Adafactor},
     "adamax": {"own": torch.optim.Adamax},

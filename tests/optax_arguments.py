@@ -23,6 +23,8 @@ STATE = {"mu": "m", "nu": "v", "nu_max": "v_max", "trace": "buf", "sum_of_square
 STATE_OF: dict[str, dict[str, str]] = {  # where an optimizer's fields mean something else
     "adafactor": {"v_row": "row", "v_col": "col", "v": "v", "ema": "m"},
     "muon": {"mu": "buf"},
+    "schedule_free_sgd": {"z": "z"},
+    "schedule_free_adamw": {"z": "z", "nu": "v"},
     "adadelta": {"e_g": "v", "e_x": "u"},
     "adamax": {"mu": "m", "nu": "u"},
     "nadam": {"mu": "m", "nu": "v", "mu_product": "mu_product"},
@@ -60,6 +62,8 @@ FIXED: dict[str, dict[str, Any]] = {
         "largest_axes": True,
     },
     "muon": {"bias_correction": True, "eps_added": True, "inputs_first": True},
+    "schedule_free_sgd": {"r": 0.0},
+    "schedule_free_adamw": {"r": 0.0},
     "adadelta": {},
     "rprop": {"clamp_unchanged": False},
     "adamax": {},
@@ -74,7 +78,7 @@ FIXED: dict[str, dict[str, Any]] = {
 }
 
 # Arguments that decide shapes or counts, and so cannot be arrays.
-STATIC = ("min_dim_size_to_factor", "ns_steps")
+STATIC = ("min_dim_size_to_factor", "ns_steps", "warmup_steps")
 
 
 def _exact_decay(steps: Any, exponent: Any) -> Any:
@@ -147,6 +151,16 @@ def _rprop(given: dict[str, Any]) -> Call | None:
     return "rprop", given
 
 
+def _schedule_free(name: str, given: dict[str, Any]) -> Call | None:
+    late, warmup = given.pop("late_warmup"), given.pop("warmup_steps")
+    if warmup > 0 and not late:
+        return None
+    if "momentum" in given:
+        given["b1"] = given.pop("momentum")
+        given["weight_decay"] = given["weight_decay"] or None
+    return name, {**given, "warmup_steps": warmup or None}
+
+
 # arguments under optax's names -> the function's name and its arguments
 ARGUMENTS: dict[str, Callable[[dict[str, Any]], Call | None]] = {
     "sgd": _sgd,
@@ -154,6 +168,8 @@ ARGUMENTS: dict[str, Callable[[dict[str, Any]], Call | None]] = {
     "adam": _adam,
     "adafactor": _adafactor,
     "muon": _muon,
+    "schedule_free_sgd": functools.partial(_schedule_free, "schedule_free_sgd"),
+    "schedule_free_adamw": functools.partial(_schedule_free, "schedule_free_adamw"),
     "adamax": _adamax,
     "nadam": lambda given: ("scheduled_nadam", given),
     "rprop": _rprop,
@@ -164,6 +180,8 @@ PARTLY: dict[str, set[str]] = {
     "adam": {"bias_correction_mu"},
     "adafactor": {"eps"},
     "muon": {"adjust_lr_fn", "rms"},
+    "schedule_free_sgd": {"warmup_steps", "late_warmup"},
+    "schedule_free_adamw": {"warmup_steps", "late_warmup"},
     "adamax": {"weight_decay"},
 }
 
@@ -199,7 +217,7 @@ def loud(name: str) -> dict[str, Any]:
     """The arguments of the trial with the most options that function `name` takes."""
     found = [(len(t), i) for i, (s, t) in enumerate(CASES) if t and call(s, t)[0] == name]
     kw = call(*CASES[max(found)[1]])[1] if found else {}
-    return {**kw, "learning_rate": 0.1}
+    return {**kw, "learning_rate": 0.125}  # optax's warm-up is in float32: a power of 2 is exact
 
 
 def theirs(name: str) -> Any:

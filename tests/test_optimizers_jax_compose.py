@@ -71,6 +71,7 @@ def wrapped(name: str, how: str, factory: Any) -> Any:
         return optax.chain(optax.clip_by_global_norm(1.5), factory(**kw), optax.scale(0.5))
     if how == "inject_hyperparams":
         kw = {**kw, "learning_rate": optax.linear_schedule(0.2, 0.05, 4)}
+        kw.pop("warmup_steps", None)  # optax multiplies it in float32
         return optax.inject_hyperparams(factory, static_args=[k for k in STATIC if k in kw])(**kw)
     if how == "masked":
         return optax.masked(factory(**kw), {"a": True, "b": False})
@@ -168,7 +169,8 @@ def test_empty_tree_extra_arguments_and_python_leaves() -> None:
     for name in OPTIONS:
         tx = getattr(optim, name)(**OPTIONS[name])
         assert tx.update({}, tx.init({}), {})[0] == {}
-        updates, _ = tx.update({"a": -0.5}, tx.init({"a": 1.0}), {"a": 1.0}, value=3.0)
+        _, state = tx.update({"a": -0.5}, tx.init({"a": 1.0}), {"a": 1.0}, value=3.0)
+        updates, _ = tx.update({"a": -0.5}, state, {"a": 1.0})  # a warm-up starts with a step of 0
         assert updates["a"].shape == ()
         assert updates["a"] != 0
 

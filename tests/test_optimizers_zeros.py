@@ -17,6 +17,8 @@ BARE: dict[str, dict[str, Any]] = {
     "lamb": {"max_grad_norm": 1.0, "eps_root": 1e-30},
     "adafactor": {"eps": (0.0, 0.0), "lr": 0.5},
     "muon": {"eps": 0.0, "lr": 0.5},
+    "schedule_free_sgd": {"lr": 0.0},
+    "schedule_free_adamw": {"lr": 0.1, "warmup_steps": 3},
 }
 # (parameter, gradient)
 PAIRS = [
@@ -65,6 +67,8 @@ OPTAX: dict[str, dict[str, Any]] = {
     "lamb": {"learning_rate": 0.1, "eps_root": 1e-30},
     "adafactor": {"learning_rate": 0.5, "eps": 0.0, "min_dim_size_to_factor": 1},
     "muon": {"learning_rate": 0.5, "eps": 0.0, "weight_decay": 0.1},
+    "schedule_free_sgd": {"learning_rate": 0.5, "warmup_steps": 3},
+    "schedule_free_adamw": {"learning_rate": 0.1, "weight_decay": 0.1},
 }
 
 

@@ -94,14 +94,22 @@ def spec_stepper(
     held = [np.array(p) for p in params]
     states = [spec.init(p, **o) for p, o in zip(held, options, strict=True)]
     counts = [0 for _ in held]
+    moved = [False for _ in held]
 
     def stepper(gs: Arrays) -> tuple[Arrays, list[dict[str, Any]]]:
         if spec.prepare is not None:
             gs = spec.prepare(gs, options)
         for i, g in enumerate(gs):
-            if g is None:
+            if g is None and not spec.shared:
                 continue
             counts[i] += 1
+            if g is None:  # the group goes on
+                _, state = spec.step(
+                    held[i], np.zeros_like(held[i]), states[i], counts[i], **options[i]
+                )
+                states[i] = {**states[i], **{k: state[k] for k in spec.shared}}
+                continue
+            moved[i] = True
             before = held[i].copy(), {k: v.copy() for k, v in states[i].items()}
             p, state = spec.step(held[i], -g if maximize else g, states[i], counts[i], **options[i])
             assert np.array_equal(before[0], held[i], equal_nan=True), (
@@ -110,7 +118,8 @@ def spec_stepper(
             for k, v in states[i].items():
                 assert np.array_equal(before[1][k], v, equal_nan=True), f"{spec.name}: {k} changed"
             held[i], states[i] = p, state
-        shown = [{**s, "t": np.array(t)} if t else {} for s, t in zip(states, counts, strict=True)]
+        shown = [{**s, "t": np.array(t)} for s, t in zip(states, counts, strict=True)]
+        shown = [s if m else {} for s, m in zip(shown, moved, strict=True)]
         return held, shown
 
     return stepper

@@ -14,6 +14,8 @@ from bpx.optimizers.nadam import SPEC as _nadam
 from bpx.optimizers.radam import SPEC as _radam
 from bpx.optimizers.rmsprop import SPEC as _rmsprop
 from bpx.optimizers.rprop import SPEC as _rprop
+from bpx.optimizers.schedule_free_adamw import SPEC as _schedule_free_adamw
+from bpx.optimizers.schedule_free_sgd import SPEC as _schedule_free_sgd
 from bpx.optimizers.sgd import SPEC as _sgd
 from bpx.spec import Optimizer
 
@@ -33,4 +35,6 @@ ALL: tuple[Optimizer, ...] = (
     _lamb,
     _adafactor,
     _muon,
+    _schedule_free_sgd,
+    _schedule_free_adamw,
 )

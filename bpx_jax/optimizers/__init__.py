@@ -17,6 +17,8 @@ from bpx_jax.optimizers.nadam import scheduled_nadam
 from bpx_jax.optimizers.radam import radam
 from bpx_jax.optimizers.rmsprop import rmsprop
 from bpx_jax.optimizers.rprop import rprop
+from bpx_jax.optimizers.schedule_free_adamw import schedule_free_adamw
+from bpx_jax.optimizers.schedule_free_sgd import schedule_free_sgd
 from bpx_jax.optimizers.sgd import sgd
 
 OPTIMIZERS: dict[str, Callable[..., GradientTransformation]] = {
@@ -35,4 +37,6 @@ OPTIMIZERS: dict[str, Callable[..., GradientTransformation]] = {
     "lamb": lamb,
     "adafactor": adafactor,
     "muon": muon,
+    "schedule_free_sgd": schedule_free_sgd,
+    "schedule_free_adamw": schedule_free_adamw,
 }

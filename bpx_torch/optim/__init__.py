@@ -1,7 +1,8 @@
 """Drop-in for torch.optim: the same names and signatures. `GAPS` says what is not here.
 
-`lr_scheduler` stands in for torch.optim.lr_scheduler. Beside torch's: LAMB, LARS and Lion; BFGS,
-Newton, GaussNewton and LevenbergMarquardt, for small problems.
+`lr_scheduler` stands in for torch.optim.lr_scheduler. Beside torch's: LAMB, LARS, Lion,
+SGDScheduleFree and AdamWScheduleFree; BFGS, Newton, GaussNewton and LevenbergMarquardt, for small
+problems.
 """
 
 from bpx_torch.optim import lr_scheduler
@@ -19,6 +20,8 @@ from bpx_torch.optimizers.nadam import NAdam
 from bpx_torch.optimizers.radam import RAdam
 from bpx_torch.optimizers.rmsprop import RMSprop
 from bpx_torch.optimizers.rprop import Rprop
+from bpx_torch.optimizers.schedule_free_adamw import AdamWScheduleFree
+from bpx_torch.optimizers.schedule_free_sgd import SGDScheduleFree
 from bpx_torch.optimizers.sgd import SGD
 from bpx_torch.solvers.bfgs import BFGS
 from bpx_torch.solvers.gauss_newton import GaussNewton
@@ -37,6 +40,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AdamWScheduleFree",
     "Adamax",
     "GaussNewton",
     "LevenbergMarquardt",
@@ -47,6 +51,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SGDScheduleFree",
     "lr_scheduler",
 ]
 

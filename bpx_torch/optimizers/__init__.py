@@ -15,6 +15,8 @@ from bpx_torch.optimizers.nadam import NAdam
 from bpx_torch.optimizers.radam import RAdam
 from bpx_torch.optimizers.rmsprop import RMSprop
 from bpx_torch.optimizers.rprop import Rprop
+from bpx_torch.optimizers.schedule_free_adamw import AdamWScheduleFree
+from bpx_torch.optimizers.schedule_free_sgd import SGDScheduleFree
 from bpx_torch.optimizers.sgd import SGD
 
 OPTIMIZERS: dict[str, type[SpecOptimizer]] = {
@@ -33,4 +35,6 @@ OPTIMIZERS: dict[str, type[SpecOptimizer]] = {
     "lamb": LAMB,
     "adafactor": Adafactor,
     "muon": Muon,
+    "schedule_free_sgd": SGDScheduleFree,
+    "schedule_free_adamw": AdamWScheduleFree,
 }
