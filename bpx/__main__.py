@@ -1,4 +1,4 @@
-"""The command line: python -m bpx demo | walk | study | verify | show | bench | convert | docs."""
+"""The command line: python -m bpx demo | walk | study | verify | vectors | show | bench | ..."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "walk": ("bpx.demo.walk", "a chain of functions, forward and backward, number by number"),
     "study": ("bpx.demo.study", "feedback alignment against back-propagation, on the digits"),
     "verify": ("bpx.verify.command", "check gradients: bpx's own, or a rule of yours"),
+    "vectors": ("bpx.vectors.command", "write the specification's values; check results by them"),
     "show": ("bpx.show", "what one primitive computes, keeps and costs; or the list of all"),
     "bench": ("bpx.bench", "time the kernels"),
     "convert": ("bpx.convert.command", "a file of a model or run, in another framework's layout"),

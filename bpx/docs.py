@@ -34,6 +34,7 @@ PROSE = (
     "numerics",
     "solvers",
     "search",
+    "vectors",
     "changelog",
 )
 

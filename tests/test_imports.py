@@ -16,6 +16,7 @@ FILES = [p.relative_to(ROOT) for tree in TREES for p in sorted((ROOT / tree).rgl
 
 # the commands that run frameworks; they are imported when they are asked for
 RUNS_FRAMEWORKS = ("bpx/demo/", "bpx/bench.py", "bpx/show.py", "bpx/verify/")
+RUNS_FRAMEWORKS += ("bpx/vectors/",)
 # what an entry of the specification may use
 SPEC_MAY = {"bpx.spec", "bpx.training", "bpx.dims", "bpx.elementwise", "bpx.special", "bpx.random"}
 

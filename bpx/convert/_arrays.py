@@ -23,6 +23,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "I16": np.dtype("<i2"),
     "I32": np.dtype("<i4"),
     "I64": np.dtype("<i8"),
+    "U32": np.dtype("<u4"),
     "F16": np.dtype("<f2"),
     "BF16": BFLOAT16,
     "F32": np.dtype("<f4"),

@@ -32,10 +32,10 @@ LONGEST = 100_000_000  # of a header, as in the reference implementation
 
 
 def to_bytes(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file, tensors in the order of their names."""
+    """A safetensors file, the widest dtypes first: every tensor is aligned. Then by name."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     parts, at = [], 0
-    for name in sorted(tensors):
+    for name in sorted(tensors, key=lambda n: (-np.asarray(tensors[n]).dtype.itemsize, n)):
         a = np.asarray(tensors[name])
         part = a.tobytes()  # row by row, whatever the strides
         header[name] = {

@@ -10,7 +10,7 @@ import numpy as np
 from bpx.spec import Case, Op
 from bpx.verify.bound import UNIT, bound, movement
 from bpx.verify.draw import Draw
-from bpx.verify.runner import Runner
+from bpx.verify.runner import Rounds
 
 
 def cases(spec: Op) -> list[Case]:
@@ -36,7 +36,7 @@ def value(spec: Op, case: Case) -> Any:
 class Reference:
     """One case in one dtype: inputs as that dtype sees them, references and bounds in float64."""
 
-    def __init__(self, spec: Op, case: Case, runner: Runner, dtype: str) -> None:
+    def __init__(self, spec: Op, case: Case, runner: Rounds, dtype: str) -> None:
         self.spec, self.dtype = spec, dtype
         arrays = {
             k: runner.rounded(a, dtype) if a is not None and np.asarray(a).dtype.kind == "f" else a

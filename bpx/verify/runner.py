@@ -12,7 +12,14 @@ from bpx.spec import Case
 Arrays = tuple[Any, ...]
 
 
-class Runner(Protocol):
+class Rounds(Protocol):
+    """What a reference asks: a dtype's rounding."""
+
+    def rounded(self, array: Any, dtype: str) -> Any:
+        """The array after a round trip through the dtype."""
+
+
+class Runner(Rounds, Protocol):
     """One framework. Values come back as float64 arrays (integers as they are), whatever the dtype
     they were computed in; `dtype` is "float64", "float32", "bfloat16" or "float16".
 
@@ -29,9 +36,6 @@ class Runner(Protocol):
 
     def refusal(self, rule: Rule, kernel: str, case: Case, dtype: str) -> str | None:
         """Why this kernel cannot run the case, None when it can."""
-
-    def rounded(self, array: Any, dtype: str) -> Any:
-        """The array after a round trip through the dtype."""
 
     def value(self, rule: Rule, kernel: str, case: Case, dtype: str) -> tuple[Any, Arrays]:
         """(y, residuals) of the kernel's forward."""
