@@ -17,6 +17,8 @@ NAMESPACES = {
     ("bpx_torch", "functional"): "torch.nn.functional, functions",
     ("bpx_torch", "optim"): "torch.optim, optimizers",
     ("bpx_torch", "optim.lr_scheduler"): "torch.optim.lr_scheduler, schedulers",
+    ("bpx_torch", "optim.clip_grad"): "torch.nn.utils.clip_grad, functions",
+    ("bpx_torch", "optim.swa_utils"): "torch.optim.swa_utils",
     ("bpx_torch", "init"): "torch.nn.init, functions",
     ("bpx_jax", "nn"): "jax.nn, functions",
     ("bpx_jax", "losses"): "optax.losses, functions",

@@ -15,10 +15,19 @@ from pathlib import Path
 from bpx._cut import ROOT, read
 
 FACES = {
-    "bpx_torch": ("functional", "nn", "optim", "optim.lr_scheduler", "init", "surrogate"),
-    "bpx_jax": ("nn", "losses", "optim", "schedules", "initializers", "surrogate"),
+    "bpx_torch": (
+        "functional",
+        "nn",
+        "optim",
+        "optim.lr_scheduler",
+        "optim.clip_grad",
+        "optim.swa_utils",
+        "init",
+        "surrogate",
+    ),
+    "bpx_jax": ("nn", "losses", "optim", "schedules", "transforms", "initializers", "surrogate"),
 }
-RECORDS = ("RULE", "RULES", "SPEC", "GAPS", "OPTIMIZERS", "SCHEDULES", "INITIALIZERS")
+RECORDS = ("RULE", "RULES", "SPEC", "GAPS", "OPTIMIZERS", "SCHEDULES", "TRANSFORMS", "INITIALIZERS")
 Paths = Mapping[str, Iterable[str]]
 
 

@@ -9,9 +9,9 @@ import bpx
 from bpx._cut import ROOT, private
 from bpx.profiles import TABLE, Profile
 from bpx.spec import Arg, Initializer, Op, Optimizer
-from bpx.training import Schedule
+from bpx.training import Schedule, Transform
 
-Entry = Op | Optimizer | Initializer | Schedule
+Entry = Op | Optimizer | Initializer | Schedule | Transform
 Row = tuple[str, ...]
 
 
@@ -25,11 +25,12 @@ class Table:
 
 
 def entries() -> dict[str, Entry]:
-    """Every entry by name: those of bpx.ALL, then optimizers, schedules and initializers."""
+    """Every entry by name: those of bpx.ALL, then optimizers and the rest."""
     every: Iterable[Entry] = (
         *bpx.ALL,
         *bpx.OPTIMIZERS,
         *bpx.SCHEDULES,
+        *bpx.TRANSFORMS,
         *bpx.INITIALIZERS,
     )
     return {e.name: e for e in every}
@@ -66,6 +67,9 @@ def tables(entry: Entry) -> list[Table]:
         found.append(Table("State for each parameter", ("name",), state))
     if entry.name in TABLE:
         found.append(profiles(entry))
+    if isinstance(entry, Transform):
+        state = tuple((name,) for name in entry.state) or (("none",),)
+        found.append(Table(f"State, beside {entry.on}", ("name",), state))
     return found
 
 

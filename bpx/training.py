@@ -42,11 +42,11 @@ class Schedule:
 class Transform:
     """Something done before or after an optimizer's step; `on` says to what.
 
-    init(xs, **options) -> state           a dict; xs are the weights (a list of arrays), or for a
+    init(x, **options) -> state            a dict; x are the weights (a list of arrays), or for a
                                            plateau the learning rate
     step, with on="gradients": step(gs, ps, state, **options) -> (gs or None, state)
                                            before the optimizer; None where it takes no step
-          with on="weights":   step(ps, state, **options) -> (ps, average or None, state)
+          with on="weights":   step(ps, state, **options) -> (weights or averages, state)
                                            after the optimizer
           with on="metric":    step(metric, x, state, **options) -> (answer, state)
                                            after an evaluation

@@ -28,6 +28,7 @@ from bpx_torch._rule import Rule
 from bpx_torch.initializers import INITIALIZERS
 from bpx_torch.optimizers import OPTIMIZERS
 from bpx_torch.schedules import SCHEDULES
+from bpx_torch.transforms import TRANSFORMS
 
 RULES: dict[str, Rule] = {
     **activations.RULES,
@@ -42,6 +43,7 @@ __all__ = [
     "OPTIMIZERS",
     "RULES",
     "SCHEDULES",
+    "TRANSFORMS",
     "convert",
     "fixed_point",
     "functional",

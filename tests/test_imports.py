@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TREES = ("bpx", "bpx_torch", "bpx_jax")
 ENTRIES = ("activations", "layers", "losses", "fused", "surrogate", "initializers", "optimizers")
-ENTRIES += ("schedules",)
+ENTRIES += ("schedules", "transforms")
 FRAMEWORKS = {"torch", "jax", "jaxlib", "triton", "optax", "flax", "bpx_torch", "bpx_jax"}
 FILES = [p.relative_to(ROOT) for tree in TREES for p in sorted((ROOT / tree).rglob("*.py"))]
 
@@ -18,7 +18,15 @@ FILES = [p.relative_to(ROOT) for tree in TREES for p in sorted((ROOT / tree).rgl
 RUNS_FRAMEWORKS = ("bpx/demo/", "bpx/bench.py", "bpx/show.py", "bpx/verify/")
 RUNS_FRAMEWORKS += ("bpx/vectors/",)
 # what an entry of the specification may use
-SPEC_MAY = {"bpx.spec", "bpx.training", "bpx.dims", "bpx.elementwise", "bpx.special", "bpx.random"}
+SPEC_MAY = {
+    "bpx.spec",
+    "bpx.limits",
+    "bpx.training",
+    "bpx.dims",
+    "bpx.elementwise",
+    "bpx.special",
+    "bpx.random",
+}
 
 COMPUTES = {"forward", "backward", "init", "step", "from_noise", "value"}
 AUTODIFF = {

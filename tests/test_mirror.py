@@ -10,12 +10,13 @@ import bpx
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("activations", "layers", "losses", "fused", "surrogate", "initializers", "optimizers")
-FOLDERS += ("schedules",)
+FOLDERS += ("schedules", "transforms")
 FRAMEWORKS = {"torch": "bpx_torch", "jax": "bpx_jax"}
 ENTRIES = {
     "RULES": {e.name: e for e in bpx.ALL},
     "OPTIMIZERS": {e.name: e for e in bpx.OPTIMIZERS},
     "SCHEDULES": {e.name: e for e in bpx.SCHEDULES},
+    "TRANSFORMS": {e.name: e for e in bpx.TRANSFORMS},
     "INITIALIZERS": {e.name: e for e in bpx.INITIALIZERS},
 }
 EVERY = [e for group in ENTRIES.values() for e in group.values()]

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
-from bpx.schedules._limits import increasing
+from bpx.limits import increasing
 from bpx.spec import Options, Reject, require
 from bpx.training import Schedule
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bpx.schedules._limits import above_zero, count, finite
+from bpx.limits import above_zero, count, finite
 from bpx.spec import Options, Reject
 from bpx.training import Schedule
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from bpx.schedules._limits import above_zero, count, finite, share
+from bpx.limits import above_zero, count, finite, share
 from bpx.spec import Options, Reject, one_of
 from bpx.training import Schedule
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 
-from bpx.schedules._limits import above_zero, count, finite, increasing
+from bpx.limits import above_zero, count, finite, increasing
 from bpx.spec import Options, Reject, require
 from bpx.training import Schedule
 

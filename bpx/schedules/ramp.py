@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpx.schedules._limits import count, finite, non_negative
+from bpx.limits import count, finite, non_negative
 from bpx.spec import Options, Reject
 from bpx.training import Schedule
 

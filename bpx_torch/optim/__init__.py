@@ -1,11 +1,12 @@
 """Drop-in for torch.optim: the same names and signatures. `GAPS` says what is not here.
 
-`lr_scheduler` stands in for torch.optim.lr_scheduler. Beside torch's: LAMB, LARS, Lion,
-SGDScheduleFree and AdamWScheduleFree; BFGS, Newton, GaussNewton and LevenbergMarquardt, for small
-problems.
+`lr_scheduler` and `swa_utils` stand in for torch.optim's modules of these names, `clip_grad` for
+torch.nn.utils.clip_grad. Beside torch's: LAMB, LARS, Lion, SGDScheduleFree and AdamWScheduleFree;
+BFGS, Newton, GaussNewton and LevenbergMarquardt, for small problems; and wrappers, which hold any
+torch.optim.Optimizer.
 """
 
-from bpx_torch.optim import lr_scheduler
+from bpx_torch.optim import clip_grad, lr_scheduler, swa_utils
 from bpx_torch.optimizers.adadelta import Adadelta
 from bpx_torch.optimizers.adafactor import Adafactor
 from bpx_torch.optimizers.adagrad import Adagrad
@@ -28,6 +29,10 @@ from bpx_torch.solvers.gauss_newton import GaussNewton
 from bpx_torch.solvers.lbfgs import LBFGS
 from bpx_torch.solvers.levenberg_marquardt import LevenbergMarquardt
 from bpx_torch.solvers.newton import Newton
+from bpx_torch.transforms.average import Lookahead, WeightEMA, WeightSWA
+from bpx_torch.transforms.metric import EarlyStopping
+from bpx_torch.transforms.penalty import DecoupledDecay
+from bpx_torch.transforms.window import GradientAccumulation, SkipNonfinite
 
 __all__ = [
     "BFGS",
@@ -42,9 +47,13 @@ __all__ = [
     "AdamW",
     "AdamWScheduleFree",
     "Adamax",
+    "DecoupledDecay",
+    "EarlyStopping",
     "GaussNewton",
+    "GradientAccumulation",
     "LevenbergMarquardt",
     "Lion",
+    "Lookahead",
     "Muon",
     "NAdam",
     "Newton",
@@ -52,7 +61,12 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "SGDScheduleFree",
+    "SkipNonfinite",
+    "WeightEMA",
+    "WeightSWA",
+    "clip_grad",
     "lr_scheduler",
+    "swa_utils",
 ]
 
 _LATER = "no entry in bpx.optimizers yet"
@@ -62,6 +76,5 @@ GAPS: dict[str, str] = {
     "ASGD": _LATER,
     "SparseAdam": "sparse gradients are refused by every optimizer here",
     "Optimizer": "the base class is torch's own",
-    "swa_utils": _TORCH,
     "swap_in_optimizer_params_and_state": _TORCH,
 }

@@ -9,6 +9,7 @@ from bpx_torch.schedules.cosine import CosineAnnealingLR, CosineAnnealingWarmRes
 from bpx_torch.schedules.cycle import CyclicLR, OneCycleLR
 from bpx_torch.schedules.decay import ExponentialLR, MultiStepLR, StepLR
 from bpx_torch.schedules.ramp import ConstantLR, LinearLR, PolynomialLR
+from bpx_torch.transforms.metric import ReduceLROnPlateau
 
 __all__ = [
     "ChainedScheduler",
@@ -21,6 +22,7 @@ __all__ = [
     "MultiStepLR",
     "OneCycleLR",
     "PolynomialLR",
+    "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",
 ]
@@ -31,5 +33,4 @@ GAPS: dict[str, str] = {
     "LRScheduler": "the base class is torch's own",
     "LambdaLR": _CALLER,
     "MultiplicativeLR": _CALLER,
-    "ReduceLROnPlateau": "no entry in bpx yet",
 }

@@ -1,4 +1,4 @@
-"""What the schedules say of an option outside its limits."""
+"""What schedules and transforms say of an option outside its limits."""
 
 from __future__ import annotations
 
