@@ -27,6 +27,7 @@ from bpx_jax.optimizers.rprop import rprop
 from bpx_jax.optimizers.schedule_free_adamw import schedule_free_adamw
 from bpx_jax.optimizers.schedule_free_sgd import schedule_free_sgd
 from bpx_jax.optimizers.sgd import sgd
+from bpx_jax.optimizers.shampoo import shampoo
 
 nadam = functools.partial(adam, nesterov=True)
 nadamw = functools.partial(adamw, nesterov=True)
@@ -53,5 +54,6 @@ __all__ = [
     "schedule_free_sgd",
     "scheduled_nadam",
     "sgd",
+    "shampoo",
     "sign_sgd",
 ]

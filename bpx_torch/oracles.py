@@ -201,6 +201,7 @@ OPTIMIZERS = {
     "lamb": {},
     "schedule_free_sgd": {},
     "schedule_free_adamw": {},
+    "shampoo": {},
     "muon": {"own": torch.optim.Muon},
     "adafactor": {"own": torch.optim.Adafactor},
     "adamax": {"own": torch.optim.Adamax},

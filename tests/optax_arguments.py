@@ -23,6 +23,7 @@ STATE = {"mu": "m", "nu": "v", "nu_max": "v_max", "trace": "buf", "sum_of_square
 STATE_OF: dict[str, dict[str, str]] = {  # where an optimizer's fields mean something else
     "adafactor": {"v_row": "row", "v_col": "col", "v": "v", "ema": "m"},
     "muon": {"mu": "buf"},
+    "shampoo": {"mu": "m"},
     "schedule_free_sgd": {"z": "z"},
     "schedule_free_adamw": {"z": "z", "nu": "v"},
     "adadelta": {"e_g": "v", "e_x": "u"},
@@ -62,6 +63,7 @@ FIXED: dict[str, dict[str, Any]] = {
         "largest_axes": True,
     },
     "muon": {"bias_correction": True, "eps_added": True, "inputs_first": True},
+    "shampoo": {"decoupled_weight_decay": True},
     "schedule_free_sgd": {"r": 0.0},
     "schedule_free_adamw": {"r": 0.0},
     "adadelta": {},
@@ -78,7 +80,7 @@ FIXED: dict[str, dict[str, Any]] = {
 }
 
 # Arguments that decide shapes or counts, and so cannot be arrays.
-STATIC = ("min_dim_size_to_factor", "ns_steps", "warmup_steps")
+STATIC = ("min_dim_size_to_factor", "ns_steps", "warmup_steps", "update_freq", "max_dim")
 
 
 def _exact_decay(steps: Any, exponent: Any) -> Any:
@@ -168,6 +170,7 @@ ARGUMENTS: dict[str, Callable[[dict[str, Any]], Call | None]] = {
     "adam": _adam,
     "adafactor": _adafactor,
     "muon": _muon,
+    "shampoo": lambda given: ("shampoo", {**given, "momentum": given["momentum"] or None}),
     "schedule_free_sgd": functools.partial(_schedule_free, "schedule_free_sgd"),
     "schedule_free_adamw": functools.partial(_schedule_free, "schedule_free_adamw"),
     "adamax": _adamax,
@@ -188,6 +191,7 @@ PARTLY: dict[str, set[str]] = {
 # Functions of bpx_jax.optim that optax does not have, or has with another meaning: they are held to
 # the specification alone. The value says why.
 NOT_OPTAXS = {
+    "shampoo": "optax has none",
     "scheduled_nadam": "optax's momentum is constant",
     "rprop": "optax moves one call late",
 }

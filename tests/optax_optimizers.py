@@ -67,7 +67,7 @@ def stepper(spec: Optimizer, tx: Any) -> Any:
         columns = {
             v: as_list(x) if isinstance(x := found[k], dict) else [x] * len(gs)
             for k, v in named.items()
-            if k in found
+            if found.get(k) is not None
         }
         rows = [{k: v[i] for k, v in columns.items()} for i in range(len(gs))]
         rows = [flat(spec, r) for r in rows]

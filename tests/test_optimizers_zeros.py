@@ -18,6 +18,7 @@ BARE: dict[str, dict[str, Any]] = {
     "adafactor": {"eps": (0.0, 0.0), "lr": 0.5},
     "muon": {"eps": 0.0, "lr": 0.5},
     "schedule_free_sgd": {"lr": 0.0},
+    "shampoo": {"eps": 1e-12, "momentum": 0.5},
     "schedule_free_adamw": {"lr": 0.1, "warmup_steps": 3},
 }
 # (parameter, gradient)
@@ -68,6 +69,7 @@ OPTAX: dict[str, dict[str, Any]] = {
     "adafactor": {"learning_rate": 0.5, "eps": 0.0, "min_dim_size_to_factor": 1},
     "muon": {"learning_rate": 0.5, "eps": 0.0, "weight_decay": 0.1},
     "schedule_free_sgd": {"learning_rate": 0.5, "warmup_steps": 3},
+    "shampoo": {"learning_rate": 0.1, "eps": 1e-12, "momentum": 0.5},
     "schedule_free_adamw": {"learning_rate": 0.1, "weight_decay": 0.1},
 }
 

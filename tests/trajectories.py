@@ -30,10 +30,12 @@ SHAPES_OF: dict[str, tuple[tuple[int, ...], ...]] = {  # where not every shape i
 }
 LIMITS: dict[str, float] = {}  # a larger limit, at most 1e-10, with its reason
 # How much a rounding inside a step may grow before the step ends.
-CONDITION: dict[str, float] = {"muon": 3.4445**5}  # the slope of five iterations at 0
-WHOLE: frozenset[str] = frozenset(
-    {"muon"}
-)  # elements are mixed: errors relative to the array, not to each
+CONDITION: dict[str, float] = {
+    "muon": 3.4445**5,  # the slope of five iterations at 0
+    "shampoo": 1e4,  # the largest eigenvalue of the sums of products, about 1e7, over eps
+}
+# elements are mixed: errors relative to the array, not to each
+WHOLE: frozenset[str] = frozenset({"muon", "shampoo"})
 
 
 def complete(spec: Optimizer, options: dict[str, Any]) -> dict[str, Any]:

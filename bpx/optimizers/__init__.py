@@ -17,6 +17,7 @@ from bpx.optimizers.rprop import SPEC as _rprop
 from bpx.optimizers.schedule_free_adamw import SPEC as _schedule_free_adamw
 from bpx.optimizers.schedule_free_sgd import SPEC as _schedule_free_sgd
 from bpx.optimizers.sgd import SPEC as _sgd
+from bpx.optimizers.shampoo import SPEC as _shampoo
 from bpx.spec import Optimizer
 
 ALL: tuple[Optimizer, ...] = (
@@ -37,4 +38,5 @@ ALL: tuple[Optimizer, ...] = (
     _muon,
     _schedule_free_sgd,
     _schedule_free_adamw,
+    _shampoo,
 )

@@ -20,6 +20,7 @@ from bpx_jax.optimizers.rprop import rprop
 from bpx_jax.optimizers.schedule_free_adamw import schedule_free_adamw
 from bpx_jax.optimizers.schedule_free_sgd import schedule_free_sgd
 from bpx_jax.optimizers.sgd import sgd
+from bpx_jax.optimizers.shampoo import shampoo
 
 OPTIMIZERS: dict[str, Callable[..., GradientTransformation]] = {
     "sgd": sgd,
@@ -39,4 +40,5 @@ OPTIMIZERS: dict[str, Callable[..., GradientTransformation]] = {
     "muon": muon,
     "schedule_free_sgd": schedule_free_sgd,
     "schedule_free_adamw": schedule_free_adamw,
+    "shampoo": shampoo,
 }

@@ -1,9 +1,9 @@
 """Drop-in for torch.optim: the same names and signatures. `GAPS` says what is not here.
 
 `lr_scheduler` and `swa_utils` stand in for torch.optim's modules of these names, `clip_grad` for
-torch.nn.utils.clip_grad. Beside torch's: LAMB, LARS, Lion, SGDScheduleFree and AdamWScheduleFree;
-BFGS, Newton, GaussNewton and LevenbergMarquardt, for small problems; and wrappers, which hold any
-torch.optim.Optimizer.
+torch.nn.utils.clip_grad. Beside torch's: LAMB, LARS, Lion, Shampoo, SGDScheduleFree and
+AdamWScheduleFree; BFGS, Newton, GaussNewton and LevenbergMarquardt, for small problems; and
+wrappers, which hold any torch.optim.Optimizer.
 """
 
 from bpx_torch.optim import clip_grad, lr_scheduler, swa_utils
@@ -24,6 +24,7 @@ from bpx_torch.optimizers.rprop import Rprop
 from bpx_torch.optimizers.schedule_free_adamw import AdamWScheduleFree
 from bpx_torch.optimizers.schedule_free_sgd import SGDScheduleFree
 from bpx_torch.optimizers.sgd import SGD
+from bpx_torch.optimizers.shampoo import Shampoo
 from bpx_torch.solvers.bfgs import BFGS
 from bpx_torch.solvers.gauss_newton import GaussNewton
 from bpx_torch.solvers.lbfgs import LBFGS
@@ -61,6 +62,7 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "SGDScheduleFree",
+    "Shampoo",
     "SkipNonfinite",
     "WeightEMA",
     "WeightSWA",

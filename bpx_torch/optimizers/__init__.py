@@ -18,6 +18,7 @@ from bpx_torch.optimizers.rprop import Rprop
 from bpx_torch.optimizers.schedule_free_adamw import AdamWScheduleFree
 from bpx_torch.optimizers.schedule_free_sgd import SGDScheduleFree
 from bpx_torch.optimizers.sgd import SGD
+from bpx_torch.optimizers.shampoo import Shampoo
 
 OPTIMIZERS: dict[str, type[SpecOptimizer]] = {
     "sgd": SGD,
@@ -37,4 +38,5 @@ OPTIMIZERS: dict[str, type[SpecOptimizer]] = {
     "muon": Muon,
     "schedule_free_sgd": SGDScheduleFree,
     "schedule_free_adamw": AdamWScheduleFree,
+    "shampoo": Shampoo,
 }
