@@ -172,7 +172,13 @@ def measure(spec: Optimizer) -> dict[str, Any]:
 
 
 def label(case: Any) -> str:
-    """A test id for an entry or a set of options."""
+    """A test id for an entry or a set of options, the same in every process."""
     if isinstance(case, dict):
-        return ",".join(f"{k}={v}" for k, v in case.items()) or "defaults"
+        return ",".join(f"{k}={_shown(v)}" for k, v in case.items()) or "defaults"
     return str(getattr(case, "name", case))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"({','.join(map(_shown, value))})"
+    return str(getattr(value, "__name__", value))
