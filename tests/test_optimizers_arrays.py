@@ -118,12 +118,12 @@ def test_float32_state_of_bfloat16_parameters(name: str) -> None:
 def test_optaxs_adafactor_decays_in_float32_and_ours_does_not() -> None:
     jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
     from bpx_jax import optim
-    from tests import optax_optimizers
+    from tests import optax_arguments
 
     g = jax.numpy.asarray(rng.normal(size=(4, 3)))
     ends = []
     with jax.numpy_dtype_promotion("standard"):
-        scale = optax_optimizers.factorized.scale_by_factored_rms
+        scale = optax_arguments.factorized.scale_by_factored_rms
         chain = optax.chain(scale.func(), optax.clip_by_block_rms(1.0), optax.scale(-0.1))
         for tx in (chain, optim.adafactor(0.1, multiply_by_parameter_scale=False)):
             p, state = g, tx.init(g)
