@@ -5,19 +5,21 @@
 The format is in docs/vectors.md. NumPy alone; nothing is pickled.
 """
 
-from bpx.vectors.build import DTYPES, Vectors, build
+from bpx.vectors.build import DTYPES, Vectors
 from bpx.vectors.check import Checked, check
+from bpx.vectors.entries import ENTRIES, vectors_of
 from bpx.vectors.folder import FORMAT, read_manifest, read_results, read_vectors, write
 
 __all__ = [
     "DTYPES",
+    "ENTRIES",
     "FORMAT",
     "Checked",
     "Vectors",
-    "build",
     "check",
     "read_manifest",
     "read_results",
     "read_vectors",
+    "vectors_of",
     "write",
 ]

@@ -1,4 +1,4 @@
-"""The vectors of one entry: arrays under their keys, and what the manifest says of them.
+"""The vectors of one op: arrays under their keys, and what the manifest says of them.
 
 Keys are <case>/<dtype>/<array>:
 
@@ -54,17 +54,14 @@ def build(spec: Op) -> Vectors:
         assert "/" not in case.name, (
             f"{spec.name}: case {case.name!r} has a slash, which parts keys"
         )
-        tolerances = {}
+        limits = {}
         for dtype in DTYPES:
             named = dict(_arrays(Reference(spec, case, Rounding(), dtype)))
             arrays |= {f"{case.name}/{dtype}/{key}": a for key, a in named.items()}
-            tolerances[dtype] = {
-                key.removeprefix(BOUNDS): float(np.max(a, initial=0.0))
-                for key, a in named.items()
-                if key.startswith(BOUNDS)
-            }
-        found.append(_case(spec, case, tolerances))
+            limits[dtype] = tolerances(named)
+        found.append(_case(spec, case, limits))
     about = {
+        "kind": "op",
         "arguments": [_argument(a) for a in spec.args],
         "residuals": {k: d for k, d in spec.residuals.items() if k != "y"},
         "elementwise": spec.elementwise,
@@ -80,23 +77,32 @@ def _arrays(reference: Reference) -> Iterator[tuple[str, Any]]:
     spec, dtype = reference.spec, reference.dtype
     for arg in spec.args:
         if (a := reference.case.arrays[arg.name]) is not None:
-            yield f"inputs/{arg.name}", _stored(a, dtype if arg.kind == "float" else None)
-    yield "dy", _stored(reference.dy, dtype)
+            yield f"inputs/{arg.name}", stored(a, dtype if arg.kind == "float" else None)
+    yield "dy", stored(reference.dy, dtype)
     names = ["y", *(f"residuals/{k}" for k in spec.residuals)]
     forward = zip(names, *reference.forward_reference(), strict=True)
     names = [f"gradients/{a.name}" for a in spec.args]
     backward = zip(names, *reference.backward_reference(), strict=True)
     for name, want, limit in (*forward, *backward):
         if want is not None and name != "residuals/y":
-            yield name, _stored(want)
-            yield f"{BOUNDS}{name}", np.broadcast_to(_stored(limit, "float64"), np.shape(want))
+            yield name, stored(want)
+            yield f"{BOUNDS}{name}", np.broadcast_to(stored(limit, "float64"), np.shape(want))
 
 
-def _stored(array: Any, dtype: str | None = None) -> Any:
+def stored(array: Any, dtype: str | None = None) -> Any:
     """Little endian, in this dtype or in its own."""
     a = np.asarray(array)
     a = a if dtype is None else a.astype(dtype)
     return a.astype(a.dtype.newbyteorder("<"))
+
+
+def tolerances(named: dict[str, Any]) -> dict[str, float]:
+    """The largest bound of each array, for the manifest."""
+    return {
+        key.removeprefix(BOUNDS): float(np.max(a, initial=0.0))
+        for key, a in named.items()
+        if key.startswith(BOUNDS)
+    }
 
 
 def _argument(arg: Arg) -> dict[str, Any]:
@@ -111,7 +117,7 @@ def _argument(arg: Arg) -> dict[str, Any]:
     }
 
 
-def _case(spec: Op, case: Case, tolerances: dict[str, dict[str, float]]) -> dict[str, Any]:
+def _case(spec: Op, case: Case, limits: dict[str, dict[str, float]]) -> dict[str, Any]:
     return {
         "name": case.name,
         "options": {k: plain(v) for k, v in case.options.items()},
@@ -120,7 +126,7 @@ def _case(spec: Op, case: Case, tolerances: dict[str, dict[str, float]]) -> dict
         "kink": case.kink,
         "constant": case.constant,
         "cancels": case.cancels,
-        "tolerances": tolerances,
+        "tolerances": limits,
     }
 
 

@@ -13,6 +13,9 @@ from bpx.vectors.build import BOUNDS, DTYPES
 from bpx.verify.bound import UNIT
 from bpx.verify.finding import compare
 
+# what a framework may keep in another form, or not at all
+OPTIONAL = ("residuals/", "states/")
+
 
 @dataclass
 class Checked:
@@ -46,7 +49,7 @@ def check(
 
     With `partial` a case that has no result in a dtype is counted and not wrong. With `textbook`
     rounding of an array's largest element is allowed to all of its elements: what autodiff of a
-    textbook formula is good for. Residuals may be left out, everything else may not."""
+    textbook formula is good for. Residuals and states may be left out, everything else may not."""
     found = Checked(entry)
     expected = {k: k.replace(f"/{BOUNDS}", "/", 1) for k in vectors if f"/{BOUNDS}" in k}
     begun = {_place(k) for k in results}
@@ -59,7 +62,7 @@ def check(
             if textbook:
                 limit = limit + 8 * UNIT[dtype] * _largest(vectors[key])
             _compare(found, key, results[key], vectors[key], limit, cancel)
-        elif (partial and (case, dtype) in left_out) or what.startswith("residuals/"):
+        elif (partial and (case, dtype) in left_out) or what.startswith(OPTIONAL):
             continue
         else:
             found.wrong.append(f"{entry}: {key} is missing")

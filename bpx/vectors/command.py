@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bpx import ALL
 from bpx._command import CommandError, needs, unknown
-from bpx.spec import Op
 from bpx.vectors.build import DTYPES
 from bpx.vectors.check import Checked, check
+from bpx.vectors.entries import ENTRIES, Entry
 from bpx.vectors.folder import (
     answered,
     computed_vectors,
@@ -42,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write vectors, or compare results with them."""
     needs("rich", "demo")
-    known = {spec.name: spec for spec in ALL}
+    known = {spec.name: spec for spec in ENTRIES}
     for name in args.only:
         if name not in known:
             raise unknown(name, known)
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError("vectors: OUT is missing, expected the folder to write to")
         if args.partial or args.textbook:
             raise CommandError("vectors: --partial and --textbook need --check DIR")
-        return _write(args.out, [s for s in ALL if not args.only or s.name in args.only])
+        return _write(args.out, [s for s in ENTRIES if not args.only or s.name in args.only])
     checked, left_out = _check(args, known)
     _show(checked)
     wrong = [line for one in checked for line in one.wrong]
@@ -61,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _write(folder: Path, specs: list[Op]) -> int:
+def _write(folder: Path, specs: list[Entry]) -> int:
     try:
         manifest = write(folder, _progress(specs))
     except OSError as error:
@@ -71,7 +70,7 @@ def _write(folder: Path, specs: list[Op]) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace, known: dict[str, Op]) -> tuple[list[Checked], list[str]]:
+def _check(args: argparse.Namespace, known: dict[str, Entry]) -> tuple[list[Checked], list[str]]:
     """What was found of each entry that has results, and the entries that have none."""
     there = answered(args.check)
     source = args.out or args.check

@@ -12,8 +12,9 @@ import numpy as np
 
 from bpx import __version__
 from bpx.convert.files import of_bytes, to_bytes
-from bpx.spec import Op, SpecError, require
-from bpx.vectors.build import DTYPES, Vectors, build
+from bpx.spec import SpecError, require
+from bpx.vectors.build import DTYPES, Vectors
+from bpx.vectors.entries import Entry, vectors_of
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -29,7 +30,7 @@ def file_of(vectors: Vectors) -> bytes:
     return to_bytes(vectors.arrays, {})
 
 
-def write(folder: Path, specs: Iterable[Op]) -> dict[str, Any]:
+def write(folder: Path, specs: Iterable[Entry]) -> dict[str, Any]:
     """Write the vectors of these entries, the manifest last. Returns the manifest.
 
     Raises OSError where the folder cannot be written."""
@@ -37,7 +38,7 @@ def write(folder: Path, specs: Iterable[Op]) -> dict[str, Any]:
     (folder / MANIFEST).unlink(missing_ok=True)  # no manifest of other files while these change
     entries = {}
     for spec in specs:
-        vectors = build(spec)
+        vectors = vectors_of(spec)
         data = file_of(vectors)
         (folder / f"{spec.name}{SUFFIX}").write_bytes(data)
         entries[spec.name] = {
@@ -91,10 +92,10 @@ def read_vectors(folder: Path, name: str, manifest: dict[str, Any]) -> dict[str,
     return of_bytes(path, data)[0]
 
 
-def computed_vectors(spec: Op, manifest: dict[str, Any]) -> dict[str, Any]:
+def computed_vectors(spec: Entry, manifest: dict[str, Any]) -> dict[str, Any]:
     """One entry's arrays from the specification, if they are those of the manifest. Raises
     SpecError."""
-    vectors = build(spec)
+    vectors = vectors_of(spec)
     what = (
         f"this bpx writes other vectors of {spec.name} than those of the manifest (bpx "
         f"{manifest.get('bpx')}, numpy {manifest.get('numpy')}): name their folder, too"
