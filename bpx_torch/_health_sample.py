@@ -65,8 +65,7 @@ class Sampled:
     def after_update(self):
         for name, old in self.before.items():
             if self.parameters[name].requires_grad:
-                change = self.parameters[name].detach() - old
-                self.changes[name] = torch.linalg.vector_norm(measure.wide(change))
+                self.changes[name] = measure.distance(self.parameters[name], old)
         self.before = {}
 
     def finish(self, step):

@@ -1,5 +1,7 @@
 """bpx_torch.health's statistics against NumPy's, and what a module's output counts as."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,34 @@ def test_float32_beyond_its_squares():
     for size in (1e-30, 1e30):
         x = torch.randn(50) * size
         alike(_health_measure.host([_health_measure.numbers(_health_measure.moments(x))]), x)
+
+
+@pytest.mark.parametrize("shift", [0, 0.3, 1, 50, 1e4])
+def test_means_beside_deviations(shift):
+    x = torch.randn(60, 50).T + shift  # not contiguous, and deviations down to 1e-4 of the mean
+    alike(_health_measure.host([_health_measure.numbers(_health_measure.moments(x))]), x)
+
+
+def test_what_is_not_finite_is_counted():
+    for bad in ([math.nan], [math.inf, -math.inf], [math.inf, math.nan, math.inf]):
+        x = torch.cat([torch.randn(40), torch.tensor(bad)])
+        alike(_health_measure.host([_health_measure.numbers(_health_measure.moments(x))]), x)
+
+
+@pytest.mark.parametrize("size", [0, 1e-30, 1, 1e30])
+def test_distances(size):
+    new, old = torch.randn(2, 7, 3) * size
+    want = float((new.double() - old.double()).norm())
+    assert float(_health_measure.distance(new, old)) == pytest.approx(want, rel=1e-5)
+    assert not _health_measure.distance(old, old)
+
+
+def test_units_with_values_of_one_sign_are_alive():
+    x = torch.tensor([[0.0, 0.0, 1.0, -2.0, math.nan], [0.0, -1.0, 0.0, 0.0, 0.0]])
+    want = [False, True, True, True, True]
+    assert _health_measure.alive(x, -1).tolist() == want
+    assert _health_measure.alive(x.T[..., None], 0).tolist() == want
+    assert _health_measure.alive(x[0], 0).tolist() == [False, False, True, True, True]
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (300, 5), (8, 3, 2, 2)])
