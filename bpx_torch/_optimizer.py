@@ -1,8 +1,9 @@
 """What the optimizers share: groups, state, closures, the loops over tensors and over lists.
 
 An optimizer says which state a parameter starts with (`_start`) and moves one parameter
-(`_step_one`) or a list of them (`_step_many`). State keys, shapes and dtypes are those of
-torch.optim, so a state_dict goes both ways.
+(`_step_one`) or a list of them (`_step_many`). A 16-bit parameter is handed to them in float32 and
+rounded once when it is written; its state is float32. State keys and shapes, and dtypes elsewhere,
+are those of torch.optim, so a state_dict goes both ways.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bpx.spec import Optimizer, SpecError
+from bpx_torch._wide import is_half, wide, widen_state
 
 Number = float | Tensor
 Group = dict[str, Any]
@@ -45,6 +47,10 @@ class SpecOptimizer(torch.optim.Optimizer):
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
         raise NotImplementedError
+
+    def _options(self, p: Tensor, group: Group) -> Group:
+        """The group, where an option depends on the parameter's own dtype with its value there."""
+        return group
 
     def _look(self) -> None:
         """What an optimizer reads from all gradients together, before the first is used."""
@@ -91,10 +97,8 @@ class SpecOptimizer(torch.optim.Optimizer):
         if not state:
             if self.COUNTS:
                 state["step"] = self._counter(p, group)
-            state.update(self._start(p, group))
-        elif group.get(
-            "differentiable"
-        ):  # what the last step's graph holds must not be overwritten
+            state.update(self._start(wide(p), group))
+        elif group.get("differentiable"):  # the last step's graph holds what is there
             state.update({k: v.clone() for k, v in state.items() if k != "step" and v is not None})
         return state
 
@@ -129,19 +133,24 @@ class SpecOptimizer(torch.optim.Optimizer):
         many = "foreach" in self.defaults and not on_device and _by_list(group, params)
         lists: dict[Any, list[Any]] = defaultdict(list)
         for p in params:
-            state = self._state_of(p, group)
             g = -p.grad if group.get("maximize") else p.grad
+            w, g = (wide(p), wide(g)) if is_half(p) else (p, g)
+            state = self._state_of(p, group)
             t: Number = 0.0
             if self.COUNTS:
                 state["step"] += 1
                 t = _exact(state["step"]) if on_device else state["step"].item()
             if many:
-                lists[p.device, p.dtype, g.dtype].append((p, g, state, t))
+                lists[p.device, p.dtype, g.dtype].append((p, w, g, state, t))
             else:
-                self._step_one(p, g, state, group, t)
+                self._step_one(w, g, state, self._options(p, group), t)
+                if w is not p:
+                    p.copy_(w)
         for rows in lists.values():
-            ps, gs, states, ts = (list(column) for column in zip(*rows, strict=True))
-            self._step_many(ps, gs, states, group, ts)
+            ps, ws, gs, states, ts = (list(column) for column in zip(*rows, strict=True))
+            self._step_many(ws, gs, states, self._options(ps[0], group), ts)
+            if ws[0] is not ps[0]:
+                torch._foreach_copy_(ps, ws)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -157,24 +166,17 @@ class SpecOptimizer(torch.optim.Optimizer):
                     self.state[p]["step"] = self._counter(p, group, float(count))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch's, but float32 (or wider) state of a 16-bit parameter is kept in float32."""
+        """As torch's, but the state of a 16-bit parameter is float32, as exact as it was saved."""
         seen: dict[str, Any] = {}
         before = self.register_load_state_dict_pre_hook(lambda _, given: seen.update(given))
-        after = self.register_load_state_dict_post_hook(lambda _: self._widen(seen), prepend=True)
+        after = self.register_load_state_dict_post_hook(
+            lambda o: widen_state(o, seen), prepend=True
+        )
         try:
             super().load_state_dict(state_dict)
         finally:
             before.remove()
             after.remove()
-
-    def _widen(self, saved: dict[str, Any]) -> None:
-        places = [i for group in saved["param_groups"] for i in group["params"]]
-        params = [p for group in self.param_groups for p in group["params"]]
-        for place, p in zip(places, params, strict=True):
-            for key, value in saved["state"].get(place, {}).items():
-                if key != "step" and isinstance(value, Tensor) and value.is_floating_point():
-                    if p.dtype.itemsize < 4 <= value.dtype.itemsize:
-                        self.state[p][key] = value.to(dtype=torch.float32, device=p.device)
 
 
 def _by_list(group: Group, params: list[Tensor]) -> bool:
@@ -206,9 +208,8 @@ def unbiased(rate: Number, t: Number) -> Number:
     """1 - rate^t. On tensors as -expm1(t log rate), which does not cancel for small t."""
     if not isinstance(t, Tensor) and not isinstance(rate, Tensor):
         return 1 - rate**t
-    if isinstance(rate, Tensor):
-        return -torch.expm1(t * rate.log())
-    return -torch.expm1(t * (math.log(rate) if rate > 0 else -math.inf))
+    log = rate.log() if isinstance(rate, Tensor) else math.log(rate) if rate > 0 else -math.inf
+    return -torch.expm1(t * log)
 
 
 def add_scaled(x: Tensor, y: Tensor, scale: Number) -> Tensor:

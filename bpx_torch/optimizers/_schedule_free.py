@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bpx.spec import SpecError
 from bpx_torch._optimizer import Group, SpecOptimizer, State, number
-from bpx_torch.optimizers._wide import wide
+from bpx_torch._wide import wide
 
 
 class ScheduleFree(SpecOptimizer):
@@ -22,7 +22,7 @@ class ScheduleFree(SpecOptimizer):
         raise NotImplementedError
 
     def _start(self, p: Tensor, group: Group) -> State:
-        return {"z": wide(p).clone(memory_format=torch.preserve_format)}
+        return {"z": p.clone(memory_format=torch.preserve_format)}
 
     @torch.no_grad()
     def eval(self) -> None:
@@ -64,7 +64,7 @@ class ScheduleFree(SpecOptimizer):
     def _move(self, p: Tensor, d: Tensor, z: Tensor, group: Group) -> None:
         """z <- z - size d, and y with it; x stands in neither line."""
         c, size = self._share, group["scheduled_lr"]
-        y = wide(p).lerp(z, c).sub_(d * (size * (1 - self._beta(group) * (1 - c))))
+        y = p.lerp(z, c).sub_(d * (size * (1 - self._beta(group) * (1 - c))))
         p.copy_(y)
         z.sub_(d * size)
 
@@ -73,11 +73,8 @@ class ScheduleFree(SpecOptimizer):
     ) -> None:
         c, size = self._share, group["scheduled_lr"]
         zs = [s["z"] for s in states]
-        ys = [wide(p) for p in ps]  # the parameters themselves, where these are not 16-bit
-        torch._foreach_lerp_(ys, zs, c)
-        torch._foreach_add_(ys, ds, alpha=-size * (1 - self._beta(group) * (1 - c)))
-        if ys[0] is not ps[0]:
-            torch._foreach_copy_(ps, ys)
+        torch._foreach_lerp_(ps, zs, c)
+        torch._foreach_add_(ps, ds, alpha=-size * (1 - self._beta(group) * (1 - c)))
         torch._foreach_add_(zs, ds, alpha=-size)
 
 

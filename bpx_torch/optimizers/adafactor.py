@@ -10,7 +10,6 @@ from torch import Tensor
 from bpx.optimizers.adafactor import SPEC
 from bpx_torch._optimizer import Group, Number, SpecOptimizer, State, nonzero, number
 from bpx_torch.optimizers._trust import norm, norms
-from bpx_torch.optimizers._wide import wide
 
 
 class Adafactor(SpecOptimizer):
@@ -63,9 +62,14 @@ class Adafactor(SpecOptimizer):
             "col_var": p.new_zeros((*batch, 1, columns)),
         }
 
+    def _options(self, p: Tensor, group: Group) -> Group:
+        eps1, eps2 = group["eps"]
+        return group if eps1 is not None else {**group, "eps": (torch.finfo(p.dtype).eps, eps2)}
+
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
-        lr, decay, small = number(group["lr"]), number(group["weight_decay"]), _small(p, group)
-        g, scale = wide(g), _scale(norm(p), p, group, t)
+        lr, decay = number(group["lr"]), number(group["weight_decay"])
+        small = float(group["eps"][0])
+        scale = _scale(norm(p), p, group, t)
         if nonzero(decay):
             p.mul_(1 - lr * decay)
         root = _second_moment(g, state, group, t, small).sqrt().clamp(min=small)
@@ -75,8 +79,8 @@ class Adafactor(SpecOptimizer):
     def _step_many(
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
-        lr, decay, small = group["lr"], group["weight_decay"], _small(ps[0], group)
-        gs, sizes = [wide(g) for g in gs], norms(ps)
+        lr, decay, small = group["lr"], group["weight_decay"], float(group["eps"][0])
+        sizes = norms(ps)
         scales = [_scale(s, p, group, t) for s, p, t in zip(sizes, ps, ts, strict=True)]
         if decay != 0:
             torch._foreach_mul_(ps, 1 - lr * decay)
@@ -90,11 +94,6 @@ class Adafactor(SpecOptimizer):
         over = [_excess(n, u, group) for n, u in zip(norms(us), us, strict=True)]
         torch._foreach_mul_(us, [-s / o for s, o in zip(scales, over, strict=True)])
         torch._foreach_add_(ps, us)
-
-
-def _small(p: Tensor, group: Group) -> float:
-    eps1 = group["eps"][0]
-    return torch.finfo(p.dtype).eps if eps1 is None else float(eps1)
 
 
 def _scale(size: Tensor, p: Tensor, group: Group, t: Number) -> Tensor:
@@ -119,11 +118,11 @@ def _second_moment(g: Tensor, state: State, group: Group, t: Number, small: floa
     keep = 1 - share
     if "variance" in state:
         v = state["variance"].mul_(keep).add_(g * g * share)
-        return wide(v).clone()
+        return v.clone()
     row, col = state["row_var"], state["col_var"]
     squares = g * g
     row.mul_(keep).add_(squares.sum(-1, keepdim=True) * (share / max(g.shape[-1], 1)))
     col.mul_(keep).add_(squares.sum(-2, keepdim=True) * (share / max(g.shape[-2], 1)))
-    middle = wide(row).sum(-2, keepdim=True).div(max(g.shape[-2], 1)).clamp(min=small)
+    middle = row.sum(-2, keepdim=True).div(max(g.shape[-2], 1)).clamp(min=small)
     middle = middle if small > 0 else torch.where(middle > 0, middle, 1.0)
-    return wide(row) * wide(col) / middle
+    return row * col / middle

@@ -22,7 +22,6 @@ from bpx_torch._optimizer import (
     unbiased,
 )
 from bpx_torch.optimizers._trust import norm, norms, total_norm, trust
-from bpx_torch.optimizers._wide import wide, wide_zeros
 
 
 class LAMB(SpecOptimizer):
@@ -109,7 +108,8 @@ class LAMB(SpecOptimizer):
         super().__init__(params, defaults)
 
     def _start(self, p: Tensor, group: Group) -> State:
-        return {"exp_avg": wide_zeros(p), "exp_avg_sq": wide_zeros(p)}
+        keys = ("exp_avg", "exp_avg_sq")
+        return {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in keys}
 
     def _look(self) -> None:
         self._norm: Tensor | None = None
@@ -128,8 +128,7 @@ class LAMB(SpecOptimizer):
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, decay = number(group["lr"]), number(group["weight_decay"])
         b1, b2 = (number(b) for b in group["betas"])
-        g, w = wide(g), wide(p)
-        w = w.clone() if group["differentiable"] else w  # its norm's graph must keep the old p
+        w = p.clone() if group["differentiable"] else p  # its norm's graph must keep the old p
         clip = self._clip(group, p.device)
         g = g if clip is None else g * clip
         if nonzero(decay) and not group["adam_w_mode"]:
@@ -154,12 +153,11 @@ class LAMB(SpecOptimizer):
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
         (b1, b2), decay = group["betas"], group["weight_decay"]
-        gs, ws = [wide(g) for g in gs], [wide(p) for p in ps]
         clip = self._clip(group, ps[0].device)
         if clip is not None:
             gs = list(torch._foreach_mul(gs, clip))
         if decay != 0 and not group["adam_w_mode"]:
-            gs = list(torch._foreach_add(gs, ws, alpha=decay))
+            gs = list(torch._foreach_add(gs, ps, alpha=decay))
         ms, vs = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
         torch._foreach_mul_(ms, b1)
         torch._foreach_add_(ms, gs, alpha=1 - b1 if group["grad_averaging"] else 1)
@@ -173,9 +171,9 @@ class LAMB(SpecOptimizer):
         ds = torch._foreach_div(ms, [unbiased(b1, t) if corrects else 1.0 for t in ts])
         torch._foreach_div_(ds, roots)
         if decay != 0 and group["adam_w_mode"]:
-            torch._foreach_add_(ds, ws, alpha=decay)
+            torch._foreach_add_(ds, ps, alpha=decay)
         if decay != 0 or group["use_nvlamb"]:
-            sizes = torch.stack(norms(ws))
+            sizes = torch.stack(norms(ps))
             sizes = sizes if group["phi"] is None else sizes.clamp(*group["phi"])
             torch._foreach_mul_(ds, list(trust(sizes, torch.stack(norms(ds))).unbind()))
         torch._foreach_add_(ps, ds, alpha=-group["lr"])

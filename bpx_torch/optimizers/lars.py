@@ -19,7 +19,6 @@ from bpx_torch._optimizer import (
     number,
 )
 from bpx_torch.optimizers._trust import norm, norms, trust
-from bpx_torch.optimizers._wide import wide, wide_zeros
 
 
 class LARS(SpecOptimizer):
@@ -92,12 +91,13 @@ class LARS(SpecOptimizer):
         super().__init__(params, defaults)
 
     def _start(self, p: Tensor, group: Group) -> State:
-        return {"momentum_buffer": wide_zeros(p)} if group["momentum"] != 0 else {}
+        if group["momentum"] == 0:
+            return {}
+        return {"momentum_buffer": torch.zeros_like(p, memory_format=torch.preserve_format)}
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, decay, momentum = number(group["lr"]), number(group["weight_decay"]), group["momentum"]
-        g, w = wide(g), wide(p)
-        w = w.clone() if group["differentiable"] else w  # its norm's graph must keep the old p
+        w = p.clone() if group["differentiable"] else p  # its norm's graph must keep the old p
         d = add_scaled(g, w, decay) if nonzero(decay) else g
         size = norm(w)
         below = norm(d) if group["norm_of_sum"] else norm(g) + decay * size
@@ -113,9 +113,8 @@ class LARS(SpecOptimizer):
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
         lr, decay, momentum = group["lr"], group["weight_decay"], group["momentum"]
-        gs, ws = [wide(g) for g in gs], [wide(p) for p in ps]
-        ds = torch._foreach_add(gs, ws, alpha=decay)
-        sizes = torch.stack(norms(ws))
+        ds = torch._foreach_add(gs, ps, alpha=decay)
+        sizes = torch.stack(norms(ps))
         belows = torch.stack(norms(ds if group["norm_of_sum"] else gs))
         if not group["norm_of_sum"]:
             belows = belows + decay * sizes

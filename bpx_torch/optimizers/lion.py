@@ -37,7 +37,7 @@ class Lion(SpecOptimizer):
     Raises:
         SpecError: an option outside its limits; complex parameters.
 
-    The state of a parameter is `exp_avg` alone, in its dtype.
+    The state of a parameter is `exp_avg` alone, in float32 at least.
 
     >>> w = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
     >>> w.grad = torch.tensor([0.5, -1.0])

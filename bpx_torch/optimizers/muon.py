@@ -18,7 +18,7 @@ class Muon(SpecOptimizer):
 
     The iteration runs in `ns_dtype`, an attribute of the class: bfloat16, as torch's. In it a step
     is off by up to some percent of its size. An instance or a subclass may set another, None for
-    the gradient's own.
+    the momentum's own.
 
     Differs: one group may hold `ns_coefficients` with a triple for each iteration.
 
@@ -81,7 +81,7 @@ class Muon(SpecOptimizer):
         x = _orthogonal(x.to(self.ns_dtype or x.dtype), group)
         if nonzero(decay):
             p.mul_(1 - lr * decay)
-        p.sub_(x.to(torch.promote_types(p.dtype, torch.float32)) * (lr * _factor(p, group)))
+        p.sub_(x.to(p.dtype) * (lr * _factor(p, group)))
 
 
 def _orthogonal(x: Tensor, group: Group) -> Tensor:

@@ -29,7 +29,7 @@ class NAdam(SpecOptimizer):
 
     Differs: complex parameters are refused; `capturable=True` also runs on a CPU, tensor by tensor;
     `mu_product` of a float64 parameter is float64 (torch keeps it in the default dtype until a
-    checkpoint is loaded, which costs 1e-7 of a step), and float32 for a 16-bit one after loading.
+    checkpoint is loaded, which costs 1e-7 of a step).
 
     >>> w = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
     >>> w.grad = torch.tensor([0.5, -1.0])

@@ -10,7 +10,6 @@ from torch import Tensor
 from bpx.optimizers.schedule_free_adamw import SPEC
 from bpx_torch._optimizer import Group, Number, State, add_scaled, mix_square_, number, unbiased
 from bpx_torch.optimizers._schedule_free import ScheduleFree, counters
-from bpx_torch.optimizers._wide import wide, wide_zeros
 
 
 class AdamWScheduleFree(ScheduleFree):
@@ -77,18 +76,21 @@ class AdamWScheduleFree(ScheduleFree):
         return float(group["betas"][0])
 
     def _start(self, p: Tensor, group: Group) -> State:
-        return {**super()._start(p, group), "exp_avg_sq": wide_zeros(p)}
+        return {
+            **super()._start(p, group),
+            "exp_avg_sq": torch.zeros_like(p, memory_format=torch.preserve_format),
+        }
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
-        g, v, b2 = wide(g), state["exp_avg_sq"], number(group["betas"][1])
+        v, b2 = state["exp_avg_sq"], number(group["betas"][1])
         mix_square_(v, g, b2)
         d = g / ((v / unbiased(b2, group["k"] + 1)).sqrt_().add_(group["eps"]))
-        self._move(p, add_scaled(d, wide(p), group["weight_decay"]), state["z"], group)
+        self._move(p, add_scaled(d, p, group["weight_decay"]), state["z"], group)
 
     def _step_many(
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
-        gs, vs, b2 = [wide(g) for g in gs], [s["exp_avg_sq"] for s in states], group["betas"][1]
+        vs, b2 = [s["exp_avg_sq"] for s in states], group["betas"][1]
         torch._foreach_mul_(vs, b2)
         torch._foreach_addcmul_(vs, gs, gs, 1 - b2)
         roots = torch._foreach_div(vs, unbiased(b2, group["k"] + 1))

@@ -10,7 +10,6 @@ from torch import Tensor
 from bpx.optimizers.schedule_free_sgd import SPEC
 from bpx_torch._optimizer import Group, Number, State, add_scaled
 from bpx_torch.optimizers._schedule_free import ScheduleFree, counters
-from bpx_torch.optimizers._wide import wide
 
 
 class SGDScheduleFree(ScheduleFree):
@@ -74,13 +73,13 @@ class SGDScheduleFree(ScheduleFree):
         return float(group["momentum"])
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
-        d = add_scaled(wide(g), wide(p), group["weight_decay"])
+        d = add_scaled(g, p, group["weight_decay"])
         self._move(p, d, state["z"], group)
 
     def _step_many(
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
-        ds = [wide(g) for g in gs]
+        ds = gs
         if group["weight_decay"] != 0:
-            ds = list(torch._foreach_add(ds, ps, alpha=group["weight_decay"]))
+            ds = list(torch._foreach_add(gs, ps, alpha=group["weight_decay"]))
         self._move_many(ps, ds, states, group)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from bpx.optimizers.shampoo import SPEC
 from bpx_torch._optimizer import Group, Number, SpecOptimizer, State, mix_, nonzero, number
-from bpx_torch.optimizers._wide import wide, wide_zeros
 
 AXES = 8  # of which the state is named for the tests; more are taken
 
@@ -83,9 +82,10 @@ class Shampoo(SpecOptimizer):
         super().__init__(params, defaults)
 
     def _start(self, p: Tensor, group: Group) -> State:
-        state = {"momentum_buffer": wide_zeros(p)} if group["momentum"] != 0 else {}
+        zeros = torch.zeros_like(p, memory_format=torch.preserve_format)
+        state = {"momentum_buffer": zeros} if group["momentum"] != 0 else {}
         for i, n in enumerate(p.shape or (1,)):
-            zero = wide(p.new_zeros((n, n) if n <= group["max_dim"] else (n,)))
+            zero = p.new_zeros((n, n) if n <= group["max_dim"] else (n,))
             state[f"precond_{i}"] = zero
             if group["update_freq"] > 1:
                 state[f"inv_precond_{i}"] = zero.clone()
@@ -109,10 +109,9 @@ class Shampoo(SpecOptimizer):
 
 
 def _direction(p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> Tensor:
-    """The preconditioned gradient, in float32 at least; the state is moved on."""
-    g = wide(g)
+    """The preconditioned gradient; the state is moved on."""
     if not group["decoupled_weight_decay"]:
-        g = g + wide(p) * group["weight_decay"]
+        g = g + p * group["weight_decay"]
     d = g
     if group["momentum"] != 0:
         d = state["momentum_buffer"]
