@@ -17,6 +17,7 @@ from bpx.spec import SpecError
 COMMANDS = {
     "demo": ("bpx.demo.command", "train a small network in lockstep in PyTorch and JAX"),
     "walk": ("bpx.demo.walk", "a chain of functions, forward and backward, number by number"),
+    "health": ("bpx.demo.health", "why networks with planted faults do not train"),
     "study": ("bpx.demo.study", "feedback alignment against back-propagation, on the digits"),
     "verify": ("bpx.verify.command", "check gradients: bpx's own, or a rule of yours"),
     "vectors": ("bpx.vectors.command", "write the specification's values; check results by them"),
