@@ -7,9 +7,11 @@ from bpx_torch import _health_measure as measure
 
 
 class Sampled:
-    """What is seen of one step, on the devices; `finish` brings it over."""
+    """What is seen of one step, on the devices; `finish` brings it over. Units of parameters
+    that are in `apart` are not compared."""
 
-    def __init__(self, model):
+    def __init__(self, model, apart=()):
+        self.apart = frozenset(apart)
         self.parameters = dict(model.named_parameters())
         self.calls = {}  # layer -> its calls, in the order of forward
         self.before, self.changes, self.weights, self.gradients, self.alike = {}, {}, {}, {}, {}
@@ -60,7 +62,8 @@ class Sampled:
         grad = p.grad.detach()
         if grad.layout == torch.strided:
             self.gradients[name] = measure.moments(grad)
-            self.alike[name] = measure.twins(self.before.get(name, p), grad)
+            if name not in self.apart:
+                self.alike[name] = measure.twins(self.before.get(name, p), grad)
 
     def after_update(self):
         for name, old in self.before.items():

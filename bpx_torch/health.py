@@ -20,6 +20,10 @@ from bpx_torch._health_sample import Sampled
 
 __all__ = ["tag", "watch"]
 
+# Comparing the units of a matrix takes longer than all else of a small layer, and units that differ
+# do not become equal from one sample to the next: such a matrix is passed over in between.
+RARELY = 10
+
 _SAMPLING: list[Sampled] = []  # the watches that are in a sampled step, the innermost last
 
 
@@ -39,7 +43,8 @@ class watch:
     `history` holds the samples, `report()` diagnoses them. In a sampled step every module has a
     hook, and parameters are copied once for the size of the update; in the other steps there are no
     hooks on the modules. What ran under torch.no_grad is not looked at. Forward passes of one step
-    (gradient accumulation, a layer called twice) are put together.
+    (gradient accumulation, a layer called twice) are put together. A matrix none of whose units had
+    a twin is compared again ten samples later; its `twins` is None in between.
 
     While a step is sampled, code under torch.compile runs eagerly (the stance "force_eager"), since
     hooks inside of a compiled region do not run. Not seen: an optimizer's step that is compiled
@@ -66,6 +71,7 @@ class watch:
         self.history = History(keep)
         self.steps = 0  # steps that have ended
         self._hooks, self._own, self._sample = [], [], None
+        self._apart, self._looks = set(), 0  # matrices without twins when they were last compared
 
     def __enter__(self):
         require(not self._own, f"{ENTRY}: watch is open already, expected one `with` at a time")
@@ -104,7 +110,8 @@ class watch:
     def _begin(self):
         if self.steps % self.every:
             return
-        self._sample = Sampled(self.model)
+        apart = self._apart if self._looks % RARELY else ()
+        self._sample, self._looks = Sampled(self.model, apart), self._looks + 1
         for name, module in self.model.named_modules():
             own = next(module.parameters(recurse=False), None) is not None
             leaf = next(module.children(), None) is None
@@ -137,7 +144,11 @@ class watch:
         self._begin()
 
     def _keep(self, sample):
-        self.history.append(sample.finish(self.steps))
+        found = sample.finish(self.steps)
+        for p in found.parameters:
+            if p.twins is not None:
+                (self._apart.discard if p.twins else self._apart.add)(p.name)
+        self.history.append(found)
 
     def _detach(self):
         """Take all hooks off; the sample that was open, or None."""

@@ -73,6 +73,33 @@ def test_twins_are_numpys(shape):
     assert _health_measure.twins(torch.ones(1, 1), torch.ones(1, 1)) is None
 
 
+def test_units_that_differ_are_compared_again_ten_samples_later():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 7), torch.nn.ReLU(), torch.nn.Linear(7, 2))
+    x = torch.randn(5, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+
+    def equal():
+        with torch.no_grad():
+            for p in model.parameters():
+                p.fill_(0.5)
+
+    def train(steps):
+        for _ in range(steps):
+            model.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+
+    equal()
+    with health.watch(model, optimizer, every=1) as h:
+        train(2)
+        torch.nn.init.normal_(model[2].weight)
+        train(9)
+        equal()
+        train(11)
+    twins = [s.parameters[2].twins for s in h.history.samples]
+    assert twins == [1, 1, 0, *[None] * 7, 0, *[None] * 9, 1, 1]
+
+
 def test_what_modules_return():
     lstm = torch.nn.LSTM(3, 4)
     with health.watch(lstm) as h:

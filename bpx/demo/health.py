@@ -13,7 +13,7 @@ from typing import Any
 
 from bpx._command import CommandError, needs
 from bpx.demo import checkpoint, report, specimens
-from bpx.demo.command import FRAMEWORKS, installed, writable
+from bpx.demo.command import installed, writable
 from bpx.demo.specimens import Specimen
 from bpx.health import Report, picture, table
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "network", nargs="*", help="names of networks, all of them by default; --list has them"
     )
     parser.add_argument("--list", action="store_true", help="the networks and what is planted")
-    parser.add_argument("--framework", choices=FRAMEWORKS, default="torch")
+    parser.add_argument("--framework", choices=("torch", "jax"), default="torch")
     parser.add_argument("--seed", default="0", metavar="N", help="default 0")
     parser.add_argument("--report", default="bpx-report", metavar="DIR", help="default bpx-report")
 
