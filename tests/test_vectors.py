@@ -118,6 +118,16 @@ def test_other_readers_read_the_files(everything):
                 assert np.array_equal(np.asarray(theirs[k]), a, equal_nan=True), k
 
 
+def test_every_tensor_is_aligned():
+    tensors = {"a": np.arange(3, dtype="u1"), "b": np.arange(5, dtype="f4"), "c": np.ones(2)}
+    data = to_bytes(tensors, {})
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    for name, a in tensors.items():
+        assert (start + header[name]["data_offsets"][0]) % a.dtype.itemsize == 0, name
+        assert np.array_equal(of_bytes("x", data)[0][name], a)
+
+
 def test_json_has_no_infinite_number(everything):
     def refuse(text):
         raise AssertionError(text)

@@ -68,8 +68,11 @@ def test_torchs_own_optimizers_answer(name):
 @pytest.mark.parametrize("spec", OPTIMIZERS, ids=lambda s: s.name)
 def test_a_trajectory_is_the_steps_of_the_specification(spec):
     vectors = vectors_of(spec)
-    record = vectors.about["cases"][-1]
-    options, at = {**spec.options, **spec.trials[-1]}, f"{record['name']}/float32"
+    for record, trial in zip(vectors.about["cases"], spec.trials, strict=True):
+        follow(spec, {**spec.options, **trial}, vectors, f"{record['name']}/float32")
+
+
+def follow(spec, options, vectors, at):
     arrays = {k.removeprefix(f"{at}/"): a for k, a in vectors.arrays.items() if k.startswith(at)}
     count = sum(k.startswith("inputs/parameters/") for k in arrays)
     assert count == (2 if spec.name == "muon" else 4)
