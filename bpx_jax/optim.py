@@ -1,7 +1,8 @@
 """Drop-in for optax's optimizers: the same names, signatures and defaults, without optax.
 
 What is returned works in optax.chain, masked, inject_hyperparams and MultiSteps. `rprop` moves at
-once where optax's is a call late; `scheduled_nadam` is torch's NAdam, which optax lacks.
+once where optax's is a call late; `scheduled_nadam` is torch's NAdam, which optax lacks. State has
+optax's dtypes; `accumulate_in_float32` keeps that of 16-bit parameters in float32.
 """
 
 import functools
@@ -9,6 +10,7 @@ import functools
 from bpx_jax.optimizers._schedule_free import (
     schedule_free_eval_params as schedule_free_eval_params,
 )
+from bpx_jax.optimizers._wide import accumulate_in_float32 as accumulate_in_float32
 from bpx_jax.optimizers.adadelta import adadelta
 from bpx_jax.optimizers.adafactor import adafactor
 from bpx_jax.optimizers.adagrad import adagrad
