@@ -34,6 +34,7 @@ DTYPES = ("float32", "float64", "bfloat16", "float16")
 SMALL = [(32, 16), (32,)] * 50
 LARGE = [(1024, 1024), (1024,)] * 8
 PARAMETERS = (SMALL, LARGE)
+MATRICES = frozenset({"muon"})  # torch.optim's takes nothing else
 
 Row = dict[str, Any]
 
@@ -146,6 +147,7 @@ def _jobs(module: Any, bench: Any, args: argparse.Namespace) -> list[Callable[[]
                 add(op.name, dict(dims), _later(bench.prepare, op.name, dims, args))
     for o in bpx.OPTIMIZERS:
         for shapes in PARAMETERS[: 1 if args.size == "small" else None]:
+            shapes = [s for s in shapes if len(s) == 2 or o.name not in MATRICES]
             if wanted(o.name, module.OPTIMIZER_NAMES):
                 dims = {"tensors": len(shapes), "elements": sum(map(math.prod, shapes))}
                 add(o.name, dims, _later(bench.prepare_optimizer, o.name, shapes, args))

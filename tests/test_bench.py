@@ -112,6 +112,24 @@ def test_both_sides_compute_the_same_gradients(framework):
             np.testing.assert_allclose(got, want, atol=64 * 2.0**-24 * np.abs(want).max(), rtol=0)
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_every_optimizer_is_timed_beside_its_counterpart(framework):
+    """Every candidate steps; where the framework has the optimizer, it is one of them."""
+    package = pytest.importorskip("torch" if framework == "torch" else "optax")
+    module = importlib.import_module(f"bpx_{framework}.bench")
+    bench = module.Bench()
+    for name in module.OPTIMIZER_NAMES:
+        prepared = bench.prepare_optimizer(name, [(3, 2), (4, 5)], "float32")
+        classes = module.OPTIMIZERS[name].__name__
+        homes = (package.optim,) if framework == "torch" else (package, package.contrib)
+        labels = set(prepared.candidates)
+        assert "own" in labels or not any(hasattr(home, classes) for home in homes), name
+        if framework == "torch":
+            assert name == "muon" or {"bpx, foreach", "own, foreach"} & labels
+            for candidate in prepared.candidates.values():
+                candidate.run()
+
+
 def test_rounds_are_interleaved_and_end_in_time():
     order = []
     candidates = {
