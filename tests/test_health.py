@@ -146,3 +146,9 @@ def test_history_keeps_the_first_and_the_latest():
     assert history.report().diagnosis == "healthy"
     with pytest.raises(SpecError, match=r"^health: step is 5, expected more than 5, the step bef"):
         history.append(good(5))
+
+
+def test_evidence_of_growth_names_both_ends():
+    (found,) = Report([good(c=layer("c", rms=1100.0))]).findings
+    assert found.layer == "c"
+    assert found.evidence.startswith("from layer a to layer c the activations grow 1100 times")
