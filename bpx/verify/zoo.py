@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bpx.verify.candidate.api import verify_rule
+from bpx.verify.candidate.report import CandidateReport
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,20 @@ class Plant:
     args: Sequence[Any]  # Float, Index, Mask
     ref: Callable[..., Any]
     how: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Correct:
+    """A correct function, from the framework or from bpx; `how` goes to verify_rule, with its
+    reference."""
+
+    name: str
+    rule: Callable[..., Any]
+    args: Sequence[Any]  # Float, Index, Mask
+    how: Mapping[str, Any]
+
+    def report(self, framework: str) -> CandidateReport:
+        return verify_rule(self.rule, self.args, framework=framework, **self.how)
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,13 @@ class Specification:
     def _options(self, options: Options) -> dict[str, Any]:
         return self._entry.complete(dict(options)) if self._entry else dict(options)
 
+    def _padded(self, arrays: list[Any]) -> list[Any]:
+        """With None for the optional arguments of an entry that a rule was not given."""
+        return arrays + [None] * (len(self._entry.args) - len(arrays)) if self._entry else arrays
+
     def value(self, arrays: Arrays, options: Options, dtype: str = "float64") -> list[Any]:
         with np.errstate(all="ignore"):
-            y = self._forward(*_cast(arrays, dtype), **self._options(options))
+            y = self._forward(*self._padded(_cast(arrays, dtype)), **self._options(options))
         return _listed(y[0] if self._entry else y)
 
     def like(self, arrays: Arrays, options: Options) -> list[Any]:
@@ -66,9 +70,12 @@ class Specification:
         dy = dys[0] if len(dys) == 1 else tuple(dys)
         with np.errstate(all="ignore"):
             grads = self._backward(
-                *_cast([dy], dtype), *_cast(arrays, dtype), **self._options(options)
+                *_cast([dy], dtype),
+                *self._padded(_cast(arrays, dtype)),
+                **self._options(options),
             )
-        return list(grads) if isinstance(grads, tuple | list) else [grads]
+        found = list(grads) if isinstance(grads, tuple | list) else [grads]
+        return found[: len(arrays)] if self._entry else found
 
 
 class Function:

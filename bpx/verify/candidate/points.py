@@ -7,6 +7,7 @@ says otherwise: normal, distinct sizes, never ones or zeros.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,7 @@ SIZES = (3, 5, 2, 7, 4, 6)
 SMALL = (0, 1, 2, 3, 7, 8, 9)
 HUGE = 70_000  # beyond 16-bit integers, and beyond the largest float16
 LONG = 4096  # where half-precision accumulation and 32-bit counts show
+MOST = 1 << 23  # elements of all arguments together, where a size is long
 SCALES = (1e-6, 1e-3, 30.0, 1e3)
 OUTLIER = 1e4
 
@@ -87,6 +89,9 @@ class Points:
                 found.append(draw(*shape) > -0.5)
         return tuple(found)
 
+    def _fits(self, sizes: Sizes) -> bool:
+        return sum(math.prod(a.shape(sizes)) for a in self.args) <= MOST
+
     def generic(self, k: int = 0) -> Point:
         sizes = self.sizes(k)
         return Point("vjp", f"generic {k}", self.arrays(sizes, f"generic {k}"), self.first)
@@ -104,9 +109,9 @@ class Points:
                 values += [] if few else [17, 33, 65, 129]
                 values += [LONG + 1, 1025] if full else [LONG + 1] if not few else []
             for value in values:
-                if value == base[name]:
-                    continue
                 sizes = {**base, name: value}
+                if value == base[name] or not self._fits(sizes):
+                    continue
                 arrays = self.arrays(sizes, "shape")
                 shown = "x".join(map(str, value)) or "none" if isinstance(value, tuple) else value
                 empty = any(np.size(a) == 0 for a in arrays)
@@ -126,7 +131,7 @@ class Points:
         for name, change in FLOATS.items():
             arrays = self._changed(base.arrays, change)
             if arrays is not None:
-                kink = name not in ("large", "small")
+                kink = name != "large"
                 yield replace(base, family="value", name=name, arrays=arrays, kink=kink)
         for name, of_index in INDICES.items():
             if any(isinstance(a, Index) for a in self.args):
@@ -183,8 +188,9 @@ class Points:
             long = [n for n in self.names if not n.startswith("*") and n not in self.allowed]
             for name in long[: 1 if few else None]:
                 sizes = {**self.sizes(), name: LONG + 1}
-                arrays, shown = self.arrays(sizes, "dtype"), f"{dtype} {name}={LONG + 1}"
-                yield Point("dtype", shown, arrays, self.first, dtype, sizes=sizes)
+                if self._fits(sizes):
+                    arrays, shown = self.arrays(sizes, "dtype"), f"{dtype} {name}={LONG + 1}"
+                    yield Point("dtype", shown, arrays, self.first, dtype, sizes=sizes)
 
     def middle(self, point: Point) -> tuple[Any, ...]:
         """Arrays like a point's, with an eighth of what is long."""
@@ -198,8 +204,9 @@ class Points:
         long = [n for n in self.names if not n.startswith("*") and n not in self.allowed]
         for name in long[-1:]:
             sizes = {**self.sizes(2), name: HUGE + 1}
-            arrays = self.arrays(sizes, "wide")
-            shown = f"{name}={HUGE + 1}"
+            if not self._fits(sizes):
+                continue
+            arrays, shown = self.arrays(sizes, "wide"), f"{name}={HUGE + 1}"
             yield Point("width", shown, arrays, self.first, sizes=sizes, gross=1e-9)
             equal = self._changed(arrays, lambda _, a: np.full_like(a, a.flat[0]))
             if equal is not None:
