@@ -19,6 +19,7 @@ from bpx.demo import study_page
 from bpx.profiles import TABLE
 from bpx.profiles._kinks import KINKS
 from bpx.spec import Op, Reject
+from bpx.verify import kit_page
 
 MARK = "<!-- written by `python -m bpx docs`; edit the entry, not this page -->"
 PACKAGES = {"bpx_torch": "PyTorch", "bpx_jax": "JAX"}
@@ -35,6 +36,9 @@ PROSE = (
     "solvers",
     "search",
     "vectors",
+    "verify-pytorch",
+    "verify-jax",
+    "what-the-kit-cannot-see",
     "changelog",
 )
 
@@ -81,6 +85,9 @@ def pages() -> dict[str, str]:
     every["errors.md"] = "\n".join([MARK, *_errors(known), ""])
     if (stored := ROOT / "docs" / study_page.RESULTS).exists():
         every[study_page.PAGE] = study_page.page(json.loads(stored.read_text(encoding="utf-8")))
+    if (stored := ROOT / "docs" / kit_page.RESULTS).exists():
+        results = json.loads(stored.read_text(encoding="utf-8"))
+        every[kit_page.PAGE] = f"{MARK}\n{kit_page.page(results)}"
     return every
 
 
@@ -124,6 +131,7 @@ def _index(known: dict[str, Entry]) -> Iterator[str]:
     yield "- [features](features.md): dtypes, transforms, autocast"
     yield "- [memory](memory.md): bytes kept for backward"
     yield f"- [feedback alignment]({study_page.PAGE}): a study"
+    yield f"- [planted bugs]({kit_page.PAGE}): what the verification kit catches"
     before = None
     for entry in known.values():
         if (group := kind(entry)) != before:
