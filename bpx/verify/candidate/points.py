@@ -202,10 +202,8 @@ class Points:
     def wide(self) -> Iterator[Point]:
         """More elements than 16-bit offsets reach, and as many equal values in float16."""
         long = [n for n in self.names if not n.startswith("*") and n not in self.allowed]
-        for name in long[-1:]:
-            sizes = {**self.sizes(2), name: HUGE + 1}
-            if not self._fits(sizes):
-                continue
+        large = [(n, {**self.sizes(2), n: HUGE + 1}) for n in long[-1:]]
+        for name, sizes in ((n, s) for n, s in large if self._fits(s)):
             arrays, shown = self.arrays(sizes, "wide"), f"{name}={HUGE + 1}"
             yield Point("width", shown, arrays, self.first, sizes=sizes, gross=1e-9)
             equal = self._changed(arrays, lambda _, a: np.full_like(a, a.flat[0]))
