@@ -12,11 +12,11 @@ import bpx
 from bpx import _measured
 from bpx.__main__ import COMMANDS, main
 from bpx._command import CommandError, needs
-from bpx._page import Table
+from bpx._page import Table, entries
 from bpx.spec import SpecError
 
 ROOT = Path(__file__).resolve().parent.parent
-ENTRIES = [*bpx.ALL, *bpx.OPTIMIZERS, *bpx.INITIALIZERS]
+ENTRIES = list(entries().values())
 
 
 def lines_of(capsys):

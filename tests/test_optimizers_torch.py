@@ -12,14 +12,11 @@ torch = pytest.importorskip("torch")
 
 from bpx.optimizers import ALL
 from bpx.spec import Optimizer, SpecError
-from bpx_torch import optim
 from bpx_torch.optimizers import OPTIMIZERS
-from bpx_torch.solvers import SOLVERS
 from tests import trajectories as tj
 from tests.torch_optimizers import (
     CASES,
     COARSE,
-    SPECS,
     accepted,
     float64_scalars,
     keywords,
@@ -197,18 +194,6 @@ def test_signature_is_torchs(spec: Optimizer) -> None:
     assert [(k, v) for k, v in groups[0].items() if k != "params"] == [
         (k, v) for k, v in groups[1].items() if k != "params"
     ]
-
-
-def test_face_and_gaps_cover_torch_optim() -> None:
-    more = {cls.__name__ for name, cls in OPTIMIZERS.items() if own(name) is None}
-    solvers = {cls.__name__ for cls in SOLVERS.values()}
-    more |= solvers - {"LBFGS"}
-    assert set(optim.__all__) | set(optim.GAPS) == set(torch.optim.__all__) | more
-    assert not set(optim.__all__) & set(optim.GAPS)
-    classes = {cls.__name__ for cls in OPTIMIZERS.values()} | solvers
-    assert set(optim.__all__) == classes | {"lr_scheduler"}
-    assert set(OPTIMIZERS) == set(SPECS)
-    assert all(cls.SPEC is SPECS[name] for name, cls in OPTIMIZERS.items())
 
 
 @pytest.mark.parametrize(
