@@ -20,13 +20,17 @@ PIP := $(VENV)/bin/python -m pip
 
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
-.PHONY: demo test lint ruff mypy docs docs-check bench coverage
+.PHONY: demo test test-slow lint ruff mypy docs docs-check bench coverage
 
 demo: $(STAMP)
 	$(VENV)/bin/python -m bpx demo
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
+
+# what `test` leaves out: sweeps, whole networks, and other libraries' conventions
+test-slow: $(STAMP)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: ruff mypy
 
@@ -45,8 +49,13 @@ docs-check: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python -m bpx bench
 
+# The tests that run the specification's own lines.
+COVERING := spec initializers initializers_faces initializers_laws lsuv mup optimizers optimizers_arrays \
+	optimizers_schedule_free optimizers_zeros schedules transforms transforms_torch metrics faces_dropout \
+	shared_arithmetic
+
 coverage: $(STAMP)
-	$(VENV)/bin/python -m pytest -q tests/test_spec.py tests/test_initializers.py tests/test_optimizers.py tests/test_faces_dropout.py tests/test_shared_arithmetic.py --cov
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 -q $(COVERING:%=tests/test_%.py) --cov
 
 # Torch goes first and without its dependencies, so that the second line finds it and takes the
 # dependencies, pinned, from the default index. Triton is for the tests alone and may be missing.
