@@ -10,6 +10,8 @@ for name in ("torch", "matplotlib", "jinja2"):
 from bpx.__main__ import main
 from bpx.demo import specimens
 
+pytestmark = pytest.mark.slow
+
 
 def test_table_and_page(tmp_path, capsys):
     assert main(["health", "dead relu", "log of 0", "--report", str(tmp_path), "--seed", "2"]) == 0

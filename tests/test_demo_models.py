@@ -15,6 +15,8 @@ from bpx.demo import checkpoint, language, lockstep, session, settings, text
 from bpx_jax import demo as jax_demo
 from bpx_torch import demo as torch_demo
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "cnn": (4, 4, 8, 10),
     "rnn": (6, 10),

@@ -14,6 +14,8 @@ from bpx.spec import Case
 from bpx.verify.bound import PATH, UNIT, movement
 from bpx.verify.reference import cases
 
+pytestmark = pytest.mark.slow
+
 DTYPES = ("bfloat16", "float16")
 WIDE = ("float32", "float64")
 BITS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}

@@ -14,6 +14,8 @@ from bpx_jax import _health_measure, health
 from bpx_jax import specimens as built
 from tests.health_samples import alike as near
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(4)
 W = {"0": {"w": RNG.standard_normal((3, 7))}, "10": {"w": RNG.standard_normal((7, 2))}}
 W = {"9": W["10"], "0": W["0"]}

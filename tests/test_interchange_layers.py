@@ -22,6 +22,8 @@ import bpx_jax.interchange as ji
 import bpx_torch.interchange as ti
 from tests import interchange_layers
 
+pytestmark = pytest.mark.slow
+
 T = torch.nn
 LAYERS = interchange_layers.LAYERS
 rng = np.random.default_rng(11)

@@ -15,6 +15,8 @@ import bpx_torch.interchange as ti
 from bpx_jax import losses, nn
 from bpx_torch import optim
 
+pytestmark = pytest.mark.slow
+
 T = torch.nn
 STEPS, THERE, BACK = 150, 50, 100
 

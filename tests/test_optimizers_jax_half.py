@@ -19,6 +19,8 @@ from tests import trajectories as tj
 from tests.optax_arguments import CASES, STATE, STATE_OF, call
 from tests.optax_optimizers import as_list, as_tree, fields, flat
 
+pytestmark = pytest.mark.slow
+
 # A step rounds a moment at most a dozen times by half an eps, and decay at most carries that on.
 LIMIT = tj.STEPS * 12 / 2 * float(np.finfo(np.float32).eps)
 

@@ -16,6 +16,8 @@ from bpx_torch.optimizers import OPTIMIZERS
 from tests import trajectories as tj
 from tests.torch_optimizers import SPECS, accepted, advance, keywords, loud, matrices, own, trials
 
+pytestmark = pytest.mark.slow
+
 each_spec = pytest.mark.parametrize("spec", ALL, ids=lambda s: s.name)
 each = pytest.mark.parametrize("name", OPTIMIZERS)
 EPS, EPS16 = float(np.finfo(np.float32).eps), float(torch.finfo(torch.bfloat16).eps)

@@ -16,6 +16,8 @@ from bpx_jax import nn as J
 from bpx_torch import nn as N
 from tests.libraries import close, keras, lenient, of_flax, of_keras, value_and_grads
 
+pytestmark = pytest.mark.slow
+
 BOUND = {"flax": 1e-11, "keras": 2e-5}  # keras normalizes in float32 whatever it is asked for
 layers, wide = keras.layers, {"dtype": "float64"}
 rng = np.random.default_rng(8)

@@ -19,6 +19,8 @@ from bpx_torch import init as T
 from bpx_torch import nn as N
 from tests.libraries import keras, lenient
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (200, 500)  # 100 000 numbers; unequal, so that the two fans differ by 2.5
 INITIALIZERS = [
     "uniform",

@@ -24,6 +24,8 @@ from tests.libraries import (
     value_and_grads_torch,
 )
 
+pytestmark = pytest.mark.slow
+
 rng = np.random.default_rng(7)
 # small enough for eps to be heard: its defaults lie between 1e-7 and 1e-3
 X = 0.03 * rng.standard_normal((4, 64)) + 0.01

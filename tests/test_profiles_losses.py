@@ -15,6 +15,8 @@ from bpx_torch import functional as F
 from bpx_torch import nn as N
 from tests.libraries import close, keras, lenient, value_and_grads, value_and_grads_torch
 
+pytestmark = pytest.mark.slow
+
 rng = np.random.default_rng(5)
 K, of_optax, of_torch = keras.losses, optax.losses, torch.nn.functional
 X, T = 2 * rng.standard_normal((4, 6)), rng.standard_normal((4, 6))

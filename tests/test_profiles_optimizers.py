@@ -22,6 +22,8 @@ from tests import torch_optimizers
 from tests import trajectories as tj
 from tests.libraries import keras, lenient
 
+pytestmark = pytest.mark.slow
+
 jnp = jax.numpy
 SPECS = {spec.name: spec for spec in ALL}
 STEPS = 12

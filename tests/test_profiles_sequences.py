@@ -19,6 +19,8 @@ from bpx_torch import functional as F
 from bpx_torch import nn as N
 from tests.libraries import close, keras, lenient, value_and_grads, value_and_grads_torch
 
+pytestmark = pytest.mark.slow
+
 jnp = jax.numpy
 rng = np.random.default_rng(11)
 Q, K, V = (rng.standard_normal((2, n, 3, 4)) for n in (5, 6, 6))

@@ -21,6 +21,8 @@ from tests import solver_problems as problems
 from tests.solver_problems import EXACT, PENALTY, by_spec
 from tests.test_solvers_outcomes import REJECTS, TAKES
 
+pytestmark = pytest.mark.slow
+
 each = pytest.mark.parametrize("name", SOLVERS)
 LEAST = ("gauss_newton", "levenberg_marquardt")
 EPS = float(np.finfo(np.float64).eps)

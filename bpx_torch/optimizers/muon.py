@@ -26,8 +26,8 @@ class Muon(SpecOptimizer):
     >>> w.grad = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     >>> Muon([w], lr=0.5, weight_decay=0).step()
     >>> w.detach().round(decimals=1)
-    tensor([[0.6000, 2.0000],
-            [3.0000, 3.6000]])
+    tensor([[0.4000, 2.0000],
+            [3.0000, 3.4000]])
     """
 
     SPEC = SPEC
