@@ -8,39 +8,8 @@ from bpx.verify.candidate.arguments import read
 from bpx.verify.candidate.points import pairwise
 
 torch = pytest.importorskip("torch")
-PAIR = [Float("N", "D"), Float("D")]
 
-
-def rule(backward, forward=lambda x, w: x * x * w):
-    class Rule(torch.autograd.Function):
-        generate_vmap_rule = True
-
-        @staticmethod
-        def forward(x, w):
-            return forward(x, w)
-
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            ctx.save_for_backward(*inputs)
-
-        @staticmethod
-        def backward(ctx, dy):
-            return backward(dy, *ctx.saved_tensors)
-
-    return Rule
-
-
-def right(dy, x, w):
-    return 2 * dy * x * w, (dy * x * x).sum(0)
-
-
-def wrong(dy, x, w):
-    return 2.002 * dy * x * w, (dy * x * x).sum(0)
-
-
-def plain(x, w):
-    return x * x * w
-
+from tests.candidate_rules import PAIR, plain, right, rule
 
 REFUSED = [
     ({"ref": plain, "spec": (1, 2)}, "both spec and ref are given"),

@@ -37,7 +37,7 @@ FAMILIES = {
     "neighbour": ("A", "operations before and after that saved what the rule sees"),
     "memory": ("M", "memory that was never written"),
     "options": ("K", "pairs of option values"),
-    "width": ("Z", "index arithmetic beyond 32 bits"),
+    "width": ("Z", "offsets beyond 16 bits; 2^31 elements are not tried"),
     "trajectory": ("T", "parameters of an optimizer after every step"),
     "behaviour": ("E", "prints, hangs, and errors at the first ordinary input"),
 }

@@ -151,9 +151,7 @@ def _text(
             cotangent = "tuple(dy)" if len(dys) > 1 else "dy[0]"
             lines.append(f"got = float(vjp({cotangent})[0].ravel()[{at}])")
         lines.append(f"want = {float(want)!r}  # {trial.reference.level[:1]}: the reference")
-    what = (
-        f"output element {at}" if which is None else f"gradient of argument {which}, element {at}"
-    )
+    what = "output" if which is None else f"gradient of argument {which}"
     lines.append(f"limit = {float(limit):.3g}  # derived for {point.dtype}")
     lines.append(f'assert abs(got - want) <= limit, f"{what}[{at}]: {{got}}, expected {{want}}"')
     return "\n".join(lines) + "\n"
