@@ -135,6 +135,7 @@ ORACLES = {
     "mish": jax.nn.mish,
     "softplus": _softplus,
     "softsign": jax.nn.soft_sign,
+    "arctan": jnp.arctan,
     "relu6": jax.nn.relu6,
     "hardtanh": _hardtanh,
     "hardsigmoid": jax.nn.hard_sigmoid,

@@ -113,6 +113,7 @@ ORACLES = {
     "mish": F.mish,
     "softplus": F.softplus,
     "softsign": F.softsign,
+    "arctan": torch.atan,
     "relu6": F.relu6,
     "hardtanh": F.hardtanh,
     "hardsigmoid": F.hardsigmoid,

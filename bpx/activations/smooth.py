@@ -205,4 +205,18 @@ Features", Universite de Montreal, technical report 1337.
     df=lambda x: 1.0 / (1.0 + np.abs(x)) ** 2,
 )
 
-ALL: tuple[Op, ...] = (sigmoid, tanh, softplus, log_sigmoid, silu, mish, gelu, softsign)
+arctan = row(
+    "arctan",
+    PATH,
+    """Inverse tangent, between -pi/2 and pi/2.
+
+    y = arctan(x)
+
+Its tails are heavy: the derivative falls as 1 / x^2. Where x^2 overflows the derivative is 0.
+Source: elementary; d arctan(x) / dx = 1 / (1 + x^2).
+""",
+    f=np.arctan,
+    df=lambda x: 1.0 / (1.0 + x * x),
+)
+
+ALL: tuple[Op, ...] = (sigmoid, tanh, softplus, log_sigmoid, silu, mish, gelu, softsign, arctan)

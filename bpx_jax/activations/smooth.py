@@ -75,6 +75,7 @@ GELU = row(spec.gelu, _gelu, _dgelu)
 SOFTSIGN = row(
     spec.softsign, lambda x: x / (1 + jnp.abs(x)), lambda dy, x: dy * (1 + jnp.abs(x)) ** -2
 )
+ARCTAN = row(spec.arctan, lambda x: jnp.arctan(x), lambda dy, x: dy / (1 + x * x))
 
 
 def sigmoid(x):
@@ -117,7 +118,12 @@ def softsign(x):
     return SOFTSIGN(x)
 
 
+def arctan(x):
+    """Inverse tangent of x (any shape), in radians. Derivative: 1 / (1 + x^2)."""
+    return ARCTAN(x)
+
+
 RULES = {
     rule.spec.name: rule
-    for rule in (SIGMOID, TANH, SOFTPLUS, LOG_SIGMOID, SILU, MISH, GELU, SOFTSIGN)
+    for rule in (SIGMOID, TANH, SOFTPLUS, LOG_SIGMOID, SILU, MISH, GELU, SOFTSIGN, ARCTAN)
 }

@@ -71,6 +71,7 @@ SILU = row(spec.silu, lambda x: x * torch.sigmoid(x), _dsilu)
 MISH = row(spec.mish, _mish, _dmish)
 GELU = row(spec.gelu, _gelu, _dgelu)
 SOFTSIGN = row(spec.softsign, lambda x: x / (1 + x.abs()), lambda dy, x: dy * (1 + x.abs()).pow(-2))
+ARCTAN = row(spec.arctan, lambda x: torch.atan(x), lambda dy, x: dy / (1 + x * x))
 
 
 def sigmoid(x):
@@ -113,7 +114,12 @@ def softsign(x):
     return SOFTSIGN(x)
 
 
+def arctan(x):
+    """Inverse tangent of x (any shape), in radians. Derivative: 1 / (1 + x^2)."""
+    return ARCTAN(x)
+
+
 RULES = {
     rule.spec.name: rule
-    for rule in (SIGMOID, TANH, SOFTPLUS, LOG_SIGMOID, SILU, MISH, GELU, SOFTSIGN)
+    for rule in (SIGMOID, TANH, SOFTPLUS, LOG_SIGMOID, SILU, MISH, GELU, SOFTSIGN, ARCTAN)
 }
