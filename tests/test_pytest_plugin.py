@@ -77,12 +77,17 @@ def folder(tmp_path_factory):
     return where
 
 
+def registered():
+    """What the entry points of the installed bpx name."""
+    return {e.value for e in importlib.metadata.entry_points(group="pytest11") if e.name == "bpx"}
+
+
 def pytest_run(folder, *args):
-    """A pytest of its own. An editable install may register the plugin already: naming it a second
-    time is how a user without the entry point has it, and must do no harm."""
+    """A pytest of its own. The plugin is named where no entry point does; twice is an error."""
+    named = () if registered() else ("-p", "bpx.pytest_plugin")
     path = os.pathsep.join([str(folder), os.getcwd(), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "bpx.pytest_plugin", "-p", "no:cacheprovider",
+        [sys.executable, "-m", "pytest", *named, "-p", "no:cacheprovider",
          "--strict-markers", "-rA", "-q", *args],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
@@ -129,8 +134,7 @@ def test_a_check_without_a_rule_is_a_usage_error(folder):
 
 
 def test_an_installed_bpx_brings_the_plugin():
-    found = importlib.metadata.entry_points(group="pytest11")
-    named = [e for e in found if e.name == "bpx"]
+    named = registered()
     if not named:
         pytest.skip("bpx was installed without its entry points")
-    assert {e.value for e in named} == {"bpx.pytest_plugin"}
+    assert named == {"bpx.pytest_plugin"}
