@@ -1,5 +1,6 @@
 """The pages "Verify your own rule" are run from top to bottom, and print what they say."""
 
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -11,6 +12,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# named where no entry point does; twice is an error
+REGISTERED = any(e.name == "bpx" for e in importlib.metadata.entry_points(group="pytest11"))
+PLUGIN = [] if REGISTERED else ["-p", "bpx.pytest_plugin"]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +38,7 @@ def test_page_runs_and_prints_what_it_says(page, framework, tmp_path):
     assert done.stdout == expected
     if (tmp_path / "test_rms.py").exists():
         done = run(
-            "import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'bpx.pytest_plugin', "
+            f"import sys, pytest; sys.exit(pytest.main(['-q', *{PLUGIN}, "
             "'test_rms.py::test_rms_norm[RMSNorm::vjp::generic-0]', "
             "'test_rms.py::test_rms_norm[RMSNorm::forward::generic-0]']))",
             tmp_path,
