@@ -161,3 +161,15 @@ class _Blind:
 
     def scaled(self, f, factor):
         return f
+
+
+def test_a_second_derivative_is_looked_at_though_another_is_refused():
+    """Loud where the incoming gradient asks for one, and silent where it does not."""
+
+    def silent(dy, x, w):
+        if dy.requires_grad:
+            raise RuntimeError("no second derivative")
+        return right(dy, x.detach(), w.detach())
+
+    report = verify_rule(rule(silent), PAIR, ref=plain, only="twice", vmap=False)
+    assert report.caught_by() == ["twice"]

@@ -101,22 +101,29 @@ class TorchHost:
         return [next(grads) if t.requires_grad else None for t in tensors]
 
     def twice(self, f, arrays, options, dys, vs, asked):
-        """Gradients of sum <v, gradient> with the incoming gradient constant, then not."""
-        for dy_too in (True, False):
-            tensors = [
-                self.tensor(a, "float64", grad) for a, grad in zip(arrays, asked, strict=True)
-            ]
-            given = [None if d is None else self.tensor(d, "float64", dy_too) for d in dys]
-            first = self.grads(listed(f(*tensors, **options)), tensors, given, create_graph=True)
-            loss = sum(
-                (self.tensor(v, "float64") * g).sum()
-                for v, g in zip(vs, first, strict=True)
-                if v is not None and g is not None
-            )
-            if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
-                second = [None] * len(tensors)  # a constant, silently: compared as zero
-            else:
-                second = self.grads([loss], tensors, [torch.ones((), dtype=torch.float64)])
+        """Gradients of sum <v, gradient>, the incoming gradient constant, and where it is none too.
+
+        The first is where a rule stays silent; an error there refuses. One in the second is loud.
+        """
+        found = [self._twice(f, arrays, options, dys, vs, asked, False)]
+        try:
+            found.append(self._twice(f, arrays, options, dys, vs, asked, True))
+        except RuntimeError:
+            pass  # loud
+        return found
+
+    def _twice(self, f, arrays, options, dys, vs, asked, dy_too):
+        tensors = [self.tensor(a, "float64", grad) for a, grad in zip(arrays, asked, strict=True)]
+        given = [None if d is None else self.tensor(d, "float64", dy_too) for d in dys]
+        first = self.grads(listed(f(*tensors, **options)), tensors, given, create_graph=True)
+        loss = sum(
+            (self.tensor(v, "float64") * g).sum()
+            for v, g in zip(vs, first, strict=True)
+            if v is not None and g is not None
+        )
+        if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+            return [None] * len(tensors)  # a constant, silently: compared as zero
+        second = self.grads([loss], tensors, [torch.ones((), dtype=torch.float64)])
         return [to_numpy(g) for g in second]
 
     def scaled(self, f, factor):

@@ -184,7 +184,7 @@ def second(trial: Trial) -> Found:
         for i, (a, want) in enumerate(zip(arrays, trial.asked, strict=True))
     ]
     try:
-        got = host.twice(trial.counted, arrays, point.options, dys, vs, trial.asked)
+        every = host.twice(trial.counted, arrays, point.options, dys, vs, trial.asked)
     except Exception as error:
         if trial.twice:
             raise
@@ -214,9 +214,10 @@ def second(trial: Trial) -> Found:
             largest = max(float(np.abs(near).max(initial=0.0)), _size(vs, dys))
             limit = np.full(near.shape, 1e-6 * largest + 8 * lost / (STEP / 2))
             smooth = np.abs(near - far) <= 1e-7 * largest
-            value = np.zeros(near.shape) if got[i] is None else got[i]
-            found = measured(value, np.where(smooth, near, np.nan), limit, "float64")
-            yield {"what": f"second derivative by argument {i}", **found}
+            for got in every:
+                value = np.zeros(near.shape) if got[i] is None else got[i]
+                found = measured(value, np.where(smooth, near, np.nan), limit, "float64")
+                yield {"what": f"second derivative by argument {i}", **found}
 
 
 def _size(vs: Any, dys: Any) -> float:

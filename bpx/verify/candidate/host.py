@@ -39,8 +39,9 @@ class Host(Protocol):
 
     def twice(
         self, f: Function, point: Point, dys: Arrays, vs: Arrays, asked: Sequence[bool]
-    ) -> Arrays:
-        """Gradients of sum <v, gradient of f at dys> by every argument asked for."""
+    ) -> Sequence[Arrays]:
+        """Gradients of sum <v, gradient of f at dys> by every argument asked for, once for each way
+        the framework has of taking them."""
 
     def rounded(self, array: Any, dtype: str) -> Any:
         """The array after a round trip through the dtype."""
