@@ -173,3 +173,13 @@ def test_a_second_derivative_is_looked_at_though_another_is_refused():
 
     report = verify_rule(rule(silent), PAIR, ref=plain, only="twice", vmap=False)
     assert report.caught_by() == ["twice"]
+
+
+def test_a_crash_at_one_size_is_seen_without_a_reference():
+    def crashing(x, w):
+        if x.shape[0] == 7:
+            raise IndexError("seven rows")
+        return x * x * w
+
+    report = verify_rule(rule(right, crashing), PAIR, only="shape::N=7")
+    assert "IndexError: seven rows" in report.failures[0].message

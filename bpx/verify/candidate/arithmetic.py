@@ -68,7 +68,8 @@ def checks(trial: Trial, quick: bool, full: bool) -> list[Check]:
 def _guarded(trial: Trial, point: Point) -> Found:
     """A point at which the rule or the reference may refuse to run: an empty array, a dtype."""
     try:
-        trial.reference.like(trial.inputs(point), point.options)
+        if not isinstance(trial.reference, Differences):  # level C would hide the rule's own crash
+            trial.reference.like(trial.inputs(point), point.options)
     except Exception as error:
         raise NotRun(f"the reference raises {type(error).__name__} here") from error
     if point.sizes and not trial.host.few and sum(a.size for a in point.arrays) > SLOW:
