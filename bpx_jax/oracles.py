@@ -221,7 +221,8 @@ MISSING: dict[str, str] = {}
 
 
 def own_optimizers():
-    """optax's optimizer for every entry; empty where optax, which bpx does not need, is missing."""
+    """optax's optimizer for every entry that it has (its nadam is another method than the entry);
+    empty where optax, which bpx does not need, is missing."""
     try:
         import optax
     except ModuleNotFoundError:
@@ -241,7 +242,6 @@ def own_optimizers():
         "schedule_free_sgd": optax.contrib.schedule_free_sgd,
         "schedule_free_adamw": optax.contrib.schedule_free_adamw,
         "adamax": optax.adamax,
-        "nadam": optax.nadam,
         "radam": optax.radam,
         "lion": optax.lion,
     }
