@@ -14,9 +14,9 @@ def table(name: str, about: Row, args: argparse.Namespace, rows: list[Row]) -> A
     found = importlib.import_module("rich.table").Table(
         title=f"{name} {about[name]}, {args.dtype}, {about.get('device', args.device)}, {threads}: "
         "forward + backward, an optimizer's step",
-        caption="ratio: time over that of the framework's own operation in the same round, median "
-        "(quartiles). kept: bytes made in forward and alive until backward + arguments kept. "
-        "*: what a plain call runs",
+        caption="ratio: time over that of the framework's own operation in the same round (foreach "
+        "over foreach), median (quartiles). kept: bytes made in forward and alive until backward + "
+        "arguments kept. *: what a plain call runs",
     )
     for heading in ("entry", "size", "candidate"):
         found.add_column(heading)
@@ -38,7 +38,7 @@ def _seconds(s: float) -> str:
 
 def _ratio(candidate: Row) -> str:
     r = candidate["ratio"]
-    if r is None or candidate["name"] == "own":
+    if r is None or candidate["name"] == candidate["beside"]:
         return ""
     return f"{r['median']:.2f} ({r['low']:.2f}-{r['high']:.2f})"
 

@@ -28,10 +28,14 @@ class Saved:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to compute an entry. `run` does it once and returns when the result is there."""
+    """One way to compute an entry. `run` does it once and returns when the result is there.
+
+    `beside` is the candidate that its ratio is to.
+    """
 
     run: Callable[[], object]
     saved: Saved | None = None
+    beside: str = "own"
 
 
 @dataclass(frozen=True)

@@ -179,8 +179,8 @@ def measure(
         row["failed"]["comparison"] = f"{type(error).__name__}: {_line(error)}"
         return row
     row["refused"] = dict(prepared.refused)
-    own = times.get("own")
     for label, candidate in prepared.candidates.items():
+        own = times.get(candidate.beside)
         ratio = (
             None if own is None else spread([a / b for a, b in zip(times[label], own, strict=True)])
         )
@@ -188,6 +188,7 @@ def measure(
             {
                 "name": label,
                 "default": label == prepared.default,
+                "beside": candidate.beside,
                 "seconds": statistics.median(times[label]),
                 "rounds": len(times[label]),
                 "ratio": None if ratio is None else asdict(ratio),

@@ -8,19 +8,29 @@ are those of torch.optim, so a state_dict goes both ways.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bpx.spec import Optimizer, SpecError
-from bpx_torch._wide import is_half, wide, widen_state
+from bpx_torch._scalars import Number
+from bpx_torch._wide import HALVES, wide, widen_state
 
-Number = float | Tensor
 Group = dict[str, Any]
 State = dict[str, Tensor]
+
+ONE = torch.ones(())  # a number would be made a tensor again for each of the counts
+
+
+class Rows(NamedTuple):
+    """What a step works on, a list entry for each parameter; `ts` counts its steps from 1."""
+
+    ps: list[Tensor]
+    gs: list[Tensor]
+    states: list[State]
+    ts: list[Any]
 
 
 class SpecOptimizer(torch.optim.Optimizer):
@@ -92,15 +102,23 @@ class SpecOptimizer(torch.optim.Optimizer):
         dtype = torch.float64 if exact else torch.float32
         return torch.tensor(value, dtype=dtype, device=device)
 
-    def _state_of(self, p: Tensor, group: Group) -> State:
-        state = self.state[p]
-        if not state:
-            if self.COUNTS:
-                state["step"] = self._counter(p, group)
-            state.update(self._start(wide(p), group))
-        elif group.get("differentiable"):  # the last step's graph holds what is there
-            state.update({k: v.clone() for k, v in state.items() if k != "step" and v is not None})
-        return state
+    def _keeps(self, group: Group) -> bool:
+        """Whether parameters of the group have a state."""
+        return True
+
+    def _states_of(self, params: list[Tensor], group: Group) -> list[State]:
+        if not self._keeps(group):
+            return [{} for _ in params]
+        states = [self.state[p] for p in params]
+        for p, state in zip(params, states, strict=True):
+            if not state:
+                if self.COUNTS:
+                    state["step"] = self._counter(p, group)
+                state.update(self._start(wide(p), group))
+            elif group.get("differentiable"):  # the last step's graph holds what is there
+                new = {k: v.clone() for k, v in state.items() if k != "step" and v is not None}
+                state.update(new)
+        return states
 
     def step(self, closure: Any = None) -> Any:
         """Move every parameter that has a gradient.
@@ -122,35 +140,53 @@ class SpecOptimizer(torch.optim.Optimizer):
         return loss
 
     def _step_group(self, group: Group) -> None:
-        params = [p for p in group["params"] if p.grad is not None]
-        for p in params:
-            if p.grad.layout != torch.strided:
-                raise RuntimeError(
-                    f"{self.SPEC.name}: the gradient of a parameter of shape {tuple(p.shape)} has "
-                    f"layout {p.grad.layout}, expected a dense one"
-                )
+        params, grads = self._moving(group)
+        if not params:
+            return
         on_device = group.get("capturable") or torch.compiler.is_compiling()
-        many = "foreach" in self.defaults and not on_device and _by_list(group, params)
-        lists: dict[Any, list[Any]] = defaultdict(list)
-        for p in params:
-            g = -p.grad if group.get("maximize") else p.grad
-            w, g = (wide(p), wide(g)) if is_half(p) else (p, g)
-            state = self._state_of(p, group)
-            t: Number = 0.0
-            if self.COUNTS:
-                state["step"] += 1
-                t = _exact(state["step"]) if on_device else state["step"].item()
-            if many:
-                lists[p.device, p.dtype, g.dtype].append((p, w, g, state, t))
+        states = self._states_of(params, group)
+        ts: list[Number] = [0.0] * len(params)
+        if self.COUNTS:
+            counts = [state["step"] for state in states]
+            torch._foreach_add_(counts, 1 if on_device else ONE)
+            ts = [_exact(c) for c in counts] if on_device else [c.item() for c in counts]
+        rows = Rows(params, grads, states, ts)
+        if "foreach" in self.defaults and not on_device and _by_list(group, params):
+            for part in _alike(rows):
+                self._step_rows(part, group)
+        else:
+            self._step_each(rows, group)
+
+    def _moving(self, group: Group) -> tuple[list[Tensor], list[Tensor]]:
+        """The parameters that have a gradient, and what they are to descend along."""
+        params = [p for p in group["params"] if p.grad is not None]
+        grads: list[Tensor] = [p.grad for p in params]
+        strided = torch.strided
+        for g in grads:
+            if g.layout is not strided:
+                raise RuntimeError(
+                    f"{self.SPEC.name}: the gradient of a parameter of shape {tuple(g.shape)} has "
+                    f"layout {g.layout}, expected a dense one"
+                )
+        return params, [-g for g in grads] if group.get("maximize") else grads
+
+    def _step_each(self, rows: Rows, group: Group) -> None:
+        for p, g, state, t in zip(*rows, strict=True):
+            if p.dtype in HALVES:
+                w = p.float()
+                self._step_one(w, g.float(), state, self._options(p, group), t)
+                p.copy_(w)
             else:
-                self._step_one(w, g, state, self._options(p, group), t)
-                if w is not p:
-                    p.copy_(w)
-        for rows in lists.values():
-            ps, ws, gs, states, ts = (list(column) for column in zip(*rows, strict=True))
-            self._step_many(ws, gs, states, self._options(ps[0], group), ts)
-            if ws[0] is not ps[0]:
-                torch._foreach_copy_(ps, ws)
+                self._step_one(p, g, state, self._options(p, group), t)
+
+    def _step_rows(self, rows: Rows, group: Group) -> None:
+        ps, gs, states, ts = rows
+        options = self._options(ps[0], group)
+        if ps[0].dtype not in HALVES:
+            return self._step_many(ps, gs, states, options, ts)
+        ws = [p.float() for p in ps]
+        self._step_many(ws, [g.float() for g in gs], states, options, ts)
+        torch._foreach_copy_(ps, ws)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -179,6 +215,19 @@ class SpecOptimizer(torch.optim.Optimizer):
             after.remove()
 
 
+def _alike(rows: Rows) -> list[Rows]:
+    """The rows by device and dtypes, as the functions on lists want them."""
+    ps, gs, _, _ = rows
+    kinds = [(p.device, p.dtype, g.dtype) for p, g in zip(ps, gs, strict=True)]
+    if len(set(kinds)) == 1:
+        return [rows]
+    parts: dict[Any, Rows] = defaultdict(lambda: Rows([], [], [], []))
+    for kind, *row in zip(kinds, *rows, strict=True):
+        for column, value in zip(parts[kind], row, strict=True):
+            column.append(value)
+    return list(parts.values())
+
+
 def _by_list(group: Group, params: list[Tensor]) -> bool:
     numbers = (group["lr"], group.get("weight_decay"), *group.get("betas", ()))
     if group.get("differentiable") or any(isinstance(x, Tensor) for x in numbers):
@@ -192,58 +241,3 @@ def _by_list(group: Group, params: list[Tensor]) -> bool:
 def _exact(count: Tensor) -> Tensor:
     """A step count for arithmetic as exact as a Python number's, where the device has float64."""
     return count if count.device.type == "mps" else count.double()
-
-
-def number(x: Number) -> Number:
-    """A Python number as it is, a tensor of one element without dims."""
-    return x.reshape(()) if isinstance(x, Tensor) else x
-
-
-def nonzero(x: Number) -> bool:
-    """Whether a number may differ from 0; a tensor is not read."""
-    return isinstance(x, Tensor) or x != 0
-
-
-def unbiased(rate: Number, t: Number) -> Number:
-    """1 - rate^t. On tensors as -expm1(t log rate), which does not cancel for small t."""
-    if not isinstance(t, Tensor) and not isinstance(rate, Tensor):
-        return 1 - rate**t
-    log = rate.log() if isinstance(rate, Tensor) else math.log(rate) if rate > 0 else -math.inf
-    return -torch.expm1(t * log)
-
-
-def add_scaled(x: Tensor, y: Tensor, scale: Number) -> Tensor:
-    """x + scale * y, a new tensor."""
-    return x + y * scale if isinstance(scale, Tensor) else x.add(y, alpha=scale)
-
-
-def mix_(mean: Tensor, x: Tensor, rate: Number) -> None:
-    """mean <- rate * mean + (1 - rate) * x."""
-    if isinstance(rate, Tensor):
-        mean.mul_(rate).add_(x * (1 - rate))
-    else:
-        mean.mul_(rate).add_(x, alpha=1 - rate)
-
-
-def mix_square_(mean: Tensor, x: Tensor, rate: Number) -> None:
-    """mean <- rate * mean + (1 - rate) * x^2."""
-    if isinstance(rate, Tensor):
-        mean.mul_(rate).add_(x * x * (1 - rate))
-    else:
-        mean.mul_(rate).addcmul_(x, x, value=1 - rate)
-
-
-def descend_(p: Tensor, d: Tensor, size: Number) -> None:
-    """p <- p - size * d."""
-    if isinstance(size, Tensor):
-        p.sub_(d * size)
-    else:
-        p.add_(d, alpha=-size)
-
-
-def descend_quotient_(p: Tensor, a: Tensor, b: Tensor, size: Number) -> None:
-    """p <- p - size * a / b."""
-    if isinstance(size, Tensor):
-        p.sub_(a / b * size)
-    else:
-        p.addcdiv_(a, b, value=-size)

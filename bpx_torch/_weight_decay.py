@@ -5,14 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bpx_torch._optimizer import Group, add_scaled, nonzero, number
+from bpx_torch._optimizer import Group
+from bpx_torch._scalars import add_scaled, nonzero, number
 
 
 def decay_one(p: Tensor, g: Tensor, group: Group) -> Tensor:
     """The gradient to step by, g or g + weight_decay * p; the decoupled decay moves p in place."""
-    decay = number(group["weight_decay"])
+    decay = group["weight_decay"]
     if not nonzero(decay):
         return g
+    decay = number(decay)
     if group.get("decoupled_weight_decay"):
         p.mul_(1 - number(group["lr"]) * decay)
         return g

@@ -58,7 +58,8 @@ class Bench:
         self, name: str, shapes: list[tuple[int, ...]], dtype: str, seed: int = 0
     ) -> Prepared:
         """One step over parameters of these shapes, default options; where `foreach` is not the
-        default also with it. The ratio of "bpx" is to torch's default, "own"."""
+        default also with it. The ratio of "bpx" is to torch's default, "own", that of
+        "bpx, foreach" to torch's foreach."""
         makers = {**OWN_OPTIMIZERS[name], "bpx": OPTIMIZERS[name]}
         if "foreach" in inspect.signature(makers["bpx"]).parameters and self.device.type == "cpu":
             lists = {
@@ -74,7 +75,8 @@ class Bench:
             ]
             for p, (_, g) in zip(params, _inputs.params(shapes, seed), strict=True):
                 p.grad = self._tensor(g, dtype)
-            candidates[label] = Candidate(self._finished(make(params).step))
+            beside = "own, foreach" if label.endswith(", foreach") else "own"
+            candidates[label] = Candidate(self._finished(make(params).step), beside=beside)
         return Prepared(candidates, "bpx")
 
     def _tensor(self, a, dtype):

@@ -126,8 +126,10 @@ def test_every_optimizer_is_timed_beside_its_counterpart(framework):
         assert "own" in labels or not any(hasattr(home, classes) for home in homes), name
         if framework == "torch":
             assert name == "muon" or {"bpx, foreach", "own, foreach"} & labels
-            for candidate in prepared.candidates.values():
+            for label, candidate in prepared.candidates.items():
                 candidate.run()
+                lists = label.endswith(", foreach")
+                assert candidate.beside == ("own, foreach" if lists else "own"), label
 
 
 def test_rounds_are_interleaved_and_end_in_time():
@@ -145,6 +147,18 @@ def test_rounds_are_interleaved_and_end_in_time():
 def test_spread():
     assert _timing.spread([3.0]) == _timing.Spread(3, 3, 3)
     assert _timing.spread([5.0, 1.0, 2.0, 4.0, 3.0]) == _timing.Spread(3, 2, 4)
+
+
+def test_the_ratio_is_to_the_candidate_named(monkeypatch):
+    times = {"own": [1.0, 1.0], "own, foreach": [8.0, 4.0], "bpx, foreach": [2.0, 2.0]}
+    monkeypatch.setattr(command, "rounds", lambda *_: times)
+    nothing = _timing.Candidate(lambda: None)
+    candidates = dict.fromkeys(times, nothing)
+    candidates["bpx, foreach"] = replace(nothing, beside="own, foreach")
+    prepared = _timing.Prepared(candidates, "own")
+    row = command.measure("torch", "x", {"N": 1}, lambda: prepared, 2, 9)
+    ratios = [c["ratio"]["median"] for c in row["candidates"]]
+    assert ratios == [1, 6, 0.375]
 
 
 def test_a_candidate_that_raises_is_reported():

@@ -9,17 +9,8 @@ from torch import Tensor
 
 from bpx.optimizers.adadelta import SPEC
 from bpx.profiles import profiled
-from bpx_torch._optimizer import (
-    Group,
-    Number,
-    SpecOptimizer,
-    State,
-    add_scaled,
-    descend_,
-    mix_square_,
-    nonzero,
-    number,
-)
+from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._scalars import Number, add_scaled, descend_, mix_square_, nonzero, number
 
 
 class Adadelta(SpecOptimizer):

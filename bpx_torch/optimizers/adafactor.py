@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.adafactor import SPEC
-from bpx_torch._optimizer import Group, Number, SpecOptimizer, State, nonzero, number
+from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._scalars import Number, descend_, nonzero, number
 from bpx_torch.optimizers._trust import norm, norms
 
 
@@ -69,47 +70,61 @@ class Adafactor(SpecOptimizer):
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, decay = number(group["lr"]), number(group["weight_decay"])
         small = float(group["eps"][0])
-        scale = _scale(norm(p), p, group, t)
+        scale = _scale(_size(p, t), p, group, t)
         if nonzero(decay):
             p.mul_(1 - lr * decay)
         root = _second_moment(g, state, group, t, small).sqrt().clamp(min=small)
         u = g / (root if small > 0 else torch.where(root > 0, root, 1.0))
-        p.sub_(u * (scale / _excess(norm(u), u, group)))
+        descend_(p, u, scale / _excess(_size(u, t), u, group))
 
     def _step_many(
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
         lr, decay, small = group["lr"], group["weight_decay"], float(group["eps"][0])
-        sizes = norms(ps)
-        scales = [_scale(s, p, group, t) for s, p, t in zip(sizes, ps, ts, strict=True)]
+        roots = [max(p.numel(), 1) ** 0.5 for p in ps]
+        sizes = torch.stack(norms(ps))
+        rates = sizes.new_tensor([min(lr, t**-0.5) for t in ts])
+        scales = (sizes / sizes.new_tensor(roots)).clamp(min=group["eps"][1]) * rates
         if decay != 0:
             torch._foreach_mul_(ps, 1 - lr * decay)
-        us = [_second_moment(g, s, group, t, small) for g, s, t in zip(gs, states, ts, strict=True)]
+        us = _second_moments(gs, states, group, ts, small)
         torch._foreach_sqrt_(us)
         if small > 0:
             torch._foreach_clamp_min_(us, small)
         else:
             us = [torch.where(u > 0, u, 1.0) for u in us]
         us = list(torch._foreach_div(gs, us))
-        over = [_excess(n, u, group) for n, u in zip(norms(us), us, strict=True)]
-        torch._foreach_mul_(us, [-s / o for s, o in zip(scales, over, strict=True)])
+        over = (torch.stack(norms(us)) / sizes.new_tensor([n * group["d"] for n in roots])).clamp(
+            min=1
+        )
+        torch._foreach_mul_(us, list((-scales / over).to(us[0].dtype).unbind()))
         torch._foreach_add_(ps, us)
 
 
-def _scale(size: Tensor, p: Tensor, group: Group, t: Number) -> Tensor:
+def _size(x: Tensor, t: Number) -> Number:
+    """The norm of x; a Python number where reading it waits for nothing."""
+    size = norm(x)
+    return size if isinstance(t, Tensor) or x.device.type != "cpu" else size.item()
+
+
+def _scale(size: Number, p: Tensor, group: Group, t: Number) -> Number:
     """min(lr, 1 / sqrt(t)) * max(eps2, rms(p)) from the norm of p, on p's device."""
-    lr, slow = number(group["lr"]), t**-0.5
+    lr, slow, least = number(group["lr"]), t**-0.5, group["eps"][1]
+    mean = size / max(p.numel(), 1) ** 0.5
+    if not isinstance(mean, Tensor):
+        mean = max(mean, least)
+    else:
+        mean = mean.clamp(min=least)
     if isinstance(lr, Tensor) or isinstance(slow, Tensor):
         both = (torch.as_tensor(x, dtype=torch.float64, device="cpu") for x in (lr, slow))
-        rho: Number = torch.minimum(*both).to(size)
-    else:
-        rho = min(lr, slow)
-    return (size / max(p.numel(), 1) ** 0.5).clamp(min=group["eps"][1]) * rho
+        return mean * torch.minimum(*both).to(p)
+    return mean * min(lr, slow)
 
 
-def _excess(size: Tensor, u: Tensor, group: Group) -> Tensor:
+def _excess(size: Number, u: Tensor, group: Group) -> Number:
     """max(1, rms(u) / d) from the norm of u."""
-    return (size / (max(u.numel(), 1) ** 0.5 * group["d"])).clamp(min=1.0)
+    over = size / (max(u.numel(), 1) ** 0.5 * group["d"])
+    return over.clamp(min=1.0) if isinstance(over, Tensor) else max(over, 1.0)
 
 
 def _second_moment(g: Tensor, state: State, group: Group, t: Number, small: float) -> Tensor:
@@ -126,3 +141,39 @@ def _second_moment(g: Tensor, state: State, group: Group, t: Number, small: floa
     middle = row.sum(-2, keepdim=True).div(max(g.shape[-2], 1)).clamp(min=small)
     middle = middle if small > 0 else torch.where(middle > 0, middle, 1.0)
     return row * col / middle
+
+
+def _second_moments(
+    gs: list[Tensor], states: list[State], group: Group, ts: list[float], small: float
+) -> list[Tensor]:
+    """`_second_moment` of each, by lists: first those with a mean per element, then the others."""
+    out: list[Any] = [None] * len(gs)
+    shares = [t ** group["beta2_decay"] for t in ts]
+    whole = [i for i, s in enumerate(states) if "variance" in s]
+    if whole:
+        vs, some = [states[i]["variance"] for i in whole], [gs[i] for i in whole]
+        torch._foreach_mul_(vs, [1 - shares[i] for i in whole])
+        torch._foreach_addcmul_(vs, some, some, [shares[i] for i in whole])
+        for i, v in zip(whole, vs, strict=True):
+            out[i] = v.clone()
+    cut = [i for i, s in enumerate(states) if "variance" not in s]
+    if cut:
+        squares = torch._foreach_mul([gs[i] for i in cut], [gs[i] for i in cut])
+        means = {}
+        for key, dim in (("row_var", -1), ("col_var", -2)):
+            held = means[key] = [states[i][key] for i in cut]
+            sums = [s.sum(dim, keepdim=True) for s in squares]
+            weights = [shares[i] / max(gs[i].shape[dim], 1) for i in cut]
+            torch._foreach_mul_(sums, weights)
+            torch._foreach_mul_(held, [1 - shares[i] for i in cut])
+            torch._foreach_add_(held, sums)
+        middles = [r.sum(-2, keepdim=True) for r in means["row_var"]]
+        torch._foreach_div_(middles, [float(max(gs[i].shape[-2], 1)) for i in cut])
+        if small > 0:
+            torch._foreach_clamp_min_(middles, small)
+        else:
+            middles = [torch.where(m > 0, m, 1.0) for m in middles]
+        scaled = torch._foreach_div(means["row_var"], middles)
+        for i, row, col in zip(cut, scaled, means["col_var"], strict=True):
+            out[i] = row * col
+    return out

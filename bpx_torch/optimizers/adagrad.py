@@ -10,14 +10,8 @@ from torch import Tensor
 
 from bpx.optimizers.adagrad import SPEC
 from bpx.profiles import profiled
-from bpx_torch._optimizer import (
-    Group,
-    Number,
-    SpecOptimizer,
-    State,
-    descend_quotient_,
-    number,
-)
+from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._scalars import Number, descend_quotient_, number
 from bpx_torch._weight_decay import decay_many, decay_one
 
 
@@ -78,8 +72,7 @@ class Adagrad(SpecOptimizer):
             decoupled_weight_decay=decoupled_weight_decay,
         )
         for group in self.param_groups:  # before the first step, as in torch
-            for p in group["params"]:
-                self._state_of(p, group)
+            self._states_of(group["params"], group)
 
     def share_memory(self) -> None:
         """Move the accumulated sums to shared memory."""

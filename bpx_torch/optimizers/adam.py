@@ -9,17 +9,8 @@ from torch import Tensor
 
 from bpx.optimizers.adam import SPEC
 from bpx.profiles import profiled
-from bpx_torch._optimizer import (
-    Group,
-    Number,
-    SpecOptimizer,
-    State,
-    descend_quotient_,
-    mix_,
-    mix_square_,
-    number,
-    unbiased,
-)
+from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._scalars import Number, descend_quotient_, mix_, mix_square_, number, unbiased
 from bpx_torch._weight_decay import decay_many, decay_one
 
 
@@ -113,8 +104,7 @@ class Adam(SpecOptimizer):
         lr, (b1, b2) = group["lr"], group["betas"]
         gs = decay_many(ps, gs, group)
         ms, vs = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
-        torch._foreach_mul_(ms, b1)
-        torch._foreach_add_(ms, gs, alpha=1 - b1)
+        torch._foreach_lerp_(ms, gs, 1 - b1)
         torch._foreach_mul_(vs, b2)
         torch._foreach_addcmul_(vs, gs, gs, 1 - b2)
         if group["amsgrad"]:

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.adamax import SPEC
-from bpx_torch._optimizer import (
-    Group,
+from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._scalars import (
     Number,
-    SpecOptimizer,
-    State,
     add_scaled,
     descend_quotient_,
     mix_,
@@ -91,8 +89,7 @@ class Adamax(SpecOptimizer):
         if group["weight_decay"] != 0:
             gs = list(torch._foreach_add(gs, ps, alpha=group["weight_decay"]))
         ms, largest = [s["exp_avg"] for s in states], [s["exp_inf"] for s in states]
-        torch._foreach_mul_(ms, b1)
-        torch._foreach_add_(ms, gs, alpha=1 - b1)
+        torch._foreach_lerp_(ms, gs, 1 - b1)
         sizes = torch._foreach_abs(gs)
         torch._foreach_add_(sizes, group["eps"])
         torch._foreach_mul_(largest, b2)

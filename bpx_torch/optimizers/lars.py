@@ -9,15 +9,8 @@ from torch import Tensor
 
 from bpx.optimizers.lars import SPEC
 from bpx.profiles import profiled
-from bpx_torch._optimizer import (
-    Group,
-    Number,
-    SpecOptimizer,
-    State,
-    add_scaled,
-    nonzero,
-    number,
-)
+from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._scalars import Number, add_scaled, nonzero, number
 from bpx_torch.optimizers._trust import norm, norms, trust
 
 

@@ -9,16 +9,8 @@ from torch import Tensor
 
 from bpx.optimizers.lion import SPEC
 from bpx.profiles import profiled
-from bpx_torch._optimizer import (
-    Group,
-    Number,
-    SpecOptimizer,
-    State,
-    descend_,
-    mix_,
-    nonzero,
-    number,
-)
+from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._scalars import Number, descend_, mix_, nonzero, number
 
 
 class Lion(SpecOptimizer):
@@ -97,5 +89,4 @@ class Lion(SpecOptimizer):
         if decay != 0:
             torch._foreach_mul_(ps, 1 - lr * decay)
         torch._foreach_add_(ps, directions, alpha=-lr)
-        torch._foreach_mul_(ms, b2)
-        torch._foreach_add_(ms, gs, alpha=1 - b2)
+        torch._foreach_lerp_(ms, gs, 1 - b2)

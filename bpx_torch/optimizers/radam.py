@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.radam import SPEC
-from bpx_torch._optimizer import (
-    Group,
+from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._scalars import (
     Number,
-    SpecOptimizer,
-    State,
     add_scaled,
     descend_,
     descend_quotient_,
@@ -111,8 +109,7 @@ class RAdam(SpecOptimizer):
             else:
                 gs = list(torch._foreach_add(gs, ps, alpha=decay))
         ms, vs = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
-        torch._foreach_mul_(ms, b1)
-        torch._foreach_add_(ms, gs, alpha=1 - b1)
+        torch._foreach_lerp_(ms, gs, 1 - b1)
         torch._foreach_mul_(vs, b2)
         torch._foreach_addcmul_(vs, gs, gs, 1 - b2)
         early: list[int] = []

@@ -9,17 +9,8 @@ from torch import Tensor
 
 from bpx.optimizers.rmsprop import SPEC
 from bpx.profiles import profiled
-from bpx_torch._optimizer import (
-    Group,
-    Number,
-    SpecOptimizer,
-    State,
-    descend_,
-    descend_quotient_,
-    mix_,
-    mix_square_,
-    number,
-)
+from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._scalars import Number, descend_, descend_quotient_, mix_, mix_square_, number
 from bpx_torch._weight_decay import decay_many, decay_one
 
 
@@ -123,8 +114,7 @@ class RMSprop(SpecOptimizer):
         torch._foreach_addcmul_(variances, gs, gs, 1 - alpha)
         if group["centered"]:
             means = [s["grad_avg"] for s in states]
-            torch._foreach_mul_(means, alpha)
-            torch._foreach_add_(means, gs, alpha=1 - alpha)
+            torch._foreach_lerp_(means, gs, 1 - alpha)
             variances = list(torch._foreach_addcmul(variances, means, means, -1))
             torch._foreach_clamp_min_(variances, 0)
         if group.get("eps_in_sqrt"):

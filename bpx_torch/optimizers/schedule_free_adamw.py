@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.schedule_free_adamw import SPEC
-from bpx_torch._optimizer import Group, Number, State, add_scaled, mix_square_, number, unbiased
+from bpx_torch._optimizer import Group, State
+from bpx_torch._scalars import Number, add_scaled, mix_square_, number, unbiased
 from bpx_torch.optimizers._schedule_free import ScheduleFree, counters
 
 

@@ -9,14 +9,8 @@ from torch import Tensor
 
 from bpx.optimizers.sgd import SPEC
 from bpx.profiles import profiled
-from bpx_torch._optimizer import (
-    Group,
-    Number,
-    SpecOptimizer,
-    State,
-    descend_,
-    number,
-)
+from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._scalars import Number, descend_, number
 from bpx_torch._weight_decay import decay_many, decay_one
 
 
@@ -78,6 +72,9 @@ class SGD(SpecOptimizer):
             decoupled_weight_decay=decoupled_weight_decay,
             lr_in_momentum=lr_in_momentum,
         )
+
+    def _keeps(self, group: Group) -> bool:
+        return bool(group["momentum"] != 0)
 
     def _start(self, p: Tensor, group: Group) -> State:
         return {}  # the buffer starts as the first gradient
