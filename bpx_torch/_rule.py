@@ -9,6 +9,7 @@ from torch.autograd import forward_ad
 from bpx import rule
 from bpx.spec import Op
 from bpx_torch._arguments import check_indices, check_types
+from bpx_torch._fast import Fast, saving
 from bpx_torch._function import Function, forward_mode_depth, without_old_vmap
 
 AUTOCAST = ("keep", "lower", "float32")
@@ -30,6 +31,7 @@ class Rule(rule.Rule):
         if unknown := set(policies.values()) - set(AUTOCAST):
             raise TypeError(f"{spec.name}: autocast is {unknown}, expected some of {AUTOCAST}")
         self.autocast = policies
+        self.fast = Fast(self)
 
         def call(options, *arrays):
             return self._call(dict(options), arrays)[0]
@@ -43,6 +45,8 @@ class Rule(rule.Rule):
         self._recorded_whole = torch.compiler.allow_in_graph(call_whole)
 
     def __call__(self, *arrays, **options):
+        if not torch.compiler.is_compiling() and (found := self.fast.find(options, arrays)):
+            return self.fast.call(found, arrays)
         return self._recorded(tuple(options.items()), *arrays)
 
     def with_residuals(self, *arrays, **options):
@@ -95,6 +99,19 @@ class Rule(rule.Rule):
         y_at = tuple(spec.residuals).index("y") if "y" in spec.residuals else None
         recompute = any(r != "y" for r in spec.residuals)
 
+        def keep(ctx, arrays, residuals):
+            ctx.dtypes = tuple(None if a is None else a.dtype for a in arrays)
+            ctx.shapes = [
+                None
+                if (a := arrays[i]) is None
+                else (a.shape, {"dtype": a.dtype, "device": a.device})
+                for i in seen
+            ]
+            ctx.set_materialize_grads(False)
+            saved = (*(arrays[i] for i in kept), *residuals)
+            ctx.save_for_backward(*saved)
+            return saved
+
         def split(ctx):
             saved, arrays = ctx.saved_tensors, [None] * n_args
             for i, a in zip(kept, saved, strict=False):
@@ -114,28 +131,19 @@ class Rule(rule.Rule):
 
             @staticmethod
             def setup_context(ctx, inputs, output):
-                ctx.values, *arrays = inputs
-                ctx.dtypes = tuple(None if a is None else a.dtype for a in arrays)
-                ctx.shapes = [
-                    None
-                    if (a := arrays[i]) is None
-                    else (a.shape, {"dtype": a.dtype, "device": a.device})
-                    for i in seen
-                ]
+                values, *arrays = inputs
+                ctx.options = dict(zip(names, values, strict=True))
                 y, *residuals = output
                 ctx.mark_non_differentiable(*residuals)
-                ctx.set_materialize_grads(False)
                 if y_at is not None:
                     residuals.insert(y_at, y)
-                saved = (*(arrays[i] for i in kept), *residuals)
-                ctx.save_for_backward(*saved)
-                ctx.save_for_forward(*saved)
+                ctx.save_for_forward(*keep(ctx, arrays, residuals))
 
             @staticmethod
             def backward(ctx, dy, *_):
                 if dy is None:
                     return (None,) * (1 + n_args)
-                options = dict(zip(names, ctx.values, strict=True))
+                options = ctx.options
                 arrays, residuals = split(ctx)
                 half = plain if is_legacy_batchedtensor(dy) else kernel
                 dual = forward_ad._current_level >= 0
@@ -149,11 +157,14 @@ class Rule(rule.Rule):
                             r if i == y_at else again[i] for i, r in enumerate(residuals)
                         )
                 needs = ctx.needs_input_grad[1:]
-                grads = without_old_vmap(
-                    lambda dy: half.backward(dy, arrays, residuals, needs, **options), dy
-                )
+                if half is plain:
+                    grads = without_old_vmap(
+                        lambda dy: plain.backward(dy, arrays, residuals, needs, **options), dy
+                    )
+                else:
+                    grads = kernel.backward(dy, arrays, residuals, needs, **options)
                 cast = (
-                    None if g is None or d is None or not n else g.to(d)
+                    None if g is None or d is None or not n else g if g.dtype == d else g.to(d)
                     for g, d, n in zip(grads, ctx.dtypes, needs, strict=True)
                 )
                 return (None, *cast)
@@ -165,7 +176,7 @@ class Rule(rule.Rule):
                         f"{spec.name}: forward mode is not available for this rule; use "
                         "torch.func.vjp or torch.autograd.grad"
                     )
-                options = dict(zip(names, ctx.values, strict=True))
+                options = ctx.options
                 arrays, residuals = split(ctx)
                 dy = without_old_vmap(
                     lambda *t: (plain.tangent(t, arrays, residuals, **options),), *tangents
@@ -173,7 +184,8 @@ class Rule(rule.Rule):
                 return (dy, *[None] * (len(residuals) - (y_at is not None)))
 
         # made once more under its own name, which is what grad_fn and profilers show
-        KernelFunction = type(Function)(f"{spec.name}_{kernel.name}", (KernelFunction,), {})
+        name = f"{spec.name}_{kernel.name}"
+        KernelFunction = type(Function)(name, (KernelFunction,), {})
 
         def run(values, *arrays):
             wanted = torch.is_grad_enabled() and any(
@@ -199,6 +211,7 @@ class Rule(rule.Rule):
             return KernelFunction.forward(values, *arrays)
 
         run.function = KernelFunction
+        run.saving = saving(name, KernelFunction, kernel, keep)
         return run
 
 

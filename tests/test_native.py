@@ -1,5 +1,7 @@
 """The native core's library: built, found, up to date, and the reasons where it is not."""
 
+import importlib
+
 import pytest
 
 from bpx import native
@@ -10,6 +12,14 @@ def test_the_native_library_is_here_where_a_compiler_is():
     if native.available() is not None and compile.compiler() is None:
         pytest.skip("no compiler on this machine")
     assert native.available() is None
+
+
+def test_xla_can_call_it_where_a_compiler_is():
+    if native.available() is not None or compile.compiler() is None:
+        pytest.skip("no library, or no C++ compiler on this machine")
+    pytest.importorskip("jax")
+    ffi = importlib.import_module("bpx_jax.kernels.cpu._ffi")
+    assert ffi.available() is None
 
 
 def test_the_library_says_why_it_is_not_loaded(monkeypatch):

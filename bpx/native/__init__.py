@@ -2,6 +2,7 @@
 
 The library is built by `pip install` where a C compiler is found and is absent otherwise; the
 kernels that need it then refuse and the plain rules run. Nothing here imports a framework or NumPy.
+How kernels are written and called: docs/native.md.
 """
 
 from __future__ import annotations
@@ -9,20 +10,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+from collections.abc import Callable
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent
-SOURCES = ("layer_norm.c", "openmp.c")
-HEADERS = ("bpx_native.h", "core.h", "layer_norm_body.h")
-
-_FORWARD = (*[ctypes.c_void_p] * 6, *[ctypes.c_int64] * 2, ctypes.c_double, *[ctypes.c_void_p] * 2)
-_BACKWARD = (*[ctypes.c_void_p] * 8, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 2)
-FUNCTIONS = {
-    f"bpx_layer_norm_{way}_{dtype}": signature
-    for way, signature in (("forward", _FORWARD), ("backward", _BACKWARD))
-    for dtype in ("f32", "f64", "bf16")
-}
+SOURCES = tuple(sorted(p.name for p in FOLDER.glob("*.c")))
+HEADERS = tuple(sorted(p.name for p in FOLDER.glob("*.h")))
 
 
 def digest() -> str:
@@ -45,8 +40,6 @@ def _load() -> ctypes.CDLL | str:
         return f"the native library does not load: {error}"
     if built_from != digest():
         return "the native library was built from other sources; install bpx again"
-    for name, signature in FUNCTIONS.items():
-        getattr(library, name).argtypes = signature
     return library
 
 
@@ -61,6 +54,15 @@ def library() -> ctypes.CDLL:
     found = _load()
     if isinstance(found, str):
         raise ImportError(found)
+    return found
+
+
+@functools.cache
+def kernel(name: str) -> Callable[[bytes, Any, Any], int]:
+    """The kernel bpx_`name`: (packed arguments, parallel-for, host) -> status."""
+    function = getattr(library(), f"bpx_{name}")
+    function.argtypes = (ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)
+    found: Callable[[bytes, Any, Any], int] = function
     return found
 
 

@@ -15,6 +15,9 @@
 #define BPX_CLONES
 #endif
 
+#define BPX_JOIN_(a, b) a##b
+#define BPX_JOIN(a, b) BPX_JOIN_(a, b)
+
 #if defined(__GNUC__)
 #define BPX_INLINE static inline __attribute__((always_inline))
 #else

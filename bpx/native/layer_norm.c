@@ -8,20 +8,5 @@
 
 #include "core.h"
 
-#define NAME f32
-#define T float
-#define A float
-#define SQRT sqrtf
-#include "layer_norm_body.h"
-
-#define NAME f64
-#define T double
-#define A double
-#define SQRT sqrt
-#include "layer_norm_body.h"
-
-#define NAME bf16
-#define T uint16_t
-#define A float
-#define SQRT sqrtf
-#include "layer_norm_body.h"
+#define BODY "layer_norm_body.h"
+#include "each_type.h"

@@ -1,15 +1,9 @@
-/* One element type: NAME, T (elements), A (arithmetic and statistics), SQRT. Included by layer_norm.c.
+/* One element type (each_type.h). Included by layer_norm.c.
  *
  * The rounding of mu to A shifts every centred value of a row by the same amount, which is large
  * beside a small deviation on a large mean. The mean of the centred values is that shift: it is
  * summed along the way and taken off (the corrected two-pass algorithm, Chan, Golub and LeVeque,
  * "Algorithms for computing the sample variance", 1983, equation 1.7). */
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-#define LOAD JOIN(bpx_load_, NAME)
-#define STORE JOIN(bpx_store_, NAME)
-#define STATE JOIN(State_, NAME)
 
 typedef struct {
     const T *x, *dy;
@@ -19,9 +13,9 @@ typedef struct {
     A *dweight, *dbias;   /* chunks x columns of partial sums */
     int64_t rows, columns, chunks;
     A eps;
-} STATE;
+} FN(State);
 
-BPX_CLONES static void JOIN(forward_rows_, NAME)(const STATE *s, int64_t first, int64_t last) {
+BPX_CLONES static void FN(forward_rows)(const FN(State) *s, int64_t first, int64_t last) {
     const int64_t columns = s->columns;
     const A *restrict weight = s->weight, *restrict bias = s->bias;
     for (int64_t row = first; row < last; row++) {
@@ -56,7 +50,7 @@ BPX_CLONES static void JOIN(forward_rows_, NAME)(const STATE *s, int64_t first, 
  *                  - mean(g)               through mu
  *                  - xhat * mean(g xhat))  through rstd
  *     dweight = sum over rows of dy * xhat,  dbias = sum over rows of dy */
-BPX_CLONES static void JOIN(backward_rows_, NAME)(const STATE *s, int64_t first, int64_t last,
+BPX_CLONES static void FN(backward_rows)(const FN(State) *s, int64_t first, int64_t last,
                                                   A *restrict dweight, A *restrict dbias) {
     const int64_t columns = s->columns;
     const A *restrict weight = s->weight;
@@ -97,59 +91,78 @@ BPX_CLONES static void JOIN(backward_rows_, NAME)(const STATE *s, int64_t first,
     }
 }
 
-static void JOIN(forward_task_, NAME)(void *state, int64_t chunk) {
-    const STATE *s = state;
-    JOIN(forward_rows_, NAME)(s, bpx_first_row(chunk, s->chunks, s->rows),
+static void FN(forward_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
+    FN(forward_rows)(s, bpx_first_row(chunk, s->chunks, s->rows),
                               bpx_first_row(chunk + 1, s->chunks, s->rows));
 }
 
-static void JOIN(backward_task_, NAME)(void *state, int64_t chunk) {
-    const STATE *s = state;
+static void FN(backward_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
     A *dweight = s->dweight == NULL ? NULL : s->dweight + chunk * s->columns;
     A *dbias = s->dbias == NULL ? NULL : s->dbias + chunk * s->columns;
     for (int64_t i = 0; i < s->columns; i++) {
         if (dweight != NULL) dweight[i] = 0;
         if (dbias != NULL) dbias[i] = 0;
     }
-    JOIN(backward_rows_, NAME)(s, bpx_first_row(chunk, s->chunks, s->rows),
+    FN(backward_rows)(s, bpx_first_row(chunk, s->chunks, s->rows),
                                bpx_first_row(chunk + 1, s->chunks, s->rows), dweight, dbias);
 }
 
-int JOIN(bpx_layer_norm_forward_, NAME)(const T *x, const A *weight, const A *bias, T *y, A *mu,
-                                        A *rstd, int64_t rows, int64_t columns, double eps,
-                                        bpx_parallel_for parallel, void *host) {
+typedef struct {
+    const T *x;
+    const A *weight, *bias;
+    T *y;
+    A *mu, *rstd;
+    int64_t rows, columns;
+    double eps;
+} FN(Forward);
+
+BPX_EXPORT int FN(bpx_layer_norm_forward)(const void *call, bpx_parallel_for parallel, void *host) {
+    const FN(Forward) *c = call;
+    const int64_t columns = c->columns;
     A *absent = NULL;  /* ones for the weight, then zeros for the bias */
-    if (weight == NULL || bias == NULL) {
+    if (c->weight == NULL || c->bias == NULL) {
         absent = malloc(2 * (size_t)columns * sizeof(A));
         if (absent == NULL) return 1;
         for (int64_t i = 0; i < columns; i++) absent[i] = 1, absent[columns + i] = 0;
     }
-    STATE s = {.x = x, .out = y, .mu = mu, .rstd = rstd, .rows = rows, .columns = columns};
-    s.weight = weight != NULL ? weight : absent;
-    s.bias = bias != NULL ? bias : absent + columns;
-    s.eps = (A)eps;
-    s.chunks = bpx_chunks(rows, columns);
-    bpx_run(parallel, host, s.chunks, JOIN(forward_task_, NAME), &s);
+    FN(State) s = {.x = c->x, .out = c->y, .mu = c->mu, .rstd = c->rstd};
+    s.rows = c->rows, s.columns = columns;
+    s.weight = c->weight != NULL ? c->weight : absent;
+    s.bias = c->bias != NULL ? c->bias : absent + columns;
+    s.eps = (A)c->eps;
+    s.chunks = bpx_chunks(s.rows, columns);
+    bpx_run(parallel, host, s.chunks, FN(forward_task), &s);
     free(absent);
     return 0;
 }
 
-int JOIN(bpx_layer_norm_backward_, NAME)(const T *dy, const T *x, const A *weight, const A *mu,
-                                         const A *rstd, T *dx, A *dweight, A *dbias, int64_t rows,
-                                         int64_t columns, bpx_parallel_for parallel, void *host) {
-    const int64_t chunks = bpx_chunks(rows, columns), partial = chunks * columns;
+typedef struct {
+    const T *dy, *x;
+    const A *weight, *mu, *rstd;
+    T *dx;
+    A *dweight, *dbias;
+    int64_t rows, columns;
+} FN(Backward);
+
+BPX_EXPORT int FN(bpx_layer_norm_backward)(const void *call, bpx_parallel_for parallel, void *host) {
+    const FN(Backward) *c = call;
+    const int64_t columns = c->columns;
+    const int64_t chunks = bpx_chunks(c->rows, columns), partial = chunks * columns;
     A *memory = malloc((size_t)(2 * partial + columns) * sizeof(A));
     if (memory == NULL) return 1;
     A *ones = memory + 2 * partial;
     for (int64_t i = 0; i < columns; i++) ones[i] = 1;
-    STATE s = {.x = x, .dy = dy, .out = dx, .rows = rows, .columns = columns, .chunks = chunks};
-    s.mu = (A *)mu, s.rstd = (A *)rstd;  /* only read */
-    s.weight = weight != NULL ? weight : ones;
-    s.dweight = dweight != NULL ? memory : NULL;
-    s.dbias = dbias != NULL ? memory + partial : NULL;
-    bpx_run(parallel, host, chunks, JOIN(backward_task_, NAME), &s);
+    FN(State) s = {.x = c->x, .dy = c->dy, .out = c->dx, .chunks = chunks};
+    s.rows = c->rows, s.columns = columns;
+    s.mu = (A *)c->mu, s.rstd = (A *)c->rstd;  /* only read */
+    s.weight = c->weight != NULL ? c->weight : ones;
+    s.dweight = c->dweight != NULL ? memory : NULL;
+    s.dbias = c->dbias != NULL ? memory + partial : NULL;
+    bpx_run(parallel, host, chunks, FN(backward_task), &s);
     for (int which = 0; which < 2; which++) {
-        A *restrict total = which == 0 ? dweight : dbias;
+        A *restrict total = which == 0 ? c->dweight : c->dbias;
         const A *restrict sums = which == 0 ? s.dweight : s.dbias;
         if (total == NULL) continue;
         memcpy(total, sums, (size_t)columns * sizeof(A));
@@ -159,13 +172,3 @@ int JOIN(bpx_layer_norm_backward_, NAME)(const T *dy, const T *x, const A *weigh
     free(memory);
     return 0;
 }
-
-#undef JOIN_
-#undef JOIN
-#undef LOAD
-#undef STORE
-#undef STATE
-#undef NAME
-#undef T
-#undef A
-#undef SQRT

@@ -31,9 +31,3 @@ void bpx_openmp_for(void *host, int64_t chunks, bpx_task task, void *state) {
         worker(&loop);
     }
 }
-
-#ifndef BPX_SOURCES
-#define BPX_SOURCES "unknown"
-#endif
-
-const char *bpx_sources(void) { return BPX_SOURCES; }

@@ -1,20 +1,24 @@
-"""The native core's XLA FFI targets: compiled once per jaxlib, registered once per process."""
+"""The native core's XLA FFI target: compiled once per jaxlib, registered once per process."""
 
 import ctypes
 import functools
+import math
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from bpx import native
 from bpx.native import compile
 
-FORWARD, BACKWARD = "bpx_layer_norm_forward", "bpx_layer_norm_backward"
+TARGET = "bpx_call"
+NAMES = {"float32": "f32", "float64": "f64", "bfloat16": "bf16"}
 
 
 @functools.cache
 def available() -> str | None:
-    """None once the targets are registered, else why they are not. The first call may compile."""
+    """None once the target is registered, else why it is not. The first call may compile."""
     if (reason := native.available()) is not None:
         return reason
     try:
@@ -22,9 +26,56 @@ def available() -> str | None:
         shim = ctypes.CDLL(str(path))
     except (compile.CompileError, OSError) as error:
         return str(error)
-    library = native.library()
-    core = [ctypes.cast(getattr(library, name), ctypes.c_void_p) for name in native.FUNCTIONS]
-    shim.bpx_xla_bind((ctypes.c_void_p * len(core))(*core))
-    for name in (FORWARD, BACKWARD):
-        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(shim, name)), platform="cpu")
+    shim.bpx_xla_bind(ctypes.c_void_p(native.library()._handle))
+    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(shim.bpx_call), platform="cpu")
     return None
+
+
+def refuses(arrays):
+    """None, or why no kernel of the core can run on these arrays. The first one gives the type;
+    arrays after it may be of narrower ones, never float64 beside another."""
+    if (backend := jax.default_backend()) != "cpu":
+        return f"the default backend is {backend}"
+    first = arrays[0]
+    if str(first.dtype) not in NAMES:
+        return f"it takes float32, float64 and bfloat16, not {first.dtype}"
+    for a in arrays:
+        if a is not None and a.size == 0:
+            return "an argument has no elements"
+        if a is not None and a.dtype == jnp.float64 and first.dtype != jnp.float64:
+            return f"an argument is float64 beside {first.dtype}"
+    if (devices := jax.device_count()) > 1:
+        return f"there are {devices} devices, and XLA would gather a sharded x for a custom call"
+    return available()
+
+
+def call(kernel, dtype, arrays, results, sizes, numbers=(), *, fold=-1):
+    """The results of bpx_`kernel`_<dtype>: `arrays` in the order of its struct, the first never
+    absent, each of the type that the struct has; `results` are (shape, dtype), None for one that is
+    not wanted. Under vmap `fold` is the size that the batch multiplies where the kernel treats its
+    elements alike (the rows of a softmax); without it each element is a call of its own."""
+    given = [jnp.zeros((0,), dtype) if a is None else a for a in arrays]
+    wanted = [((0,), dtype) if r is None else r for r in results]
+    found = jax.ffi.ffi_call(
+        TARGET,
+        [jax.ShapeDtypeStruct(*w) for w in wanted],
+        vmap_method="broadcast_all",
+    )(
+        *given,
+        kernel=f"{kernel}_{NAMES[str(jnp.dtype(dtype))]}",
+        sizes=np.array(sizes, np.int64),
+        numbers=np.array(numbers, np.float64),
+        elements=math.prod(arrays[0].shape),
+        fold=fold,
+    )
+    return tuple(None if r is None else f for r, f in zip(results, found, strict=True))
+
+
+def arithmetic(dtype):
+    """The type of statistics, weights and their gradients."""
+    return jnp.dtype("float64") if dtype == jnp.float64 else jnp.dtype("float32")
+
+
+def as_type(a, dtype):
+    """`a` as a kernel reads it."""
+    return None if a is None else a.astype(dtype)

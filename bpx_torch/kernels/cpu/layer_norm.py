@@ -6,69 +6,32 @@ Maths, shapes and source: bpx/layers/layer_norm.py.
 
 import torch
 
-from bpx import native
-from bpx_torch.kernels import _opaque
-from bpx_torch.kernels.cpu import _pool
-
-NAMES = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
+from bpx_torch.kernels.cpu import _call
+from bpx_torch.kernels.cpu._call import arithmetic, readable
 
 
 def refuses(arrays, dims):
-    x, *parameters = arrays
-    if (reason := _opaque.refuses(arrays)) is not None:
-        return reason
-    if x.device.type != "cpu":
-        return f"x is on {x.device.type}"
-    if x.dtype not in NAMES:
-        return f"x is {_name(x)}, expected float32, float64 or bfloat16"
-    for name, p in zip(("weight", "bias"), parameters, strict=True):
-        if p is not None and p.device.type != "cpu":
-            return f"{name} is on {p.device.type}"
-        if p is not None and p.dtype == torch.float64 and x.dtype != torch.float64:
-            return f"{name} is {_name(p)} beside {_name(x)} x"
-    if dims["D"] == 0:
-        return "D is 0"
-    return native.available()
+    return _call.refuses(arrays)
 
 
 def forward(x, weight, bias, *, eps):
-    x, statistic = _opaque.readable(x), _statistic(x)
+    dtype, statistic = x.dtype, arithmetic(x.dtype)
+    x, weight, bias = readable(x, dtype), readable(weight, statistic), readable(bias, statistic)
     y = torch.empty_like(x)
-    mu = torch.empty((*x.shape[:-1], 1), dtype=statistic)
+    mu = x.new_empty((*x.shape[:-1], 1), dtype=statistic)
     rstd = torch.empty_like(mu)
-    # named: a pointer does not keep a copy alive
-    weight, bias = _converted(weight, statistic), _converted(bias, statistic)
-    function = getattr(native.library(), f"bpx_layer_norm_forward_{NAMES[x.dtype]}")
-    pointers = map(_pointer, (x, weight, bias, y, mu, rstd))
-    native.check(function(*pointers, mu.numel(), x.shape[-1], eps, *_pool.parallel_for()))
+    sizes = (mu.numel(), x.shape[-1])
+    _call.run("layer_norm_forward", dtype, (x, weight, bias, y, mu, rstd), sizes, (eps,))
     return y, (mu, rstd)
 
 
 def backward(dy, arrays, residuals, needs, *, eps):
     x, weight, _ = arrays
-    x, dy = _opaque.readable(x), _opaque.readable(dy.to(x.dtype))
-    mu, rstd = map(_opaque.readable, residuals)
-    weight = _converted(weight, mu.dtype)  # named: a pointer does not keep a copy alive
+    dtype, statistic = x.dtype, arithmetic(x.dtype)
+    x, dy, weight = readable(x, dtype), readable(dy, dtype), readable(weight, statistic)
+    mu, rstd = (readable(r, statistic) for r in residuals)
     dx = torch.empty_like(x) if needs[0] else None
     dweight, dbias = (mu.new_empty(x.shape[-1]) if need else None for need in needs[1:])
-    function = getattr(native.library(), f"bpx_layer_norm_backward_{NAMES[x.dtype]}")
-    pointers = map(_pointer, (dy, x, weight, mu, rstd, dx, dweight, dbias))
-    native.check(function(*pointers, mu.numel(), x.shape[-1], *_pool.parallel_for()))
+    given = (dy, x, weight, mu, rstd, dx, dweight, dbias)
+    _call.run("layer_norm_backward", dtype, given, (mu.numel(), x.shape[-1]))
     return dx, dweight, dbias
-
-
-def _statistic(x):
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def _converted(parameter, dtype):
-    """The core takes weight and bias in the type of its arithmetic."""
-    return None if parameter is None else _opaque.readable(parameter.detach().to(dtype))
-
-
-def _pointer(a):
-    return None if a is None else a.data_ptr()
-
-
-def _name(a):
-    return str(a.dtype).removeprefix("torch.")

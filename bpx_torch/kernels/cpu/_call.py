@@ -1,0 +1,68 @@
+"""How a kernel of the native core is called with tensors: by pointer, on torch's threads."""
+
+import functools
+import struct
+
+import torch
+
+from bpx import native
+from bpx_torch.kernels import _opaque
+from bpx_torch.kernels.cpu import _pool
+
+NAMES = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
+
+
+def refuses(arrays):
+    """None, or why no kernel of the core can run on these arrays. The first one gives the type;
+    arrays after it may be of narrower ones, never float64 beside another."""
+    if (reason := _opaque.refuses(arrays)) is not None:
+        return reason
+    first = arrays[0]
+    if first.layout is not torch.strided:
+        return f"an argument is {first.layout}"
+    if first.dtype not in NAMES:
+        return f"it takes float32, float64 and bfloat16, not {_name(first)}"
+    for a in arrays:
+        if a is None:
+            continue
+        if not a.is_cpu:
+            return f"an argument is on {a.device}"
+        if a.numel() == 0:
+            return "an argument has no elements"
+        if a.dtype == torch.float64 and first.dtype != torch.float64:
+            return f"an argument is float64 beside {_name(first)}"
+    return native.available()
+
+
+def run(kernel, dtype, arrays, sizes, numbers=()):
+    """Run bpx_`kernel`_<dtype>: `arrays` in the order of its struct, None where absent, each
+    contiguous, of the type that the struct has, and kept alive by the caller."""
+    pack = _packer(len(arrays) + len(sizes), len(numbers))
+    call = pack(*[0 if a is None else a.data_ptr() for a in arrays], *sizes, *numbers)
+    status = native.kernel(f"{kernel}_{NAMES[dtype]}")(call, *_pool.parallel_for())
+    if status:
+        native.check(status)
+
+
+@functools.cache
+def _packer(integers, numbers):
+    return struct.Struct(f"{integers}q{numbers}d").pack
+
+
+def arithmetic(dtype):
+    """The type of statistics, weights and their gradients."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def readable(a, dtype):
+    """`a` as a kernel reads it: of this dtype, contiguous, every pending operation done. The result
+    must be named while the kernel runs: a pointer does not keep a copy alive."""
+    if a is None:
+        return None
+    if a.dtype == dtype and a.is_contiguous() and not (a.is_neg() or a._is_zerotensor()):
+        return a
+    return _opaque.readable(a.detach().to(dtype))
+
+
+def _name(a):
+    return str(a.dtype).removeprefix("torch.")
