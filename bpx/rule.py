@@ -13,7 +13,7 @@ import contextlib
 import importlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bpx.dims import Dims
@@ -41,18 +41,22 @@ class Kernel:
     backward: Callable[..., Any]
     tangent: Callable[..., Any] | None = None
     refuses: Callable[[tuple[Any, ...], Dims], str | None] = always
+    module: str | None = None
+
+    def loaded(self) -> Kernel:
+        """A lazy kernel with the functions of its module in place of what calls them."""
+        if self.module is None:
+            return self
+        module = importlib.import_module(self.module)
+        return replace(self, forward=module.forward, backward=module.backward)
 
     @staticmethod
     def lazy(name: str, module: str) -> Kernel:
         """A kernel whose module is imported when first asked; a failing import is its refusal."""
 
         def call(function: str) -> Callable[..., Any]:
-            found: list[Callable[..., Any]] = []  # an import statement's own look-up takes 1 us
-
             def run(*args: Any, **kwargs: Any) -> Any:
-                if not found:
-                    found.append(getattr(importlib.import_module(module), function))
-                return found[0](*args, **kwargs)
+                return getattr(importlib.import_module(module), function)(*args, **kwargs)
 
             return run
 
@@ -62,7 +66,7 @@ class Kernel:
             except ImportError as error:
                 return str(error)
 
-        return Kernel(name, call("forward"), call("backward"), refuses=refuses)
+        return Kernel(name, call("forward"), call("backward"), refuses=refuses, module=module)
 
 
 class Rule:

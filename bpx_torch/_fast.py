@@ -6,7 +6,11 @@ looks found depends on the options, dtypes and shapes alone where `eager` holds,
 by them. The Function saves in its forward, which torch.func could not follow.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
+from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
 from bpx import rule
@@ -27,39 +31,35 @@ def eager():
     )
 
 
-def saving(name, function, kernel, keep):
-    """The kernel's Function that saves in its forward, with the same backward."""
+@dataclass(frozen=True)
+class Plan:
+    """What a call found out, for calls of the same options, dtypes and shapes."""
 
-    def forward(ctx, options, *arrays):
-        y, residuals = kernel.forward(*arrays, **options)
-        ctx.options = options
-        keep(ctx, arrays, residuals)
-        return y
-
-    without = torch.autograd.function._SingleLevelFunction.setup_context
-    methods = {"forward": staticmethod(forward), "setup_context": staticmethod(without)}
-    return type(function)(name, (function,), methods)
+    options: dict[str, Any]
+    dims: dict[str, Any]
+    dtypes: tuple[torch.dtype | None, ...]
+    shapes: list[Any]  # of the arguments of which only these are kept
+    uniform: bool  # one floating dtype, that of the kernel's arithmetic: gradients have it already
 
 
 class Fast:
-    """One rule's calls by (options, dtypes, shapes) -> the complete options, the dims and the cpu
-    kernel's Function; None for a call that must go the long way."""
+    """One rule's calls by (options, dtypes, shapes)."""
 
     def __init__(self, owner):
-        self.owner, self.found = owner, {}
+        self.owner, self.plans = owner, {}
         self.indices = any(arg.kind == "index" for arg in owner.spec.args)
         self.place = next((i for i, k in enumerate(owner.kernels) if k.name == "cpu"), None)
-        self.forward = None if self.place is None else owner.kernels[self.place].forward
         lowered = owner.autocast.get("cpu") or owner.autocast.get("", "keep")
         self.autocast = lowered != "keep"
+        self.apply = None
 
-    def find(self, options, arrays):
-        """(options, dims, Function) or None."""
+    def plan(self, options, arrays):
+        """The Plan of a call that may go the short way, or None."""
         if self.place is None or not eager():
             return None
         if self.autocast and torch.is_autocast_enabled("cpu"):
             return None
-        key = [(k, type(v), v) for k, v in options.items()]
+        key = [(k, type(v), v) for k, v in options.items()] if options else []
         for a in arrays:
             if a is None:
                 key.append(None)
@@ -68,15 +68,16 @@ class Fast:
                 return None
             key.append(a.dtype)
             key.append(a.shape)
+        key = tuple(key)
         try:
-            return self.found[key := tuple(key)]
+            return self.plans[key]
         except KeyError:
             pass
         except TypeError:  # an option that cannot be hashed
             return None
-        if len(self.found) > REMEMBERED:
-            self.found.clear()
-        found = self.found[key] = self._look(options, arrays)
+        if len(self.plans) > REMEMBERED:
+            self.plans.clear()
+        found = self.plans[key] = self._look(options, arrays)
         return found
 
     def _look(self, options, arrays):
@@ -88,14 +89,67 @@ class Fast:
                 return None
         except rule.SpecError:
             return None
-        return full, dims, owner.runs[self.place].saving
+        if self.apply is None:
+            self.apply = super(torch.autograd.Function, owner.runs[self.place].saving()).apply
+            self.forward = owner.kernels[self.place].loaded().forward
+        floats = {a.dtype for a in arrays if a is not None and a.is_floating_point()}
+        return Plan(
+            full,
+            dims,
+            tuple(None if a is None else a.dtype for a in arrays),
+            owner.runs[self.place].shapes(arrays),
+            floats in ({torch.float32}, {torch.float64}),
+        )
 
-    def call(self, found, arrays):
-        options, dims, function = found
+    def call(self, plan, arrays):
         if self.indices:
-            check_indices(self.owner.spec, arrays, dims, options)
+            check_indices(self.owner.spec, arrays, plan.dims, plan.options)
         if torch.is_grad_enabled():
             for a in arrays:
                 if a is not None and a.requires_grad:
-                    return function.apply(options, *arrays)
-        return self.forward(*arrays, **options)[0]
+                    return self.apply(plan, *arrays)
+        return self.forward(*arrays, **plan.options)[0]
+
+
+def saving(name, function, kernel, kept, n_args):
+    """The kernel's Function that saves in its forward; `kept` are the places of what it saves."""
+    backward_by_value = function.backward
+    every = kept == tuple(range(n_args))
+    rest = [None] * n_args
+
+    def forward(ctx, plan, *arrays):
+        y, residuals = kernel.forward(*arrays, **plan.options)
+        ctx.plan = plan
+        ctx.options, ctx.dtypes, ctx.shapes = plan.options, plan.dtypes, plan.shapes
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*(arrays if every else [arrays[i] for i in kept]), *residuals)
+        return y
+
+    def backward(ctx, dy):
+        plan = ctx.plan
+        if (
+            dy is None
+            or not plan.uniform
+            or plan.shapes
+            or torch.is_grad_enabled()
+            or forward_ad._current_level >= 0
+            or torch._C._are_functorch_transforms_active()
+            or is_legacy_batchedtensor(dy)
+        ):
+            return backward_by_value(ctx, dy)
+        saved = ctx.saved_tensors
+        if every:
+            arrays = saved[:n_args]
+        else:
+            arrays = rest.copy()
+            for i, a in zip(kept, saved, strict=False):
+                arrays[i] = a
+        needs = ctx.needs_input_grad[1:]
+        return (
+            None,
+            *kernel.backward(dy, arrays, saved[len(kept) :], needs, **plan.options),
+        )
+
+    without = torch.autograd.function._SingleLevelFunction.setup_context
+    methods = {"forward": forward, "backward": backward, "setup_context": without}
+    return type(function)(name, (function,), {k: staticmethod(m) for k, m in methods.items()})

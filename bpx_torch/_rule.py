@@ -1,5 +1,6 @@
 """A bpx rule as a torch.autograd.Function. The call path is in bpx/rule.py."""
 
+import functools
 import warnings
 
 import torch
@@ -45,8 +46,8 @@ class Rule(rule.Rule):
         self._recorded_whole = torch.compiler.allow_in_graph(call_whole)
 
     def __call__(self, *arrays, **options):
-        if not torch.compiler.is_compiling() and (found := self.fast.find(options, arrays)):
-            return self.fast.call(found, arrays)
+        if not torch.compiler.is_compiling() and (plan := self.fast.plan(options, arrays)):
+            return self.fast.call(plan, arrays)
         return self._recorded(tuple(options.items()), *arrays)
 
     def with_residuals(self, *arrays, **options):
@@ -99,18 +100,14 @@ class Rule(rule.Rule):
         y_at = tuple(spec.residuals).index("y") if "y" in spec.residuals else None
         recompute = any(r != "y" for r in spec.residuals)
 
-        def keep(ctx, arrays, residuals):
-            ctx.dtypes = tuple(None if a is None else a.dtype for a in arrays)
-            ctx.shapes = [
+        def shapes(arrays):
+            """Of the arguments that backward knows by shape alone."""
+            return [
                 None
                 if (a := arrays[i]) is None
                 else (a.shape, {"dtype": a.dtype, "device": a.device})
                 for i in seen
             ]
-            ctx.set_materialize_grads(False)
-            saved = (*(arrays[i] for i in kept), *residuals)
-            ctx.save_for_backward(*saved)
-            return saved
 
         def split(ctx):
             saved, arrays = ctx.saved_tensors, [None] * n_args
@@ -137,7 +134,12 @@ class Rule(rule.Rule):
                 ctx.mark_non_differentiable(*residuals)
                 if y_at is not None:
                     residuals.insert(y_at, y)
-                ctx.save_for_forward(*keep(ctx, arrays, residuals))
+                ctx.dtypes = tuple(None if a is None else a.dtype for a in arrays)
+                ctx.shapes = shapes(arrays)
+                ctx.set_materialize_grads(False)
+                saved = (*(arrays[i] for i in kept), *residuals)
+                ctx.save_for_backward(*saved)
+                ctx.save_for_forward(*saved)
 
             @staticmethod
             def backward(ctx, dy, *_):
@@ -211,7 +213,10 @@ class Rule(rule.Rule):
             return KernelFunction.forward(values, *arrays)
 
         run.function = KernelFunction
-        run.saving = saving(name, KernelFunction, kernel, keep)
+        run.saving = functools.cache(
+            lambda: saving(name, KernelFunction, kernel.loaded(), kept, n_args)
+        )
+        run.shapes = shapes
         return run
 
 

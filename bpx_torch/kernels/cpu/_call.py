@@ -37,16 +37,18 @@ def refuses(arrays):
 def run(kernel, dtype, arrays, sizes, numbers=()):
     """Run bpx_`kernel`_<dtype>: `arrays` in the order of its struct, None where absent, each
     contiguous, of the type that the struct has, and kept alive by the caller."""
-    pack = _packer(len(arrays) + len(sizes), len(numbers))
+    pack, function = _bound(kernel, dtype, len(arrays) + len(sizes), len(numbers))
     call = pack(*[0 if a is None else a.data_ptr() for a in arrays], *sizes, *numbers)
-    status = native.kernel(f"{kernel}_{NAMES[dtype]}")(call, *_pool.parallel_for())
-    if status:
-        native.check(status)
+    if function(call, *_pool.parallel_for()):
+        native.check(1)
 
 
 @functools.cache
-def _packer(integers, numbers):
-    return struct.Struct(f"{integers}q{numbers}d").pack
+def _bound(kernel, dtype, integers, numbers):
+    return (
+        struct.Struct(f"{integers}q{numbers}d").pack,
+        native.kernel(f"{kernel}_{NAMES[dtype]}"),
+    )
 
 
 def arithmetic(dtype):

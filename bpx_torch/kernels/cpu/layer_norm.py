@@ -29,9 +29,10 @@ def backward(dy, arrays, residuals, needs, *, eps):
     x, weight, _ = arrays
     dtype, statistic = x.dtype, arithmetic(x.dtype)
     x, dy, weight = readable(x, dtype), readable(dy, dtype), readable(weight, statistic)
-    mu, rstd = (readable(r, statistic) for r in residuals)
+    mu, rstd = readable(residuals[0], statistic), readable(residuals[1], statistic)
     dx = torch.empty_like(x) if needs[0] else None
-    dweight, dbias = (mu.new_empty(x.shape[-1]) if need else None for need in needs[1:])
+    dweight = mu.new_empty(x.shape[-1]) if needs[1] else None
+    dbias = mu.new_empty(x.shape[-1]) if needs[2] else None
     given = (dy, x, weight, mu, rstd, dx, dweight, dbias)
     _call.run("layer_norm_backward", dtype, given, (mu.numel(), x.shape[-1]))
     return dx, dweight, dbias
