@@ -1,12 +1,20 @@
-"""The linear recurrence where the kit's sizes do not reach: blocks, long sequences, odd gates."""
+"""The plain linear recurrence where the kit does not reach: blocks, long sequences, odd gates.
+The native kernels: tests/test_sequence_kernels.py."""
 
 import numpy as np
 import pytest
 
+from bpx import rule
 from bpx.layers.linear_recurrence import SPEC
 from bpx.verify.bound import UNIT
 
 FRAMEWORKS = ("torch", "jax")
+
+
+@pytest.fixture(autouse=True)
+def plain():
+    with rule.use("plain"):
+        yield
 
 
 def draws(*shape, seed=0, gates=lambda g: g.standard_normal):

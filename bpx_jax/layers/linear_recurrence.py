@@ -62,14 +62,20 @@ def backward(dy, arrays, residuals, needs, *, reverse):
     zero = jnp.zeros((*y.shape[:-2], y.shape[-1]), y.dtype)
     h0 = zero if h0 is None else h0.astype(y.dtype)
     if not y.shape[-2]:
-        return dy, dy, zero
+        return dy, dy, zero if needs[2] else None
     g = scan(shifted(a, zero, reverse), dy, not reverse)
     da = g * shifted(y, h0, not reverse)
     last = -1 if reverse else 0
-    return da, g, a[..., last, :] * g[..., last, :]
+    return da, g, a[..., last, :] * g[..., last, :] if needs[2] else None
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.linear_recurrence"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def linear_recurrence(a, b, h0=None, *, reverse=False):

@@ -103,7 +103,13 @@ def tangent(tangents, arrays, residuals, *, reverse):
     return scan(a.to(y.dtype), drive, th0, reverse).to(given.dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.linear_recurrence"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def linear_recurrence(a, b, h0=None, *, reverse=False):

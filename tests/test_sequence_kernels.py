@@ -1,0 +1,110 @@
+"""The native kernels of sequences where the kit's sizes do not reach: several chunks, sizes that no
+vector divides, threads. The reference is the specification, tolerances count roundings."""
+
+import importlib
+import importlib.util
+
+import numpy as np
+import pytest
+
+import bpx
+from bpx import native, rule
+from bpx.layers import linear_recurrence
+from bpx.verify.bound import UNIT
+
+pytestmark = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
+FRAMEWORKS = [f for f in ("torch", "jax") if importlib.util.find_spec(f)]
+
+
+def run(framework, op, arrays, dy, dtype="float64", **options):
+    """y and the gradients of the float arguments by the kernel `cpu`, as float64."""
+    if framework not in FRAMEWORKS:
+        pytest.skip(f"{framework} is not installed")
+    path = next(spec.path for spec in bpx.ALL if spec.name == op).replace("/", ".")
+    call = getattr(importlib.import_module(f"bpx_{framework}.{path}"), op)
+    floats = [k for k, v in arrays.items() if v is not None and v.dtype.kind == "f"]
+    with rule.use("cpu"):
+        if framework == "torch":
+            import torch
+
+            given = {k: None if v is None else torch.tensor(v) for k, v in arrays.items()}
+            for k in floats:
+                given[k] = given[k].to(getattr(torch, dtype)).requires_grad_()
+            y = call(**given, **options)
+            dy = torch.tensor(dy, dtype=y.dtype)
+            grads = torch.autograd.grad(y, [given[k] for k in floats], dy)
+            return [v.detach().double().numpy() for v in (y, *grads)]
+        import jax
+
+        given = {k: None if v is None else jax.numpy.asarray(v) for k, v in arrays.items()}
+        leaves = {k: given.pop(k).astype(dtype) for k in floats}
+        f = jax.jit(lambda leaves: call(**leaves, **given, **options))
+        y, pull = jax.vjp(f, leaves)
+        grads = pull(jax.numpy.asarray(dy, y.dtype))[0]
+        return [np.asarray(v.astype("float64")) for v in (y, *(grads[k] for k in floats))]
+
+
+def recurrence(n, t, d, start=True, seed=0):
+    g = np.random.default_rng(seed)
+    arrays = {"a": g.standard_normal((n, t, d)), "b": g.standard_normal((n, t, d))}
+    arrays["h0"] = g.standard_normal((n, d)) if start else None
+    return arrays, g.standard_normal((n, t, d))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("sizes", "reverse", "start"),
+    [((3, 67, 131), False, True), ((2, 200, 65), True, False), ((1, 1, 1), True, True)],
+)
+def test_linear_recurrence(framework, sizes, reverse, start):
+    """Columns in blocks of 64 with a rest, several chunks; 2 roundings a step, of the terms' own
+    sizes (the reference at absolute values)."""
+    arrays, dy = recurrence(*sizes, start)
+    arrays["a"] *= 0.7
+    found = run(framework, "linear_recurrence", arrays, dy, reverse=reverse)
+    spec, o = linear_recurrence.SPEC, {"reverse": reverse}
+    size = {k: None if v is None else np.abs(v) for k, v in arrays.items()}
+    want = [spec.forward(**arrays, **o)[0], *spec.backward(dy, **arrays, **o)]
+    sizes = [spec.forward(**size, **o)[0], *spec.backward(np.abs(dy), **size, **o)]
+    want, sizes = ([v for v in vs if v is not None] for vs in (want, sizes))
+    assert len(found) == len(want)
+    for f, w, s in zip(found, want, sizes, strict=True):
+        assert (np.abs(f - w) <= 2 * (dy.shape[1] + 2) * UNIT["float64"] * s).all()
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_recurrence_keeps_a_bfloat16_state_in_float32(framework):
+    """A state held in bfloat16 would stop growing at 256 steps of 1."""
+    arrays = {"a": np.ones((1, 1000, 2)), "b": np.ones((1, 1000, 2)), "h0": None}
+    y, _, db = run(framework, "linear_recurrence", arrays, arrays["b"], "bfloat16")
+    count = np.arange(1, 1001)[:, None]
+    assert (np.abs(y[0] - count) <= UNIT["bfloat16"] * count).all()
+    assert (np.abs(db[0] - count[::-1]) <= UNIT["bfloat16"] * count[::-1]).all()
+
+
+def test_mixed_dtypes_are_refused():
+    torch = pytest.importorskip("torch")
+    from bpx_torch.kernels.cpu.linear_recurrence import refuses
+
+    a = torch.ones(1, 2, 3)
+    assert "beside" in refuses((a, a.bfloat16(), None), {})
+    assert refuses((a, a, None), {}) is None
+
+
+THREADED = {"linear_recurrence": (*recurrence(5, 130, 301), {})}
+
+
+@pytest.mark.parametrize("op", THREADED)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_number_of_threads_changes_no_bit(op, dtype):
+    torch = pytest.importorskip("torch")
+    arrays, dy, options = THREADED[op]
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(run("torch", op, arrays, dy, dtype, **options))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
