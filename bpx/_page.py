@@ -147,7 +147,9 @@ def _saved(entry: Op) -> Table:
         if name == "y":
             rows.append(("y", f"({dims})", own, "the result itself, no copy"))
         else:
-            rows.append((name, f"({dims})", "4, or 8 beside float64", "residual"))
+            dtype = entry.constant.get(name)
+            size = "1" if dtype else "4, or 8 beside float64"
+            rows.append((name, f"({dims})", size, f"residual, {dtype}" if dtype else "residual"))
     if not rows:
         rows.append(("nothing", "", "0", ""))
     return Table("Saved for backward", ("name", "shape", "bytes per element", ""), tuple(rows))

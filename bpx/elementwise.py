@@ -22,6 +22,7 @@ def row(
     df: Callable[..., Any],
     *,
     saves: str = "x",
+    mask: Callable[..., Any] | None = None,
     kinks: str = "none",
     at: Callable[[Options], tuple[float, ...]] | None = None,
     tails: tuple[float, ...] = TAILS,
@@ -33,11 +34,14 @@ def row(
     surrogate: str = "",
 ) -> Op:
     """`df(x, **options)` is f'(x), or what takes its place in a surrogate. `saves` is "x" or "y":
-    what a rule may keep; "" where df needs nothing. `kinks` states the value chosen where f' jumps,
+    what a rule may keep; "" where df needs nothing. With `mask(x, **options)`, of booleans on which
+    alone df depends, a rule keeps that. `kinks` states the value chosen where f' jumps,
     `at(options)` lists those points; `loud` are option sets that differ from the defaults."""
 
     def forward(x: Any, **chosen: Any) -> Any:
         y = f(x, **chosen)
+        if mask is not None:
+            return y, (mask(x.real, **chosen),)
         return y, ((y,) if saves == "y" else ())
 
     def backward(dy: Any, x: Any, **chosen: Any) -> Any:
@@ -66,8 +70,9 @@ def row(
         forward=forward,
         backward=backward,
         cases=cases,
-        residuals={"y": "*N"} if saves == "y" else {},
-        saves=("x",) if saves == "x" else (),
+        residuals={"mask": "*N"} if mask else {"y": "*N"} if saves == "y" else {},
+        saves=("x",) if saves == "x" and not mask else (),
+        constant={"mask": "bool"} if mask else {},
         options=options or {},
         check=check,
         rejects=(

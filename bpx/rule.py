@@ -33,6 +33,10 @@ class Kernel:
         entry does not save; a gradient may be None where `needs` is False
     tangent(tangents, arrays, residuals, **options) -> dy, linear in the tangents (None for zero);
         None in place of the function when the rule has no forward mode
+    residuals_backward(dresiduals, arrays, residuals, needs, **options) -> gradients of the
+        arguments through the entry's differentiable residuals; None among dresiduals is zero
+    residuals_tangent(tangents, arrays, residuals, **options) -> tangents of the residuals but "y",
+        None for those that are not differentiable
     refuses(arrays, dims) -> None, or why this kernel cannot run the call
     """
 
@@ -41,6 +45,8 @@ class Kernel:
     backward: Callable[..., Any]
     tangent: Callable[..., Any] | None = None
     refuses: Callable[[tuple[Any, ...], Dims], str | None] = always
+    residuals_backward: Callable[..., Any] | None = None
+    residuals_tangent: Callable[..., Any] | None = None
     module: str | None = None
 
     def loaded(self) -> Kernel:

@@ -108,7 +108,9 @@ class Op:
     check(dims, options) raises SpecError for what fits no call; where the sizes of the output
     follow from options, it adds them to `dims` under the names that `out` uses.
     `saves` names the arguments kept for backward, `shapes` those among them of which only the shape
-    is kept. A residual named "y" is the output itself.
+    is kept. A residual named "y" is the output itself. `constant` has the residuals that are
+    piecewise constant in the arguments, with their dtype, "bool" or "int8"; `differentiable` names
+    those whose own derivative the rule has by hand; all others a second derivative computes again.
     `surrogate` says in a sentence why backward is not the derivative of forward: backward is then
     the definition, and a second derivative is that of backward. `linear` is False where such a
     backward is not linear in dy.
@@ -127,6 +129,8 @@ class Op:
     residuals: Mapping[str, str] = field(default_factory=dict)
     saves: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ()
+    constant: Mapping[str, str] = field(default_factory=dict)
+    differentiable: tuple[str, ...] = ()
     options: Options = field(default_factory=dict)
     check: Callable[[dim.Dims, Options], None] | None = None
     rejects: tuple[Reject, ...] = ()
@@ -147,13 +151,16 @@ class Op:
             raise TypeError(f"{self.name}: doc has no 'Source:' line")
         if not (self.linear or self.surrogate):
             raise TypeError(f"{self.name}: linear is False, expected True without a surrogate")
-        computed = [r for r in self.residuals if r != "y"]
+        if unknown := {*self.constant, *self.differentiable} - set(self.residuals):
+            raise TypeError(f"{self.name}: {sorted(unknown)} are not among its residuals")
         required = {a.name for a in self.args if not a.optional}
-        if computed and not required <= set(self.saves) - set(self.shapes):
-            # a second derivative recomputes them, since autograd takes saved residuals as constants
-            raise TypeError(
-                f"{self.name}: residuals {computed} need every required argument in saves"
-            )
+        if (again := self.recomputed()) and not required <= set(self.saves) - set(self.shapes):
+            # autograd takes saved residuals as constants, and these are none
+            raise TypeError(f"{self.name}: residuals {again} need every required argument in saves")
+
+    def recomputed(self) -> list[str]:
+        """The residuals that a second derivative computes again from the arguments."""
+        return [r for r in self.residuals if r not in {"y", *self.constant, *self.differentiable}]
 
     def out_dims(self, options: Options) -> str:
         return self.out if isinstance(self.out, str) else self.out(options)

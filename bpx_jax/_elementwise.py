@@ -1,7 +1,8 @@
 """A row of a derivative table as a JAX rule.
 
 f(x, **options) -> y and df(dy, saved, **options) -> dx, where `saved` is x, y for entries that keep
-the output, None for those that keep nothing. Both are called in float32 at least.
+the output, None for those that keep nothing. Both are called in float32 at least. Of an entry that
+keeps a mask, mask(x, **options) makes it, f takes it after x, and df has it for `saved`.
 """
 
 from collections.abc import Callable
@@ -12,16 +13,22 @@ from bpx_jax._dtype import at_least_float32
 from bpx_jax._rule import Rule
 
 
-def row(spec: Op, f: Callable, df: Callable) -> Rule:
+def row(spec: Op, f: Callable, df: Callable, *, mask: Callable | None = None) -> Rule:
     keeps_y = "y" in spec.residuals
+    if ("mask" in spec.residuals) != (mask is not None):
+        raise TypeError(f"{spec.name}: a mask goes with a residual of that name")
 
     def forward(x, **options):
-        y = f(at_least_float32(x), **options).astype(x.dtype)
+        wide = at_least_float32(x)
+        if mask is not None:
+            found = mask(wide, **options)
+            return f(wide, found, **options).astype(x.dtype), (found,)
+        y = f(wide, **options).astype(x.dtype)
         return y, ((y,) if keeps_y else ())
 
     def backward(dy, arrays, residuals, needs, **options):
-        kept = residuals[0] if keeps_y else arrays[0]
-        saved = at_least_float32(kept) if spec.saves or keeps_y else None
+        kept = residuals[0] if spec.residuals else arrays[0]
+        saved = at_least_float32(kept) if kept is not None else None
         return (df(at_least_float32(dy), saved, **options).astype(dy.dtype),)
 
     return Rule(spec, (Kernel("plain", forward, backward),))

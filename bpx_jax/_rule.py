@@ -37,7 +37,7 @@ class Rule(rule.Rule):
         options = {name: untraced(self.spec.name, name, v) for name, v in options.items()}
         options, dims = self.bind(shapes, options)
         self._check_indices(arrays, dims, options)
-        arrays = _varying_alike(arrays)
+        arrays = _varying_alike(self._narrow(arrays, dims, options))
         static = (tuple(options.values()), tuple(None if a is None else a.dtype for a in arrays))
         try:
             return self.runs[rule.choose(self, arrays, dims)](static, *arrays)
@@ -109,6 +109,21 @@ class Rule(rule.Rule):
                     f"{self.spec.name}: {arg.name} holds {int(values[bad][0])}, "
                     f"expected 0 <= {arg.name} < {high}{allowed}"
                 )
+
+    def _narrow(self, arrays, dims, options):
+        """Indices of 8 bytes, which x64 makes the default, in the 4 that suffice: they are kept for
+        backward. What is out of range stays out of range."""
+        low, high = -(2**31), 2**31 - 1
+
+        def narrow(arg, a):
+            if arg.kind != "index" or a is None or a.dtype.itemsize < 8 or dims[arg.below] > high:
+                return a
+            ignored = None if arg.ignore is None else options[arg.ignore]
+            if ignored is not None and not low < ignored < high:
+                return a
+            return jnp.clip(a, low, high).astype(jnp.int32)
+
+        return tuple(narrow(arg, a) for arg, a in zip(self.spec.args, arrays, strict=True))
 
     def wrap(self, kernel):
         spec, plain = self.spec, self.plain

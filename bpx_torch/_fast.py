@@ -107,14 +107,19 @@ class Fast:
         if torch.is_grad_enabled():
             for a in arrays:
                 if a is not None and a.requires_grad:
-                    return self.apply(plan, *arrays)
+                    found = self.apply(plan, *arrays)
+                    return found[0] if type(found) is tuple else found
         return self.forward(*arrays, **plan.options)[0]
 
 
-def saving(name, function, kernel, kept, n_args):
-    """The kernel's Function that saves in its forward; `kept` are the places of what it saves."""
+def saving(name, function, kernel, spec, kept, given):
+    """The kernel's Function that saves in its forward; `kept` are the places of what it saves.
+    given(ctx, arrays, y, residuals) -> (all outputs, what of them is saved last) where a second
+    derivative takes more outputs than y, else None."""
     backward_by_value = function.backward
+    n_args = len(spec.args)
     every = kept == tuple(range(n_args))
+    residuals_at = slice(len(kept), len(kept) + len(spec.residuals))
     rest = [None] * n_args
 
     def forward(ctx, plan, *arrays):
@@ -122,10 +127,15 @@ def saving(name, function, kernel, kept, n_args):
         ctx.plan = plan
         ctx.options, ctx.dtypes, ctx.shapes = plan.options, plan.dtypes, plan.shapes
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*(arrays if every else [arrays[i] for i in kept]), *residuals)
-        return y
+        saved = arrays if every else [arrays[i] for i in kept]
+        if given is None:
+            ctx.save_for_backward(*saved, *residuals)
+            return y
+        outputs, last = given(ctx, arrays, y, residuals)
+        ctx.save_for_backward(*saved, *residuals, *last)
+        return outputs
 
-    def backward(ctx, dy):
+    def backward(ctx, dy, *dresiduals):
         plan = ctx.plan
         if (
             dy is None
@@ -135,8 +145,9 @@ def saving(name, function, kernel, kept, n_args):
             or forward_ad._current_level >= 0
             or torch._C._are_functorch_transforms_active()
             or is_legacy_batchedtensor(dy)
+            or any(d is not None for d in dresiduals)
         ):
-            return backward_by_value(ctx, dy)
+            return backward_by_value(ctx, dy, *dresiduals)
         saved = ctx.saved_tensors
         if every:
             arrays = saved[:n_args]
@@ -147,7 +158,7 @@ def saving(name, function, kernel, kept, n_args):
         needs = ctx.needs_input_grad[1:]
         return (
             None,
-            *kernel.backward(dy, arrays, saved[len(kept) :], needs, **plan.options),
+            *kernel.backward(dy, arrays, saved[residuals_at], needs, **plan.options),
         )
 
     without = torch.autograd.function._SingleLevelFunction.setup_context

@@ -1,17 +1,12 @@
-"""A bpx rule as a torch.autograd.Function. The call path is in bpx/rule.py."""
-
-import functools
-import warnings
+"""A bpx rule in torch: its call. The call path is in bpx/rule.py."""
 
 import torch
-from torch._C._functorch import is_legacy_batchedtensor
-from torch.autograd import forward_ad
 
 from bpx import rule
 from bpx.spec import Op
 from bpx_torch._arguments import check_indices, check_types
-from bpx_torch._fast import Fast, saving
-from bpx_torch._function import Function, forward_mode_depth, without_old_vmap
+from bpx_torch._fast import Fast
+from bpx_torch._kernel_function import differentiable
 
 AUTOCAST = ("keep", "lower", "float32")
 
@@ -54,7 +49,8 @@ class Rule(rule.Rule):
         """(y, residuals but "y"): what a face needs that keeps statistics. Residuals are constants:
         no gradient flows through them."""
         y, *residuals = self._recorded_whole(tuple(options.items()), *arrays)
-        return y, tuple(residuals)
+        names = (r for r in self.spec.residuals if r != "y")
+        return y, tuple(r.detach() for r, _ in zip(residuals, names, strict=False))
 
     def with_plain(self, plain: rule.Kernel) -> "Rule":
         return Rule(self.spec, (plain,), self.autocast)
@@ -92,132 +88,7 @@ class Rule(rule.Rule):
         return self.runs[rule.choose(self, arrays, dims)](values, *arrays)
 
     def wrap(self, kernel):
-        spec, plain = self.spec, self.plain
-        names, n_args = tuple(spec.options), len(spec.args)
-        saves = set(spec.saves) - set(spec.shapes)
-        kept = tuple(i for i, a in enumerate(spec.args) if a.name in saves)
-        seen = tuple(i for i, a in enumerate(spec.args) if a.name in spec.shapes)
-        y_at = tuple(spec.residuals).index("y") if "y" in spec.residuals else None
-        recompute = any(r != "y" for r in spec.residuals)
-
-        def shapes(arrays):
-            """Of the arguments that backward knows by shape alone."""
-            return [
-                None
-                if (a := arrays[i]) is None
-                else (a.shape, {"dtype": a.dtype, "device": a.device})
-                for i in seen
-            ]
-
-        def split(ctx):
-            saved, arrays = ctx.saved_tensors, [None] * n_args
-            for i, a in zip(kept, saved, strict=False):
-                arrays[i] = a
-            for i, a in zip(seen, ctx.shapes, strict=True):  # NaN for who looks at more than that
-                arrays[i] = None if a is None else torch.full((), torch.nan, **a[1]).expand(a[0])
-            return tuple(arrays), tuple(saved[len(kept) :])
-
-        class KernelFunction(Function):
-            generate_vmap_rule = kernel.name == "plain"
-
-            @staticmethod
-            def forward(values, *arrays):
-                y, residuals = kernel.forward(*arrays, **dict(zip(names, values, strict=True)))
-                # setup_context may save inputs and outputs only
-                return (y, *(r for i, r in enumerate(residuals) if i != y_at))
-
-            @staticmethod
-            def setup_context(ctx, inputs, output):
-                values, *arrays = inputs
-                ctx.options = dict(zip(names, values, strict=True))
-                y, *residuals = output
-                ctx.mark_non_differentiable(*residuals)
-                if y_at is not None:
-                    residuals.insert(y_at, y)
-                ctx.dtypes = tuple(None if a is None else a.dtype for a in arrays)
-                ctx.shapes = shapes(arrays)
-                ctx.set_materialize_grads(False)
-                saved = (*(arrays[i] for i in kept), *residuals)
-                ctx.save_for_backward(*saved)
-                ctx.save_for_forward(*saved)
-
-            @staticmethod
-            def backward(ctx, dy, *_):
-                if dy is None:
-                    return (None,) * (1 + n_args)
-                options = ctx.options
-                arrays, residuals = split(ctx)
-                half = plain if is_legacy_batchedtensor(dy) else kernel
-                dual = forward_ad._current_level >= 0
-                if torch.is_grad_enabled() or dual or torch._C._are_functorch_transforms_active():
-                    # A derivative of this derivative, in reverse or forward mode. Saved residuals
-                    # are constants to it, so it would be wrong without a word: recompute from x.
-                    half = plain
-                    if recompute:
-                        again = plain.forward(*arrays, **options)[1]
-                        residuals = tuple(
-                            r if i == y_at else again[i] for i, r in enumerate(residuals)
-                        )
-                needs = ctx.needs_input_grad[1:]
-                if half is plain:
-                    grads = without_old_vmap(
-                        lambda dy: plain.backward(dy, arrays, residuals, needs, **options), dy
-                    )
-                else:
-                    grads = kernel.backward(dy, arrays, residuals, needs, **options)
-                cast = (
-                    None if g is None or d is None or not n else g if g.dtype == d else g.to(d)
-                    for g, d, n in zip(grads, ctx.dtypes, needs, strict=True)
-                )
-                return (None, *cast)
-
-            @staticmethod
-            def jvp(ctx, _, *tangents):
-                if plain.tangent is None:
-                    raise NotImplementedError(
-                        f"{spec.name}: forward mode is not available for this rule; use "
-                        "torch.func.vjp or torch.autograd.grad"
-                    )
-                options = ctx.options
-                arrays, residuals = split(ctx)
-                dy = without_old_vmap(
-                    lambda *t: (plain.tangent(t, arrays, residuals, **options),), *tangents
-                )[0]
-                return (dy, *[None] * (len(residuals) - (y_at is not None)))
-
-        # made once more under its own name, which is what grad_fn and profilers show
-        name = f"{spec.name}_{kernel.name}"
-        KernelFunction = type(Function)(name, (KernelFunction,), {})
-
-        def run(values, *arrays):
-            wanted = torch.is_grad_enabled() and any(
-                a is not None and a.requires_grad for a in arrays
-            )
-            if wanted and torch.compiler.is_exporting():
-                warnings.warn(
-                    f"{spec.name}: an exported program holds the plain forward; gradients taken "
-                    "through it are torch's autodiff of that, not the hand-written backward",
-                    stacklevel=2,
-                )
-            if forward_mode_depth() > 1:
-                raise NotImplementedError(
-                    f"{spec.name}: forward mode inside forward mode would give zeros in torch; "
-                    "use torch.func.hessian or jacfwd of jacrev"
-                )
-            if (
-                wanted
-                or torch._C._are_functorch_transforms_active()
-                or forward_ad._current_level >= 0
-            ):
-                return KernelFunction.apply(values, *arrays)
-            return KernelFunction.forward(values, *arrays)
-
-        run.function = KernelFunction
-        run.saving = functools.cache(
-            lambda: saving(name, KernelFunction, kernel.loaded(), kept, n_args)
-        )
-        run.shapes = shapes
-        return run
+        return differentiable(self.spec, self.plain, kernel)
 
 
 def _number(value):

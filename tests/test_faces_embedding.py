@@ -88,7 +88,7 @@ def test_half_precision_accumulates_in_float32():
 
 def test_out_of_range_where_nobody_looks():
     """NaN in the row, nothing in the gradient: traced code cannot look at the indices."""
-    indices, weight = np.array([0, 5, -1]), np.random.default_rng(3).standard_normal((5, 3))
+    indices, weight = np.array([0, 5, -1, 2**32]), np.random.default_rng(3).standard_normal((5, 3))
     w = torch.from_numpy(weight).requires_grad_()
     torch._dynamo.reset()
     f = torch.compile(functional.embedding, fullgraph=True, backend="aot_eager")

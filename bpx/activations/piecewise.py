@@ -39,11 +39,13 @@ leaky_relu = row(
     y = x                     x > 0
     y = negative_slope x      x <= 0
 
+Keeps where x > 0.
 Source: Maas, Hannun, Ng 2013, "Rectifier Nonlinearities Improve Neural Network Acoustic Models",
 ICML workshop on deep learning for audio, speech and language processing.
 """,
     f=lambda x, negative_slope: np.where(x.real > 0, x, negative_slope * x),
     df=lambda x, negative_slope: np.where(x > 0, 1.0, negative_slope),
+    mask=lambda x, negative_slope: x > 0,
     options={"negative_slope": 0.01},
     loud=({"negative_slope": 0.3},),
     kinks="negative_slope at 0 (as torch; jax.nn has 1) and at NaN",

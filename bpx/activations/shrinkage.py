@@ -83,10 +83,12 @@ threshold = row(
     y = x          x >  threshold
     y = value      x <= threshold
 
+Keeps where x <= threshold.
 Source: elementary; y jumps at the threshold by value - threshold, which no gradient sees.
 """,
     f=lambda x, threshold, value: np.where(x.real <= threshold, value, x),
     df=lambda x, threshold, value: np.where(x <= threshold, 0.0, 1.0),
+    mask=lambda x, threshold, value: x <= threshold,
     options={"threshold": 0.0, "value": 0.0},
     loud=({"threshold": 0.7, "value": -1.5},),
     kinks="0 at threshold (as torch)",

@@ -21,12 +21,17 @@ from bpx.spec import Arg, Case, Op, Options, Reject
 CENTRES = np.array([0.5, -1.25, 2.0, -0.375, 3.0])
 
 
+def sign(e: Any) -> Any:
+    return np.select([e.real < 0, e.real > 0, np.isnan(e.real)], [-1, 1, 2], 0).astype(np.int8)
+
+
 def difference(
     name: str,
     doc: str,
     f: Callable[..., Any],
     df: Callable[..., Any],
     *,
+    keeps: str = "error",
     options: Options | None = None,
     loud: tuple[Options, ...] = (),
     kinks: str = "none",
@@ -35,13 +40,14 @@ def difference(
     rejects: tuple[Reject, ...] = (),
 ) -> Op:
     """`df(e, **options)` is f'(e). `at(options)` lists up to five e where f' or f'' jumps; `loud`
-    are option sets that differ from the defaults, each drawn with another reduction."""
+    are option sets that differ from the defaults, each drawn with another reduction. Backward needs
+    e alone, or, where `keeps` is "sign", its sign alone: -1, 0 or 1, and 2 for NaN."""
     options = {"reduction": "mean", **(options or {})}
 
     def forward(x: Any, target: Any, *, reduction: str, **chosen: Any) -> Any:
         e = x - target
         loss = f(e, **chosen)
-        return reduce(loss, reduction), ()
+        return reduce(loss, reduction), (e if keeps == "error" else sign(e),)
 
     def backward(dy: Any, x: Any, target: Any, *, reduction: str, **chosen: Any) -> Any:
         e = x - target
@@ -80,7 +86,9 @@ def difference(
         forward=forward,
         backward=backward,
         cases=cases,
-        saves=("x", "target"),
+        residuals={keeps: "*N"},
+        constant={"sign": "int8"} if keeps == "sign" else {},
+        differentiable=("error",) if keeps == "error" else (),
         options=options,
         check=check_all,
         rejects=(

@@ -32,6 +32,7 @@ SPEC = difference(
     __doc__,
     f,
     df,
+    keeps="sign",
     kinks="e = 0: the derivative is 0, as in torch (JAX's abs: 1)",
     at=lambda o: (0.0, 0.25, -0.25, 0.0),
 )

@@ -9,7 +9,7 @@ all ignored) the mean is 0 with gradient 0 (torch: NaN). An ignored row has loss
 whatever its x; ignore_index=None ignores none. weight has a gradient (torch: none). Nothing asks a
 row of x to be log-probabilities. A label outside 0 <= target < V raises where its value can be
 seen; elsewhere (GPU, jit, vmap) wy is NaN, so that its loss, its gradient row and any mean are NaN;
-no label ever counts as another class.
+no label ever counts as another class. Keeps x[target] (picked), 0 in an ignored row.
 Source: Fisher 1922, "On the Mathematical Foundations of Theoretical Statistics",
 doi:10.1098/rsta.1922.0009; weights and reductions as in torch.nn.NLLLoss.
 """
@@ -40,13 +40,14 @@ def _lines(x: Any, target: Any, weight: Any, ignore_index: int | None) -> Any:
 def forward(
     x: Any, target: Any, weight: Any = None, *, ignore_index: int | None, reduction: str
 ) -> Any:
-    *_, wy, loss = _lines(x, target, weight, ignore_index)
+    keep, _, _, xy, wy, loss = _lines(x, target, weight, ignore_index)
+    picked = (np.where(keep, xy, 0),)
     if reduction == "none":
-        return loss, ()
+        return loss, picked
     if reduction == "sum":
-        return loss.sum(), ()
+        return loss.sum(), picked
     total = wy.sum()
-    return (loss.sum() / total if total != 0 else 0 * total), ()
+    return (loss.sum() / total if total != 0 else 0 * total), picked
 
 
 def backward(
@@ -120,7 +121,10 @@ SPEC = Op(
         Arg("weight", "V", optional=True),
     ),
     out=out,
+    residuals={"picked": "*N"},
     saves=("x", "target", "weight"),
+    shapes=("x",),
+    differentiable=("picked",),
     options={"ignore_index": -100, "reduction": "mean"},
     check=check,
     rejects=(

@@ -7,7 +7,8 @@ r"""Triplet loss: an anchor comes closer to its positive than to its negative, b
     loss = max(dp - dn + margin, 0)
     y    = sum(loss) / rows | sum(loss) | loss
 
-The mean over no rows is 0 (torch: NaN).
+Keeps the differences anchor - positive + eps (pulled), anchor - negative + eps (pushed) and, with
+swap, positive - negative + eps (swapped, S = 1). The mean over no rows is 0 (torch: NaN).
 Source: Balntas, Riba, Ponsa, Mikolajczyk 2016, "Learning local feature descriptors with triplets
 and shallow convolutional neural networks", doi:10.5244/C.30.119 (swap is section 3.2); as
 torch.nn.TripletMarginLoss with p = 2, eps within the difference.
@@ -57,8 +58,9 @@ def forward(
     eps: float,
     reduction: str,
 ) -> Any:
-    _, _, z = _lines(anchor, positive, negative, margin, swap, eps)
-    return reduce(np.where(z.real >= 0, z, 0), reduction), ()
+    u, _, z = _lines(anchor, positive, negative, margin, swap, eps)
+    kept = (u[0], u[1], np.stack(u)[2 : 2 + swap])
+    return reduce(np.where(z.real >= 0, z, 0), reduction), kept
 
 
 def backward(
@@ -108,6 +110,7 @@ def cases(draw: Any) -> Iterator[Case]:
 def check(dims: Dims, options: Options) -> None:
     check_reduction("triplet_margin", options)
     one_of("triplet_margin", "swap", options["swap"], (False, True))
+    dims["S"] = int(options["swap"])
     for name in ("margin", "eps"):
         number("triplet_margin", name, options[name])
     require(
@@ -124,7 +127,8 @@ SPEC = Op(
     doc=__doc__,
     args=(Arg("anchor", "*N D"), Arg("positive", "*N D"), Arg("negative", "*N D")),
     out=out,
-    saves=("anchor", "positive", "negative"),
+    residuals={"pulled": "*N D", "pushed": "*N D", "swapped": "S *N D"},
+    differentiable=("pulled", "pushed", "swapped"),
     options={"margin": 1.0, "swap": False, "eps": 1e-6, "reduction": "mean"},
     check=check,
     kinks=KINKS,

@@ -31,8 +31,8 @@ def _binarize(x: Any, threshold: float) -> Any:
     return np.where(np.isnan(x.real), x.real, np.where(x.real >= threshold, 1.0, 0.0))
 
 
-def _near(distance: Any, clip: float) -> Any:
-    return np.where(np.abs(distance) > clip, 0.0, 1.0)
+def _far(distance: Any, clip: float) -> Any:
+    return np.abs(distance) > clip
 
 
 def _checks(name: str) -> Any:
@@ -125,11 +125,12 @@ clipped_straight_through_sign = row(
 
     y = 1 for x >= 0, -1 below;    dx = dy where |x| <= clip, else 0
 
-sign(0) is 1, of either zero.
+sign(0) is 1, of either zero. Keeps where |x| > clip.
 Source: Hubara et al. 2016, "Binarized Neural Networks", NIPS, equations 1 and 4.
 """,
     f=lambda x, clip: _sign(x),
-    df=lambda x, clip: _near(x, clip),
+    df=lambda x, clip: np.where(_far(x, clip), 0.0, 1.0),
+    mask=_far,
     options={"clip": 1.0},
     loud=({"clip": 2.5},),
     kinks="y is 1 at 0; dx is dy at -clip and at clip",
@@ -146,11 +147,13 @@ clipped_straight_through_round = row(
 
     y = the integer nearest to x, the even one of two;    dx = dy where |x| <= clip, else 0
 
+Keeps where |x| > clip.
 Source: Bengio, Leonard, Courville 2013, arXiv:1308.3432; the clipping: Hubara et al.
 2016, "Binarized Neural Networks", NIPS, equation 4.
 """,
     f=lambda x, clip: _round(x),
-    df=lambda x, clip: _near(x, clip),
+    df=lambda x, clip: np.where(_far(x, clip), 0.0, 1.0),
+    mask=_far,
     options={"clip": 1.0},
     loud=({"clip": 2.5},),
     kinks="halves are rounded to the even integer; dx is dy at -clip and at clip",
@@ -167,11 +170,13 @@ clipped_straight_through_binarize = row(
 
     y = 1 for x >= threshold, 0 below;    dx = dy where |x - threshold| <= clip, else 0
 
+Keeps where |x - threshold| > clip.
 Source: Bengio, Leonard, Courville 2013, arXiv:1308.3432; the clipping: Hubara et al.
 2016, "Binarized Neural Networks", NIPS, equation 4.
 """,
     f=lambda x, threshold, clip: _binarize(x, threshold),
-    df=lambda x, threshold, clip: _near(x - threshold, clip),
+    df=lambda x, threshold, clip: np.where(_far(x - threshold, clip), 0.0, 1.0),
+    mask=lambda x, threshold, clip: _far(x - threshold, clip),
     options={"threshold": 0.0, "clip": 1.0},
     loud=({"threshold": 0.75, "clip": 2.5},),
     kinks="y is 1 at the threshold; dx is dy at threshold - clip and threshold + clip",

@@ -42,7 +42,7 @@ def movement(f: Callable[[Arrays], Arrays], arrays: Arrays, refs: Arrays) -> lis
             ]
             with np.errstate(all="ignore"):
                 for i, (out, ref) in enumerate(zip(f(moved), refs, strict=True)):
-                    diff = np.nan_to_num(np.abs(out - ref), nan=0.0, posinf=0.0) / h
+                    diff = np.nan_to_num(np.abs(out - 1.0 * ref), nan=0.0, posinf=0.0) / h
                     worst[i] = np.maximum(worst[i], diff)
         slopes.append(worst)
     return [

@@ -17,13 +17,21 @@ Bytes = tuple[int, int]  # all that is kept; that without the arguments and the 
 
 @dataclass(frozen=True)
 class Kept:
-    """One entry in one framework, float32, default options; `own` is None where there is none."""
+    """One entry in one framework, float32, default options; `own` is None where there is none, and
+    `autodiff` for a surrogate, whose gradient it would not give."""
 
     entry: str
     shapes: str
     rule: Bytes
-    autodiff: Bytes
+    autodiff: Bytes | None
     own: Bytes | None
+
+    def within(self) -> bool:
+        """Whether the rule keeps no more than autodiff, in all and new; a surrogate, in all, no
+        more than the framework's own expression with its gradient."""
+        if self.autodiff is not None:
+            return self.rule[0] <= self.autodiff[0] and self.rule[1] <= self.autodiff[1]
+        return self.own is not None and self.rule[0] <= self.own[0]
 
 
 def measured(runner: Runner, names: Iterable[str] = ()) -> Iterator[Kept]:
@@ -42,7 +50,7 @@ def measured(runner: Runner, names: Iterable[str] = ()) -> Iterator[Kept]:
                 name,
                 _shapes(case),
                 of(_called(rule)),
-                of(rule.plain_value),
+                None if rule.spec.surrogate else of(rule.plain_value),
                 of(oracle) if oracle else None,
             )
 

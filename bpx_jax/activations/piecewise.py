@@ -29,8 +29,9 @@ RELU = row(
 )
 LEAKY_RELU = row(
     spec.leaky_relu,
-    lambda x, negative_slope: jnp.where(x > 0, x, negative_slope * x),
-    lambda dy, x, negative_slope: jnp.where(x > 0, dy, negative_slope * dy),
+    lambda x, above, negative_slope: jnp.where(above, x, negative_slope * x),
+    lambda dy, above, negative_slope: jnp.where(above, dy, negative_slope * dy),
+    mask=lambda x, negative_slope: x > 0,
 )
 RELU6 = row(spec.relu6, lambda x: _clip(x, 0.0, 6.0), lambda dy, y: _inside(dy, y, 0.0, 6.0))
 HARDTANH = row(

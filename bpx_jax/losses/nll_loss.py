@@ -9,20 +9,20 @@ from bpx_jax._rule import Rule
 from bpx_jax.losses._labels import at, labels, onehot, over_labels
 
 
-def lines(x, target, weight, ignore_index):
-    """(x widened, the rows, xy, loss)."""
-    x = at_least_float32(x)
-    weight = None if weight is None else weight.astype(x.dtype)
-    rows = ignored, _, label, wy = labels(target, x.shape[-1], weight, ignore_index, x.dtype)
-    xy = jnp.where(ignored, 0.0, at(x, label))
-    return x, rows, xy, -wy * xy
+def rows(shape, dtype, target, weight, ignore_index):
+    """What `labels` says of the rows of an x of this shape, and of a weight widened like it."""
+    weight = None if weight is None else weight.astype(dtype)
+    return labels(target, shape[-1], weight, ignore_index, dtype)
 
 
 def forward(x, target, weight, *, ignore_index, reduction):
-    _, (_, _, _, wy), _, loss = lines(x, target, weight, ignore_index)
+    wide = at_least_float32(x)
+    ignored, _, label, wy = rows(x.shape, wide.dtype, target, weight, ignore_index)
+    xy = jnp.where(ignored, 0.0, at(wide, label))
+    loss = -wy * xy
     if reduction != "none":
         loss = over_labels(loss.sum(), wy) if reduction == "mean" else loss.sum()
-    return loss.astype(x.dtype), ()
+    return loss.astype(x.dtype), (xy,)
 
 
 def backward(dy, arrays, residuals, needs, *, ignore_index, reduction):
@@ -30,8 +30,9 @@ def backward(dy, arrays, residuals, needs, *, ignore_index, reduction):
     #   dx = -g wy onehot(target)
     #   dweight[c] = -sum of g * x[target] over the rows with label c
     #                - sum of g * y over them, in a mean             through sum(wy)
-    x, (ignored, outside, label, wy), xy, loss = lines(*arrays, ignore_index)
-    g = dy.astype(x.dtype)
+    x, target, weight = arrays
+    (xy,), g = residuals, at_least_float32(dy)
+    ignored, outside, label, wy = rows(x.shape, g.dtype, target, weight, ignore_index)
     if reduction == "mean":
         g = over_labels(g, wy)
     here = onehot(label, x)
@@ -39,10 +40,10 @@ def backward(dy, arrays, residuals, needs, *, ignore_index, reduction):
     dx = jnp.where(outside[..., None], jnp.nan, dx)
     dweight = None
     if needs[2]:
-        y = over_labels(loss.sum(), wy) if reduction == "mean" else 0.0
+        y = over_labels((-wy * xy).sum(), wy) if reduction == "mean" else 0.0
         # 0 * wy: NaN for a label out of range
         dwy = jnp.where(ignored, 0.0, -g * (xy + y) + 0 * wy)
-        dweight = jnp.where(here, dwy[..., None], 0.0).sum(tuple(range(x.ndim - 1)))
+        dweight = jnp.where(here, dwy[..., None], 0.0).sum(tuple(range(here.ndim - 1)))
     return dx, None, dweight
 
 

@@ -9,32 +9,41 @@ from bpx_jax._rule import Rule
 from bpx_jax.losses._reduction import each, reduce
 
 
-def distance(a, b, eps):
-    """(u / d, d) of the difference u = a - b + eps; 0 / 0 is 0."""
-    u = a - b + eps
+def differences(anchor, positive, negative, swap, eps):
+    """What is kept: anchor - positive, anchor - negative, and positive - negative with swap, none
+    without; eps added to each."""
+    anchor = at_least_float32(anchor)
+    positive, negative = (a.astype(anchor.dtype) for a in (positive, negative))
+    up, un = anchor - positive + eps, anchor - negative + eps
+    if not swap:
+        return up, un, jnp.zeros((0, *up.shape), up.dtype)
+    return up, un, (positive - negative + eps)[None]
+
+
+def distance(u):
+    """(u / d, d) of a difference u; 0 / 0 is 0."""
     total = jnp.square(u).sum(-1, keepdims=True)
     same = total == 0
     d = jnp.sqrt(jnp.where(same, 1.0, total))
     return jnp.where(same, 0.0, u / d), jnp.where(same, 0.0, d)[..., 0]
 
 
-def lines(arrays, margin, swap, eps):
+def lines(kept, margin, swap):
     """(units, shares, z): the directions of the distances anchor-positive, anchor-negative and
     positive-negative, the share of the last two in dn, and dp - dn + margin."""
-    anchor = at_least_float32(arrays[0])
-    positive, negative = (a.astype(anchor.dtype) for a in arrays[1:])
-    up, dp = distance(anchor, positive, eps)
-    un, dn = distance(anchor, negative, eps)
+    up, dp = distance(kept[0])
+    un, dn = distance(kept[1])
     if not swap:
         return (up, un, None), (jnp.ones_like(dn), None), dp - dn + margin
-    us, ds = distance(positive, negative, eps)
+    us, ds = distance(kept[2][0])
     own = jnp.where(dn == ds, 0.5, (dn < ds).astype(dn.dtype))
     return (up, un, us), (own, 1 - own), dp - jnp.minimum(dn, ds) + margin
 
 
 def forward(anchor, positive, negative, *, margin, swap, eps, reduction):
-    _, _, z = lines((anchor, positive, negative), margin, swap, eps)
-    return reduce(jnp.maximum(z, 0), reduction).astype(anchor.dtype), ()
+    kept = differences(anchor, positive, negative, swap, eps)
+    _, _, z = lines(kept, margin, swap)
+    return reduce(jnp.maximum(z, 0), reduction).astype(anchor.dtype), kept
 
 
 def backward(dy, arrays, residuals, needs, *, margin, swap, eps, reduction):
@@ -43,7 +52,7 @@ def backward(dy, arrays, residuals, needs, *, margin, swap, eps, reduction):
     #   danchor   =  g up - g own un
     #   dpositive = -g up - g other us
     #   dnegative =  g own un + g other us
-    (up, un, us), (own, other), z = lines(arrays, margin, swap, eps)
+    (up, un, us), (own, other), z = lines(residuals, margin, swap)
     g = jnp.where(z >= 0, each(dy.astype(z.dtype), z.size, reduction), 0.0)[..., None]
     pull, push = g * up, g * own[..., None] * un
     if not swap:

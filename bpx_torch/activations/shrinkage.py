@@ -27,8 +27,9 @@ SOFTSHRINK = row(
 TANHSHRINK = row(spec.tanhshrink, _tanhshrink, lambda dy, x: dy * torch.tanh(x).square())
 THRESHOLD = row(
     spec.threshold,
-    lambda x, threshold, value: torch.where(x <= threshold, value, x),
-    lambda dy, x, threshold, value: torch.where(x <= threshold, 0.0, dy),
+    lambda x, below, threshold, value: torch.where(below, value, x),
+    lambda dy, below, threshold, value: torch.where(below, 0.0, dy),
+    mask=lambda x, threshold, value: x <= threshold,
 )
 
 

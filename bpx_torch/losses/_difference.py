@@ -1,12 +1,11 @@
 """A loss of the difference e = x - target as a torch rule: y = reduce(f(e)).
 
 f(e, **options) -> loss and df(e, **options) -> f'(e), both in float32 at least; the result has the
-dtype of x.
+dtype of x. `keep(e)` is what backward has in place of e, and what df then takes.
 """
 
 from collections.abc import Callable
-
-import torch
+from dataclasses import replace
 
 from bpx.rule import Kernel
 from bpx.spec import Op
@@ -15,27 +14,42 @@ from bpx_torch._rule import Rule
 from bpx_torch.losses._reduction import each, reduce
 
 
-def difference(spec: Op, f: Callable, df: Callable) -> Rule:
-    def error(x, target):
-        xf = at_least_float32(x)
-        return xf - target.to(xf.dtype)
-
+def difference(spec: Op, f: Callable, df: Callable, keep: Callable | None = None) -> Rule:
     def forward(x, target, *, reduction, **options):
-        return reduce(f(error(x, target), **options), reduction).to(x.dtype), ()
+        xf = at_least_float32(x)
+        e = xf - target.to(xf.dtype)
+        y = reduce(f(e, **options), reduction).to(x.dtype)
+        return y, (e if keep is None else keep(e),)
 
     def backward(dy, arrays, residuals, needs, *, reduction, **options):
         # dx = f'(e) * dy (over the number of elements in a mean),  dtarget = -dx
-        e = error(*arrays)
-        dx = each(dy.to(e.dtype), e.numel(), reduction) * df(e, **options)
+        (kept,), dy = residuals, at_least_float32(dy)
+        dx = each(dy, kept.numel(), reduction) * df(kept.to(dy.dtype), **options)
         return (dx if needs[0] else None), (-dx if needs[1] else None)
 
-    def tangent(tangents, arrays, residuals, *, reduction, **options):
-        # dy = reduce(f'(e) * (dx - dtarget))
-        e = error(*arrays)
-        tx, ttarget = tangents
-        te = torch.zeros_like(e)
-        te = te if tx is None else te + tx.to(e.dtype)
-        te = te if ttarget is None else te - ttarget.to(e.dtype)
-        return reduce(df(e, **options) * te, reduction).to(arrays[0].dtype)
+    def error_tangent(tangents):
+        # de = dx - dtarget
+        tx, ttarget = (None if t is None else at_least_float32(t) for t in tangents)
+        if tx is None:
+            return -ttarget
+        return tx if ttarget is None else tx - ttarget.to(tx.dtype)
 
-    return Rule(spec, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+    def tangent(tangents, arrays, residuals, *, reduction, **options):
+        # dy = reduce(f'(e) * de)
+        te = error_tangent(tangents)
+        return reduce(df(residuals[0].to(te.dtype), **options) * te, reduction)
+
+    def residuals_backward(dresiduals, arrays, residuals, needs, **options):
+        # e = x - target
+        (de,) = dresiduals
+        return (de if needs[0] else None), (-de if needs[1] else None)
+
+    def residuals_tangent(tangents, arrays, residuals, **options):
+        return (error_tangent(tangents).to(residuals[0].dtype),)
+
+    plain = Kernel("plain", forward, backward, tangent)
+    if keep is None:
+        plain = replace(
+            plain, residuals_backward=residuals_backward, residuals_tangent=residuals_tangent
+        )
+    return Rule(spec, (plain,), autocast="float32")

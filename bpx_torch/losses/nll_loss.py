@@ -9,13 +9,11 @@ from bpx_torch._rule import Rule
 from bpx_torch.losses._labels import at, labels, over_labels
 
 
-def lines(x, target, weight, ignore_index):
-    """(x and weight widened, the rows, xy, loss)."""
-    x = at_least_float32(x)
-    weight = None if weight is None else weight.to(x.dtype)
-    rows = ignored, _, label, wy = labels(target, x.shape[-1], weight, ignore_index, x.dtype)
-    xy = at(x, label).masked_fill(ignored, 0.0)
-    return x, weight, rows, xy, -wy * xy
+def rows(x, target, weight, ignore_index):
+    """What `labels` says of the rows of x, of which only shape and dtype are looked at."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    weight = None if weight is None else weight.to(dtype)
+    return labels(target, x.shape[-1], weight, ignore_index, dtype)
 
 
 def reduced(loss, wy, reduction):
@@ -24,9 +22,16 @@ def reduced(loss, wy, reduction):
     return over_labels(loss.sum(), wy) if reduction == "mean" else loss.sum()
 
 
+def put(shape, outside, label, values):
+    """Zeros but for the values at the labels; NaN in the rows of those out of range."""
+    dx = values.new_zeros(shape).scatter(-1, label.unsqueeze(-1), values.unsqueeze(-1))
+    return dx.masked_fill(outside.unsqueeze(-1), torch.nan)
+
+
 def forward(x, target, weight, *, ignore_index, reduction):
-    *_, (_, _, _, wy), _, loss = lines(x, target, weight, ignore_index)
-    return reduced(loss, wy, reduction).to(x.dtype), ()
+    ignored, _, label, wy = rows(x, target, weight, ignore_index)
+    xy = at_least_float32(at(x, label)).masked_fill(ignored, 0.0)
+    return reduced(-wy * xy, wy, reduction).to(x.dtype), (xy,)
 
 
 def backward(dy, arrays, residuals, needs, *, ignore_index, reduction):
@@ -34,37 +39,58 @@ def backward(dy, arrays, residuals, needs, *, ignore_index, reduction):
     #   dx = -g wy onehot(target)
     #   dweight[c] = -sum of g * x[target] over the rows with label c
     #                - sum of g * y over them, in a mean             through sum(wy)
-    x, weight, (ignored, outside, label, wy), xy, loss = lines(*arrays, ignore_index)
-    g = dy.to(x.dtype)
+    ignored, outside, label, wy = rows(*arrays, ignore_index)
+    (xy,), g, shape = residuals, at_least_float32(dy), arrays[0].shape
     if reduction == "mean":
         g = over_labels(g, wy)
     dx = dweight = None
     if needs[0]:
-        hit = (-g * wy).unsqueeze(-1)
-        dx = torch.zeros_like(x).scatter(-1, label.unsqueeze(-1), hit)
-        dx = dx.masked_fill(outside.unsqueeze(-1), torch.nan)
+        dx = put(shape, outside, label, -g * wy)
     if needs[2]:
-        y = over_labels(loss.sum(), wy) if reduction == "mean" else 0.0
+        y = over_labels((-wy * xy).sum(), wy) if reduction == "mean" else 0.0
         # 0 * wy: NaN for a label out of range
         dwy = (-g * (xy + y) + 0 * wy).masked_fill(ignored, 0.0)
-        dweight = torch.zeros_like(weight).index_add(0, label.flatten(), dwy.flatten())
+        dweight = dwy.new_zeros(shape[-1:]).index_add(0, label.flatten(), dwy.flatten())
     return dx, None, dweight
 
 
 def tangent(tangents, arrays, residuals, *, ignore_index, reduction):
     # row by row: -wy tx[target] - tweight[target] x[target], and -y tweight[target] in a mean
-    x, _, (ignored, _, label, wy), xy, loss = lines(*arrays, ignore_index)
-    tx, _, tweight = tangents
-    t = torch.zeros_like(loss)
+    ignored, _, label, wy = rows(*arrays, ignore_index)
+    (xy,), (tx, _, tweight) = residuals, tangents
+    t = torch.zeros_like(xy)
     if tx is not None:
-        t = t - wy * at(tx.to(x.dtype), label)
+        t = t - wy * at(tx, label).to(xy.dtype)
     if tweight is not None:
-        y = over_labels(loss.sum(), wy) if reduction == "mean" else 0.0
-        t = t - tweight.to(x.dtype)[label] * (xy + y)
-    return reduced(t.masked_fill(ignored, 0.0), wy, reduction).to(arrays[0].dtype)
+        y = over_labels((-wy * xy).sum(), wy) if reduction == "mean" else 0.0
+        t = t - tweight.to(xy.dtype)[label] * (xy + y)
+    return reduced(t.masked_fill(ignored, 0.0), wy, reduction)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+def residuals_backward(dresiduals, arrays, residuals, needs, *, ignore_index, **options):
+    # xy = x[target], 0 in an ignored row
+    ignored, outside, label, _ = rows(*arrays, ignore_index)
+    dxy = dresiduals[0].masked_fill(ignored, 0.0)
+    return put(arrays[0].shape, outside, label, dxy), None, None
+
+
+def residuals_tangent(tangents, arrays, residuals, *, ignore_index, **options):
+    (xy,), (tx, *_) = residuals, tangents
+    ignored, _, label, _ = rows(*arrays, ignore_index)
+    if tx is None:
+        return (torch.zeros_like(xy),)
+    return (at(tx, label).to(xy.dtype).masked_fill(ignored, 0.0),)
+
+
+PLAIN = Kernel(
+    "plain",
+    forward,
+    backward,
+    tangent,
+    residuals_backward=residuals_backward,
+    residuals_tangent=residuals_tangent,
+)
+RULE = Rule(SPEC, (PLAIN,), autocast="float32")
 
 
 def nll_loss(x, target, weight=None, *, ignore_index=-100, reduction="mean"):

@@ -9,32 +9,41 @@ from bpx_torch._rule import Rule
 from bpx_torch.losses._reduction import each, reduce
 
 
-def distance(a, b, eps):
-    """(u / d, d) of the difference u = a - b + eps; 0 / 0 is 0."""
-    u = a - b + eps
+def differences(anchor, positive, negative, swap, eps):
+    """What is kept: anchor - positive, anchor - negative, and positive - negative with swap, none
+    without; eps added to each."""
+    anchor = at_least_float32(anchor)
+    positive, negative = (a.to(anchor.dtype) for a in (positive, negative))
+    up, un = anchor - positive + eps, anchor - negative + eps
+    if not swap:
+        return up, un, up.new_empty((0, *up.shape))
+    return up, un, (positive - negative + eps).unsqueeze(0)
+
+
+def distance(u):
+    """(u / d, d) of a difference u; 0 / 0 is 0."""
     total = u.square().sum(-1, keepdim=True)
     same = total == 0
     d = total.masked_fill(same, 1.0).sqrt()
     return (u / d).masked_fill(same, 0.0), d.masked_fill(same, 0.0).squeeze(-1)
 
 
-def lines(arrays, margin, swap, eps):
+def lines(kept, margin, swap):
     """(units, shares, z): the directions of the distances anchor-positive, anchor-negative and
     positive-negative, the share of the last two in dn, and dp - dn + margin."""
-    anchor = at_least_float32(arrays[0])
-    positive, negative = (a.to(anchor.dtype) for a in arrays[1:])
-    up, dp = distance(anchor, positive, eps)
-    un, dn = distance(anchor, negative, eps)
+    up, dp = distance(kept[0])
+    un, dn = distance(kept[1])
     if not swap:
         return (up, un, None), (torch.ones_like(dn), None), dp - dn + margin
-    us, ds = distance(positive, negative, eps)
+    us, ds = distance(kept[2][0])
     own = torch.where(dn == ds, 0.5, (dn < ds).to(dn.dtype))
     return (up, un, us), (own, 1 - own), dp - torch.minimum(dn, ds) + margin
 
 
 def forward(anchor, positive, negative, *, margin, swap, eps, reduction):
-    _, _, z = lines((anchor, positive, negative), margin, swap, eps)
-    return reduce(z.clamp(min=0), reduction).to(anchor.dtype), ()
+    kept = differences(anchor, positive, negative, swap, eps)
+    _, _, z = lines(kept, margin, swap)
+    return reduce(z.clamp(min=0), reduction).to(anchor.dtype), kept
 
 
 def backward(dy, arrays, residuals, needs, *, margin, swap, eps, reduction):
@@ -43,7 +52,7 @@ def backward(dy, arrays, residuals, needs, *, margin, swap, eps, reduction):
     #   danchor   =  g up - g own un
     #   dpositive = -g up - g other us
     #   dnegative =  g own un + g other us
-    (up, un, us), (own, other), z = lines(arrays, margin, swap, eps)
+    (up, un, us), (own, other), z = lines(residuals, margin, swap)
     g = torch.where(z >= 0, each(dy.to(z.dtype), z.numel(), reduction), 0.0).unsqueeze(-1)
     pull, push = g * up, g * own.unsqueeze(-1) * un
     if not swap:
@@ -54,15 +63,38 @@ def backward(dy, arrays, residuals, needs, *, margin, swap, eps, reduction):
 
 def tangent(tangents, arrays, residuals, *, margin, swap, eps, reduction):
     # row by row, where z >= 0: up . (ta - tp) - own un . (ta - tn) - other us . (tp - tn)
-    (up, un, us), (own, other), z = lines(arrays, margin, swap, eps)
-    ta, tp, tn = (torch.zeros_like(up) if t is None else t.to(z.dtype) for t in tangents)
-    t = (up * (ta - tp)).sum(-1) - own * (un * (ta - tn)).sum(-1)
+    (up, un, us), (own, other), z = lines(residuals, margin, swap)
+    tp, tn, ts = residuals_tangent(tangents, arrays, residuals, swap=swap)
+    t = (up * tp).sum(-1) - own * (un * tn).sum(-1)
     if swap:
-        t = t - other * (us * (tp - tn)).sum(-1)
-    return reduce(torch.where(z >= 0, t, 0.0), reduction).to(arrays[0].dtype)
+        t = t - other * (us * ts[0]).sum(-1)
+    return reduce(torch.where(z >= 0, t, 0.0), reduction)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+def residuals_backward(dresiduals, arrays, residuals, needs, *, swap, **options):
+    # pulled = anchor - positive,  pushed = anchor - negative,  swapped = positive - negative
+    given = zip(dresiduals, residuals, strict=True)
+    dp, dn, ds = (torch.zeros_like(r) if d is None else d for d, r in given)
+    ds = ds[0] if swap else torch.zeros_like(dp)
+    return dp + dn, ds - dp, -dn - ds
+
+
+def residuals_tangent(tangents, arrays, residuals, *, swap, **options):
+    like = residuals[0]
+    ta, tp, tn = (torch.zeros_like(like) if t is None else t.to(like.dtype) for t in tangents)
+    ts = (tp - tn).unsqueeze(0) if swap else torch.zeros_like(residuals[2])
+    return ta - tp, ta - tn, ts
+
+
+PLAIN = Kernel(
+    "plain",
+    forward,
+    backward,
+    tangent,
+    residuals_backward=residuals_backward,
+    residuals_tangent=residuals_tangent,
+)
+RULE = Rule(SPEC, (PLAIN,), autocast="float32")
 
 
 def triplet_margin(

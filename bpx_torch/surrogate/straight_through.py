@@ -15,8 +15,12 @@ def _passed(dy, nothing, **options):
     return dy
 
 
-def _near(dy, distance, clip):
-    return torch.where(distance.abs() > clip, 0.0, dy)
+def _far(distance, clip):
+    return distance.abs() > clip
+
+
+def _near(dy, far, **options):
+    return torch.where(far, 0.0, dy)
 
 
 STRAIGHT_THROUGH_SIGN = row(spec.straight_through_sign, lambda x: _step(x, 0.0, -1.0), _passed)
@@ -25,15 +29,22 @@ STRAIGHT_THROUGH_BINARIZE = row(
     spec.straight_through_binarize, lambda x, threshold: _step(x, threshold, 0.0), _passed
 )
 CLIPPED_STRAIGHT_THROUGH_SIGN = row(
-    spec.clipped_straight_through_sign, lambda x, clip: _step(x, 0.0, -1.0), _near
+    spec.clipped_straight_through_sign,
+    lambda x, far, clip: _step(x, 0.0, -1.0),
+    _near,
+    mask=_far,
 )
 CLIPPED_STRAIGHT_THROUGH_ROUND = row(
-    spec.clipped_straight_through_round, lambda x, clip: torch.round(x), _near
+    spec.clipped_straight_through_round,
+    lambda x, far, clip: torch.round(x),
+    _near,
+    mask=_far,
 )
 CLIPPED_STRAIGHT_THROUGH_BINARIZE = row(
     spec.clipped_straight_through_binarize,
-    lambda x, threshold, clip: _step(x, threshold, 0.0),
-    lambda dy, x, threshold, clip: _near(dy, x - threshold, clip),
+    lambda x, far, threshold, clip: _step(x, threshold, 0.0),
+    _near,
+    mask=lambda x, threshold, clip: _far(x - threshold, clip),
 )
 
 

@@ -1,0 +1,196 @@
+"""A kernel of a bpx rule as a torch.autograd.Function: what is saved, and every derivative."""
+
+import functools
+import warnings
+
+import torch
+from torch._C._functorch import is_legacy_batchedtensor
+from torch.autograd import forward_ad
+
+from bpx.rule import Kernel
+from bpx.spec import Op
+from bpx_torch._fast import saving
+from bpx_torch._function import Function, forward_mode_depth, without_old_vmap
+
+
+def differentiable(spec: Op, plain: Kernel, kernel: Kernel):
+    """The kernel as a function of (option values, *arrays) -> (y, residuals but "y"); derivatives
+    of its derivative are those of the plain kernel."""
+    names, n_args = tuple(spec.options), len(spec.args)
+    saves = set(spec.saves) - set(spec.shapes)
+    kept = tuple(i for i, a in enumerate(spec.args) if a.name in saves)
+    seen = tuple(i for i, a in enumerate(spec.args) if a.name in spec.shapes)
+    y_at = tuple(spec.residuals).index("y") if "y" in spec.residuals else None
+    recomputed = [r in spec.recomputed() for r in spec.residuals]
+    derived = [r in spec.differentiable for r in spec.residuals if r != "y"]
+    if spec.differentiable and (
+        plain.residuals_backward is None or (plain.tangent and plain.residuals_tangent is None)
+    ):
+        raise TypeError(f"{spec.name}: the plain kernel has no derivative of its residuals")
+
+    # Where nothing that is kept is to autograd a function of the arguments, an array of no
+    # elements, given out beside the result, makes a gradient one, with derivative 0, as in torch's
+    # own operations.
+    linked = bool(spec.constant) and not (kept or spec.differentiable or y_at is not None)
+
+    def outputs(y, residuals):
+        return (y, *(r for i, r in enumerate(residuals) if i != y_at))
+
+    def link(y):
+        return (y.new_zeros(0),) if linked else ()
+
+    def constants(given):
+        return (r for r, d in zip(given[1:], derived, strict=False) if not d)
+
+    def shapes(arrays):
+        """Of the arguments that backward knows by shape alone."""
+        return [
+            None if (a := arrays[i]) is None else (a.shape, {"dtype": a.dtype, "device": a.device})
+            for i in seen
+        ]
+
+    def sizes(arrays):
+        return tuple(None if a is None else a.shape for a in arrays) if linked else ()
+
+    def split(ctx):
+        saved, arrays = ctx.saved_tensors, [None] * n_args
+        for i, a in zip(kept, saved, strict=False):
+            arrays[i] = a
+        for i, a in zip(seen, ctx.shapes, strict=True):  # NaN for who looks at more than that
+            arrays[i] = None if a is None else torch.full((), torch.nan, **a[1]).expand(a[0])
+        return tuple(arrays), saved[len(kept) : len(saved) - linked]
+
+    def through_y(dy, arrays, residuals, needs, options):
+        half = plain if is_legacy_batchedtensor(dy) else kernel
+        dual = forward_ad._current_level >= 0
+        if torch.is_grad_enabled() or dual or torch._C._are_functorch_transforms_active():
+            # A derivative of this derivative, in reverse or forward mode. Saved residuals that
+            # are not outputs with a derivative are constants to it, so it would be wrong
+            # without a word: recompute them from the arguments.
+            half = plain
+            if any(recomputed):
+                again = plain.forward(*arrays, **options)[1]
+                residuals = tuple(again[i] if r else residuals[i] for i, r in enumerate(recomputed))
+        if half is kernel is not plain:
+            return kernel.backward(dy, arrays, residuals, needs, **options)
+        return without_old_vmap(
+            lambda dy: plain.backward(dy, arrays, residuals, needs, **options), dy
+        )
+
+    class KernelFunction(Function):
+        generate_vmap_rule = kernel.name == "plain"
+
+        @staticmethod
+        def forward(values, *arrays):
+            # setup_context may save inputs and outputs only
+            y, residuals = kernel.forward(*arrays, **dict(zip(names, values, strict=True)))
+            return (*outputs(y, residuals), *link(y))
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            values, *arrays = inputs
+            ctx.options = dict(zip(names, values, strict=True))
+            y, *residuals = output
+            ctx.mark_non_differentiable(*constants(output))
+            if y_at is not None:
+                residuals.insert(y_at, y)
+            ctx.dtype, ctx.dtypes = y.dtype, tuple(None if a is None else a.dtype for a in arrays)
+            ctx.shapes, ctx.sizes = shapes(arrays), sizes(arrays)
+            ctx.set_materialize_grads(False)
+            saved = (*(arrays[i] for i in kept), *residuals)
+            ctx.save_for_backward(*saved)
+            ctx.save_for_forward(*saved)
+
+        @staticmethod
+        def backward(ctx, dy, *dresiduals):
+            options = ctx.options
+            arrays, residuals = split(ctx)
+            needs = ctx.needs_input_grad[1:]
+            grads = (None,) * n_args
+            if dy is not None:
+                grads = through_y(dy, arrays, residuals, needs, options)
+                if linked and torch.is_grad_enabled():
+                    zero = ctx.saved_tensors[-1].sum()
+                    grads = tuple(None if g is None else g + zero for g in grads)
+            if any(d is not None for d in dresiduals):  # from a derivative of this derivative
+
+                def through_residuals(*d):
+                    if linked:
+                        return tuple(
+                            d[-1].new_zeros(s) if n else None
+                            for s, n in zip(ctx.sizes, needs, strict=True)
+                        )
+                    return plain.residuals_backward(d, arrays, residuals, needs, **options)
+
+                more = without_old_vmap(through_residuals, *dresiduals)
+                grads = tuple(
+                    b if a is None else a if b is None else a + b
+                    for a, b in zip(grads, more, strict=True)
+                )
+            cast = (
+                None if g is None or d is None or not n else g if g.dtype == d else g.to(d)
+                for g, d, n in zip(grads, ctx.dtypes, needs, strict=True)
+            )
+            return (None, *cast)
+
+        @staticmethod
+        def jvp(ctx, _, *tangents):
+            if plain.tangent is None:
+                raise NotImplementedError(
+                    f"{spec.name}: forward mode is not available for this rule; use "
+                    "torch.func.vjp or torch.autograd.grad"
+                )
+            options = ctx.options
+            arrays, residuals = split(ctx)
+
+            def both(*t):
+                dy = plain.tangent(t, arrays, residuals, **options).to(ctx.dtype)
+                if not spec.differentiable:
+                    return (dy, *[None] * len(derived), *[dy.new_zeros(0)] * linked)
+                return dy, *plain.residuals_tangent(t, arrays, residuals, **options)
+
+            return without_old_vmap(both, *tangents)
+
+    # made once more under its own name, which is what grad_fn and profilers show
+    name = f"{spec.name}_{kernel.name}"
+    KernelFunction = type(Function)(name, (KernelFunction,), {})
+
+    def run(values, *arrays):
+        wanted = torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in arrays)
+        if wanted and torch.compiler.is_exporting():
+            warnings.warn(
+                f"{spec.name}: an exported program holds the plain forward; gradients taken "
+                "through it are torch's autodiff of that, not the hand-written backward",
+                stacklevel=2,
+            )
+        if forward_mode_depth() > 1:
+            raise NotImplementedError(
+                f"{spec.name}: forward mode inside forward mode would give zeros in torch; "
+                "use torch.func.hessian or jacfwd of jacrev"
+            )
+        if wanted or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+            return KernelFunction.apply(values, *arrays)
+        y, residuals = kernel.forward(*arrays, **dict(zip(names, values, strict=True)))
+        return outputs(y, residuals)
+
+    def given(ctx, arrays, y, residuals):
+        """All that a Function gives out which saves in its forward, and what it saves last."""
+        ctx.sizes = sizes(arrays)
+        last = link(y)
+        whole = (*outputs(y, residuals), *last)
+        ctx.mark_non_differentiable(*constants(whole))
+        return whole, last
+
+    run.function = KernelFunction
+    run.shapes = shapes
+    run.saving = functools.cache(
+        lambda: saving(
+            name,
+            KernelFunction,
+            kernel.loaded(),
+            spec,
+            kept,
+            given if linked or spec.differentiable else None,
+        )
+    )
+    return run
