@@ -7,13 +7,11 @@ import torch
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-from bpx.rule import Kernel
-from bpx.spec import Op
 from bpx_torch._fast import saving
 from bpx_torch._function import Function, forward_mode_depth, without_old_vmap
 
 
-def differentiable(spec: Op, plain: Kernel, kernel: Kernel):
+def differentiable(spec, plain, kernel):
     """The kernel as a function of (option values, *arrays) -> (y, residuals but "y"); derivatives
     of its derivative are those of the plain kernel."""
     names, n_args = tuple(spec.options), len(spec.args)
