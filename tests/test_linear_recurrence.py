@@ -143,12 +143,31 @@ def test_torch_takes_about_three_roots_of_the_steps():
     assert count.products <= 2 * 4 * 32 + 8  # two passes of 32 steps, 32 gates, 32 blocks; twice
 
 
-def test_jax_has_no_loop_over_steps():
+def test_jax_has_no_loop_over_steps_but_on_a_cpu():
     jax = pytest.importorskip("jax")
     from bpx_jax.layers.linear_recurrence import linear_recurrence
 
     a, b, h0, dy = map(jax.numpy.asarray, draws(1, 64, 2))
     program = jax.jit(jax.grad(lambda *v: (linear_recurrence(*v) * dy).sum(), (0, 1, 2)))
-    text = program.lower(a, b, h0).as_text()
-    assert "multiply" in text
-    assert "while" not in text
+    for platform in ("cpu", "cuda"):
+        text = program.trace(a, b, h0).lower(lowering_platforms=(platform,)).as_text()
+        assert "multiply" in text
+        assert ("while" in text) == (platform == "cpu"), platform
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_ways_of_jax_agree(reverse):
+    jax = pytest.importorskip("jax")
+    from bpx_jax.layers.linear_recurrence import in_turn, together
+
+    a, b, *_ = map(jax.numpy.asarray, draws(2, 37, 3))
+    weight = jax.numpy.asarray(draws(2, 37, 3, seed=1)[0])
+
+    def weighed(way):
+        of = lambda a, b: (way(a, b, reverse=reverse) * weight).sum()  # noqa: E731
+        return jax.jit(jax.value_and_grad(of, (0, 1)))(a, b)
+
+    (value, grads), (want, slopes) = weighed(in_turn), weighed(together)
+    np.testing.assert_allclose(value, want, rtol=1e-12)
+    for g, w in zip(grads, slopes, strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-10, atol=1e-10)

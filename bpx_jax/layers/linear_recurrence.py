@@ -1,7 +1,7 @@
 """linear_recurrence for JAX. Maths, shapes and source: bpx/layers/linear_recurrence.py.
 
-Parallel in time: a step h -> a h + b is a pair (a, b), and two steps are one again. Compiled also
-where the caller does not.
+Parallel in time, except on a CPU, whose cores are kept busy by the batch and the channels: a step
+h -> a h + b is a pair (a, b), and two steps are one again. Compiled also where the caller does not.
 """
 
 import functools
@@ -21,11 +21,31 @@ def after(first, second):
     return a * c, c * b + d
 
 
+def together(a, b, *, reverse):
+    return jax.lax.associative_scan(after, (a, b), reverse=reverse, axis=a.ndim - 2)[1]
+
+
+def in_turn(a, b, *, reverse):
+    """One step after the other, each written in the place of its b."""
+    axis, last = a.ndim - 2, a.shape[-2] - 1
+
+    def step(i, carry):
+        y, h = carry
+        t = last - i if reverse else i
+        at = functools.partial(jax.lax.dynamic_index_in_dim, index=t, axis=axis, keepdims=False)
+        h = at(a) * h + at(y)
+        return jax.lax.dynamic_update_index_in_dim(y, h, t, axis), h
+
+    start = b, b[..., -1 if reverse else 0, :]
+    return jax.lax.fori_loop(1, last + 1, step, start)[0]
+
+
 def scan(a, b, reverse):
     """h_t = a_t h_{t-1} + b_t over axis -2, from zeros."""
     if not a.shape[-2]:
         return b
-    return jax.lax.associative_scan(after, (a, b), reverse=reverse, axis=a.ndim - 2)[1]
+    cpu, other = (functools.partial(way, reverse=reverse) for way in (in_turn, together))
+    return jax.lax.platform_dependent(a, b, cpu=cpu, default=other)
 
 
 def shifted(v, edge, back):
