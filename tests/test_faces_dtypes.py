@@ -5,7 +5,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bpx.spec import SpecError
+from bpx.verify.legs import generic
 from bpx_torch import functional as F
+from bpx_torch.verify import RUNNER
 
 LOSSES = ("mse_loss", "l1_loss", "smooth_l1_loss", "poisson_nll_loss")
 
@@ -39,3 +41,26 @@ def test_mixed_dtypes_are_named(entry):
         PRODUCTS[entry](x, weight.double(), None)
     with pytest.raises(SpecError, match=rf"{entry}: bias has dtype torch.bfloat16"):
         PRODUCTS[entry](x, weight, torch.randn(4).bfloat16())
+
+
+# Where torch has no operation of its own the oracle is made of several, each with a dtype of its
+# own. Its GRU on a CPU is made of several, too: its products are in bfloat16, its states not.
+MADE_OF_SEVERAL = "rope gru lstm deep_equilibrium reversible"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_autocast_dtype_of_every_rule(dtype):
+    """The dtype of torch's own operation, whatever that of the arguments."""
+    runner, wrong = RUNNER(), []
+    own = [n for n in runner.oracles if not runner.rules[n].spec.surrogate]
+    for name in (n for n in own if n not in MADE_OF_SEVERAL.split()):
+        rule = runner.rules[name]
+        case = generic(rule.spec)
+        arrays = runner.arrays(case, dtype)
+        with torch.autocast("cpu", torch.bfloat16):
+            y = rule(*arrays, **case.options)
+            want = runner.oracles[name](*arrays, **case.options)
+        if y.dtype != want.dtype:
+            wrong.append(f"{name}: {y.dtype}, torch {want.dtype}")
+    assert len(own) > 60
+    assert not wrong

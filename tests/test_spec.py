@@ -57,6 +57,13 @@ def test_no_blind_inputs(spec):
 
 
 @ENTRIES
+def test_sizes_of_zero_and_of_one(spec):
+    shapes = [np.shape(a) for c in cases(spec) for a in c.arrays.values() if a is not None]
+    assert any(0 in shape for shape in shapes), "no case without elements"
+    assert any(1 in shape or shape == () for shape in shapes), "no case with a size of 1"
+
+
+@ENTRIES
 def test_every_option_is_loud(spec):
     """In at least one case each option differs from its default and changes the result, or a
     gradient alone."""

@@ -51,6 +51,7 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("one row", {"x1": draw(6), "x2": draw(6)})
     yield Case("below eps", {"x1": draw(3, 4), "x2": 0.1 * draw(3, 4)}, {"eps": 1.5})
     yield Case("no rows", {"x1": draw(0, 5), "x2": draw(0, 5)})
+    yield Case("one of one", {"x1": draw(1, 2), "x2": draw(1, 2)})
     zero = draw(2, 3)
     zero[0] = 0
     yield Case("zero row", {"x1": zero, "x2": draw(2, 3)}, {"eps": 0.5})

@@ -78,6 +78,7 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("no S", {"x": draw(2, 6), "weight": None, "bias": draw(6)}, two)
     yield Case("one group", {"x": draw(2, 3, 4), "weight": None, "bias": None}, {"num_groups": 1})
     yield Case("no batch", {"x": draw(0, 4, 3), "weight": draw(4), "bias": draw(4)}, two)
+    yield Case("one of each", {"x": draw(1, 6, 1), "weight": draw(6), "bias": None}, two)
     far = {"x": draw(2, 4, 5) + 1e3, "weight": draw(4), "bias": draw(4)}
     yield Case("far from zero", far, two)
 

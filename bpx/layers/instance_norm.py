@@ -65,6 +65,7 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("4d, loud eps", image, {"eps": 0.3})
     yield Case("no weight", {"x": draw(2, 3, 5), "weight": None, "bias": draw(3)})
     yield Case("no batch", {"x": draw(0, 3, 4), "weight": draw(3), "bias": draw(3)})
+    yield Case("one channel", {"x": draw(1, 1, 5), "weight": draw(1), "bias": draw(1)})
     far = {"x": draw(2, 3, 5) + 1e3, "weight": draw(3), "bias": draw(3)}
     yield Case("far from zero", far)
 

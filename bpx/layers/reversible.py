@@ -72,6 +72,7 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("two axes", arrays(2, 3, half=2))
     yield Case("one vector", arrays(half=4))
     yield Case("no rows", arrays(0, half=2))
+    yield Case("one row", arrays(1, half=3))
     small = arrays(4, half=2)
     small["x"][:, 2:] *= 1e-3  # what y2 - g gives back of x2 has the rounding of g
     yield Case("small beside the branch", small, cancels=1.0)

@@ -49,6 +49,7 @@ def terms(
         yield Case("sum", draws(draw, 2, 3), {"reduction": "sum"})
         yield Case("none", draws(draw, 7), {"reduction": "none"})
         yield Case("empty mean", draws(draw, 0, 3))
+        yield Case("one", draws(draw, 1))
         for i, chosen in enumerate(loud):
             chosen = {"reduction": ("none", "sum", "mean")[i % 3], **chosen}
             yield Case(f"loud {i}", draws(draw, 2, 4), chosen)

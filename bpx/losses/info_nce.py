@@ -62,6 +62,7 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("none", arrays(4, 2), {"temperature": 2.5, "reduction": "none"})
     yield Case("sharp", arrays(6, 3), {"temperature": 0.07, "reduction": "none"})
     yield Case("no rows", arrays(0, 3))
+    yield Case("one place", arrays(3, 1), {"temperature": 0.7})
 
 
 def check(dims: Dims, options: Options) -> None:

@@ -67,6 +67,7 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("sum", arrays(4, 3), {"reduction": "sum"})
     yield Case("none", arrays(2, 7), {"reduction": "none"})
     yield Case("no rows", arrays(0, 4))
+    yield Case("one row", arrays(1, 3))
     found = arrays(3, 5)
     found["x"][[0, 1, 2], [1, 3, 0]] = -np.inf
     found["target"][[0, 1, 2], [2, 3, 4]] = -np.inf

@@ -77,6 +77,7 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("sum log", arrays(2, 5, log=True), {"reduction": "sum", "log_target": True})
     yield Case("none", arrays(7), {"reduction": "none"})
     yield Case("empty mean", arrays(0, 3))
+    yield Case("one", arrays(1, 1), {"reduction": "batchmean"})
     yield Case("empty batchmean", arrays(0, 3), {"reduction": "batchmean"})
     found = arrays(3, 4)
     found["target"][[0, 1, 2], [1, 3, 0]] = 0.0

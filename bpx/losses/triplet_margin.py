@@ -97,6 +97,7 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("none", arrays(3, 4), {"eps": 0.25, "reduction": "none", "swap": True})
     yield Case("one row", arrays(6), {"margin": 3.0})
     yield Case("no rows", arrays(5, 0))
+    yield Case("one place", arrays(1, 3), {"margin": 2.5, "swap": True})
     found = {
         "anchor": np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 4.0]]),
         "positive": np.array([[3.0, 4.0], [3.0, 4.0], [-3.0, 4.0]]),

@@ -47,6 +47,8 @@ def cases(draw: Any) -> Iterator[Case]:
         {**arrays((2, 3, 7), (4, 3, 2)), "bias": None},
         {"padding": "same", "dilation": 3},
     )
+    yield Case("one of each", {**arrays((1, 1, 3), (1, 1, 1)), "bias": draw(1)})
+    yield Case("no images", {**arrays((0, 2, 5), (3, 2, 2)), "bias": draw(3)})
 
 
 def check(dims: Dims, o: Options) -> None:

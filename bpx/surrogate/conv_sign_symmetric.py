@@ -47,6 +47,8 @@ def cases(draw: Any) -> Iterator[Case]:
         {"x": draw(2, 3, 7), "weight": draw(4, 3, 2), "bias": None},
         {"padding": "same", "dilation": 3},
     )
+    yield Case("one of each", {"x": draw(1, 1, 3), "weight": draw(1, 1, 1), "bias": draw(1)})
+    yield Case("no images", {"x": draw(0, 2, 5), "weight": draw(3, 2, 2), "bias": draw(3)})
 
 
 def check(dims: Dims, o: Options) -> None:

@@ -42,6 +42,7 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("no bias", {**arrays((3,), 2, 5), "bias": None})
     yield Case("one row", {**arrays((), 3, 5), "bias": draw(3)})
     yield Case("no rows", {**arrays((0,), 3, 5), "bias": draw(3)})
+    yield Case("one feature", {**arrays((4,), 1, 1), "bias": draw(1)})
 
 
 SPEC = Op(

@@ -42,6 +42,7 @@ def cases(draw: Any) -> Iterator[Case]:
     pruned[np.abs(pruned) < 0.7] = 0.0
     yield Case("no connection", {"x": draw(5), "weight": pruned, "bias": draw(3)})
     yield Case("no rows", {"x": draw(0, 5), "weight": draw(3, 5), "bias": draw(3)})
+    yield Case("one feature", {"x": draw(4, 1), "weight": draw(1, 1), "bias": draw(1)})
 
 
 def check(dims: Dims, o: Options) -> None:

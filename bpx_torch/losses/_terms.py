@@ -21,7 +21,12 @@ def widened(arrays):
     return (first, *(a.to(first.dtype) for a in arrays[1:]))
 
 
-def terms(spec: Op, f: Callable, partials: tuple[Callable, ...]) -> Rule:
+def terms(
+    spec: Op,
+    f: Callable,
+    partials: tuple[Callable, ...],
+    autocast: str | dict[str, str] = "float32",
+) -> Rule:
     def forward(*arrays, reduction, **options):
         loss = f(*widened(arrays), **options)
         return reduce(loss, reduction).to(arrays[0].dtype), ()
@@ -41,4 +46,4 @@ def terms(spec: Op, f: Callable, partials: tuple[Callable, ...]) -> Rule:
             moved = moved if t is None else moved + partial(*wide, **options) * t.to(moved.dtype)
         return reduce(moved, reduction).to(arrays[0].dtype)
 
-    return Rule(spec, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+    return Rule(spec, (Kernel("plain", forward, backward, tangent),), autocast)
