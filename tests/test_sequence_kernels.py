@@ -10,6 +10,7 @@ import pytest
 import bpx
 from bpx import native, rule
 from bpx.layers import linear_recurrence
+from bpx.losses import ctc
 from bpx.verify.bound import UNIT
 
 pytestmark = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
@@ -91,7 +92,40 @@ def test_mixed_dtypes_are_refused():
     assert refuses((a, a, None), {}) is None
 
 
-THREADED = {"linear_recurrence": (*recurrence(5, 130, 301), {})}
+def alignments(frames, items, classes, most, seed=0):
+    """ctc_loss' arguments: lengths of all kinds, none of which is impossible."""
+    g = np.random.default_rng(seed)
+    used = g.integers(0, most + 1, items)
+    arrays = {
+        "log_probs": g.standard_normal((frames, items, classes)) - 3,
+        "targets": g.integers(0, classes, (items, most)),
+        "input_lengths": np.minimum(2 * used + g.integers(0, 9, items), frames),
+        "target_lengths": used,
+    }
+    return arrays, g.standard_normal(items)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_ctc_loss(framework, reduction):
+    """Several items a chunk. Every log-sum-exp rounds its 5 operations beside log-probabilities of
+    up to `size`; a posterior is e to the sum of three of them."""
+    arrays, dy = alignments(70, 19, 7, 30)
+    dy = dy if reduction == "none" else np.asarray(1.7)
+    found = run(framework, "ctc_loss", arrays, dy, reduction=reduction, blank=3)
+    o = ctc.SPEC.complete({"reduction": reduction, "blank": 3})
+    want = [ctc.SPEC.forward(**arrays, **o)[0], ctc.SPEC.backward(dy, **arrays, **o)[0]]
+    size = np.abs(arrays["log_probs"]).max(-1).sum()
+    assert np.abs(found[0] - want[0]).max() <= 70 * 5 * UNIT["float64"] * size
+    most = np.abs(dy).max() * 3 * 70 * 5 * UNIT["float64"] * size
+    assert np.abs(found[1] - want[1]).max() <= most
+    assert most < 1e-8
+
+
+THREADED = {
+    "linear_recurrence": (*recurrence(5, 130, 301), {}),
+    "ctc_loss": (*alignments(60, 19, 7, 50), {"reduction": "none"}),
+}
 
 
 @pytest.mark.parametrize("op", THREADED)

@@ -138,7 +138,14 @@ def tangent(tangents, arrays, residuals, *, blank, reduction, zero_infinity):
     return reduced(t, u_n, reduction).to(arrays[0].dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.ctc"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="float32",
+)
 
 
 def ctc_loss(
