@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from bpx import dims as dim
-from bpx.spec import Arg, Op
+from bpx.bench_rows import Row
+from bpx.spec import Arg, Op, Options
 from bpx.verify.draw import Draw
 
 Array = np.ndarray[Any, Any]
 
 
-def given(spec: Op) -> tuple[bool, ...]:
-    """Which arguments are there: all but the optional ones of a loss, which are weights, and
-    optional indices, which say where sequences end."""
+def given(spec: Op, row: Row) -> tuple[bool, ...]:
+    """Which arguments take part: the optional ones where the row has their dims, but for those of a
+    loss, which are weights, and optional indices, which say where sequences end."""
     loss = spec.path.startswith("losses/")
-    return tuple(not (arg.optional and (loss or arg.kind == "index")) for arg in spec.args)
+
+    def there(arg: Arg) -> bool:
+        names = [name for name in dim.parse(arg.dims)[0] if not name.isdigit()]
+        return not (loss or arg.kind == "index") and all(name in row for name in names)
+
+    return tuple(not arg.optional or there(arg) for arg in spec.args)
 
 
 def wanted(spec: Op) -> tuple[bool, ...]:
@@ -27,24 +32,33 @@ def wanted(spec: Op) -> tuple[bool, ...]:
     return tuple(arg.kind == "float" and arg.name != "target" for arg in spec.args)
 
 
-def sizes(spec: Op, row: Mapping[str, int]) -> dim.Dims:
-    """The size of every dim that is met, from a row of `spec.bench`; a starred dim is one axis.
+def options(spec: Op, row: Row) -> Options:
+    """The complete options of a row."""
+    return spec.complete({k: v for k, v in row.items() if k in spec.options})
 
-    Raises TypeError unless the row has a positive size for every dim and for nothing else.
+
+def sizes(spec: Op, row: Row) -> dim.Dims:
+    """The size of every dim that is met, from a row of `spec.bench`; a starred dim is one axis, or
+    those of a tuple.
+
+    Raises TypeError unless the row has positive sizes for every dim and for nothing else.
     """
-    bound: dim.Dims = {}
-    for arg, there in zip(spec.args, given(spec), strict=True):
+    bound: dict[str, Any] = {}
+    for arg, there in zip(spec.args, given(spec, row), strict=True):
         if not there:
             continue
         names, star = dim.parse(arg.dims)
         for i, name in enumerate(names):
             if not name.isdigit():
-                bound[name] = (row[name],) if i == star and name in row else row.get(name)
+                size = row.get(name)
+                bound[name] = (size,) if i == star and isinstance(size, int) else size
         if arg.below is not None:
             bound.setdefault(arg.below, row.get(arg.below))
     missing = [name for name, size in bound.items() if size is None]
-    unknown = sorted(set(row) - set(bound))
-    if missing or unknown or any(size < 1 for size in row.values()):
+    given_sizes = {name: size for name, size in row.items() if name not in spec.options}
+    unknown = sorted(set(given_sizes) - set(bound))
+    numbers = [n for size in given_sizes.values() for n in np.atleast_1d(size)]
+    if missing or unknown or any(n < 1 for n in numbers):
         raise TypeError(
             f"{spec.name}: bench row {dict(row)}, expected one positive size for each of "
             f"{list(bound)}"
@@ -52,17 +66,17 @@ def sizes(spec: Op, row: Mapping[str, int]) -> dim.Dims:
     return bound
 
 
-def draw(spec: Op, row: Mapping[str, int], seed: int = 0) -> tuple[dict[str, Array | None], Array]:
+def draw(spec: Op, row: Row, seed: int = 0) -> tuple[dict[str, Array | None], Array]:
     """The arguments and the incoming gradient: floats normal, or uniform in their domain; indices
-    uniform below their dim; None for an argument that is not there."""
+    uniform below their dim; None for an argument that does not take part."""
     bound, numbers = sizes(spec, row), Draw(spec.name, seed)
     arrays = {
         arg.name: _array(arg, bound, numbers) if there else None
-        for arg, there in zip(spec.args, given(spec), strict=True)
+        for arg, there in zip(spec.args, given(spec, row), strict=True)
     }
-    options = spec.complete({})
+    chosen = options(spec, row)
     shapes = tuple(None if a is None else a.shape for a in arrays.values())
-    out = dim.shape(spec.out_dims(options), spec.bind(shapes, options))
+    out = dim.shape(spec.out_dims(chosen), spec.bind(shapes, chosen))
     return arrays, numbers(*out)
 
 

@@ -30,11 +30,13 @@ class Saved:
 class Candidate:
     """One way to compute an entry. `run` does it once and returns when the result is there.
 
-    `beside` is the candidate that its ratio is to.
+    `peak` is how many bytes one run has allocated at once, the arguments not counted. `beside` is
+    the candidate that its ratio is to.
     """
 
     run: Callable[[], object]
     saved: Saved | None = None
+    peak: int | None = None
     beside: str = "own"
 
 

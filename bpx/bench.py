@@ -14,27 +14,22 @@ import json
 import math
 import os
 import platform
-import statistics
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import bpx
+from bpx._bench_gate import exceeding
+from bpx._bench_jobs import MODELS, jobs, line
+from bpx._bench_page import machine, write_page
 from bpx._bench_table import table
 from bpx._command import CommandError, needs, unknown
-from bpx._timing import Prepared, rounds, spread
+from bpx.bench_rows import SIZES
 
 FRAMEWORKS = ("torch", "jax")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-
-# What an optimizer steps over: many small tensors, where calls cost; large ones, where memory does.
-SMALL = [(32, 16), (32,)] * 50
-LARGE = [(1024, 1024), (1024,)] * 8
-PARAMETERS = (SMALL, LARGE)
-MATRICES = frozenset({"muon"})  # torch.optim's takes nothing else
 
 Row = dict[str, Any]
 
@@ -51,20 +46,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=float, default=2.0, metavar="S", help="at most, per row (default 2)"
     )
     parser.add_argument(
-        "--size", choices=("small", "all"), default="all", help="small: one row each"
+        "--size", nargs="+", choices=SIZES, default=SIZES, help="of the entries; default all"
+    )
+    parser.add_argument("--compile", action="store_true", help="time torch.compile's too")
+    parser.add_argument(
+        "--scaling", action="store_true", help="cost against one size, and against threads"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--page", metavar="DIR", help="write a page with plots there")
+    parser.add_argument(
+        "--gate", action="store_true", help="exit 1 where a ratio exceeds its limit in the entry"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns 0, or 1 when a candidate raised (the others are timed all the same)."""
+    """Returns 0, or 1 when a candidate raised (the others are timed all the same), or with --gate
+    when one is above its limit."""
     _check(args)
     console = needs("rich.console", "demo").Console(width=None if sys.stdout.isatty() else 140)
     report: Row = {
         "bpx": bpx.__version__,
         "python": platform.python_version(),
+        "machine": machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **{
             k: getattr(args, k) for k in ("dtype", "device", "threads", "repeat", "seconds", "seed")
@@ -75,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     for module, bench in _frameworks(args):
         about = bench.about()
         report["frameworks"][module.NAME] = about
-        rows = list(_progress(console, module.NAME, _jobs(module, bench, args)))
+        rows = list(_progress(console, module.NAME, jobs(module, bench, args)))
         report["rows"] += rows
         console.print(table(module.NAME, about, args, rows))
         for row in rows:
@@ -89,11 +94,16 @@ def run(args: argparse.Namespace) -> int:
             Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
         except OSError as error:
             raise CommandError(f"--json {args.json}: {error.strerror}") from error
-    return int(any(row["failed"] for row in report["rows"]))
+    if args.page is not None:
+        write_page(report, Path(args.page))
+    above = list(exceeding(report["rows"])) if args.gate else []
+    for sentence in above:
+        console.print(sentence, markup=False)
+    return int(bool(above) or any(row["failed"] for row in report["rows"]))
 
 
 def _check(args: argparse.Namespace) -> None:
-    known = [*(op.name for op in bpx.ALL), *(o.name for o in bpx.OPTIMIZERS)]
+    known = [*(op.name for op in bpx.ALL), *(o.name for o in bpx.OPTIMIZERS), *MODELS]
     for name in args.names:
         if name not in known:
             raise unknown(name, known)
@@ -101,6 +111,8 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, option)
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise CommandError(f"--{option} is {value}, expected a number above 0")
+    if args.page is not None and not Path(args.page).is_dir():
+        raise CommandError(f"--page {args.page}: there is no such folder")
     if args.json is not None and not Path(args.json).resolve().parent.is_dir():
         raise CommandError(f"--json {args.json}: there is no such folder")
 
@@ -121,85 +133,13 @@ def _frameworks(args: argparse.Namespace) -> list[tuple[Any, Any]]:
         try:
             bench = module.Bench(args.device, args.threads)
         except (RuntimeError, AssertionError) as error:
-            raise CommandError(f"{name} has no device {args.device!r}: {_line(error)}") from error
+            raise CommandError(f"{name} has no device {args.device!r}: {line(error)}") from error
         found.append((module, bench))
     if not found:
         raise CommandError("; ".join(absent))
     for sentence in absent:
         print(f"bpx: {sentence}", file=sys.stderr)
     return found
-
-
-def _jobs(module: Any, bench: Any, args: argparse.Namespace) -> list[Callable[[], Row]]:
-    """One measurement each, in the order of the entries."""
-    jobs: list[Callable[[], Row]] = []
-
-    def add(name: str, dims: Row, prepare: Callable[[], Prepared]) -> None:
-        jobs.append(lambda: measure(module.NAME, name, dims, prepare, args.repeat, args.seconds))
-
-    def wanted(name: str, known: tuple[str, ...]) -> bool:
-        return name in known and (not args.names or name in args.names)
-
-    for op in bpx.ALL:
-        ordered = sorted(op.bench, key=lambda row: math.prod(row.values()))
-        for dims in ordered[: 1 if args.size == "small" else None]:
-            if wanted(op.name, module.RULE_NAMES):
-                add(op.name, dict(dims), _later(bench.prepare, op.name, dims, args))
-    for o in bpx.OPTIMIZERS:
-        for shapes in PARAMETERS[: 1 if args.size == "small" else None]:
-            shapes = [s for s in shapes if len(s) == 2 or o.name not in MATRICES]
-            if wanted(o.name, module.OPTIMIZER_NAMES):
-                dims = {"tensors": len(shapes), "elements": sum(map(math.prod, shapes))}
-                add(o.name, dims, _later(bench.prepare_optimizer, o.name, shapes, args))
-    return jobs
-
-
-def _later(
-    prepare: Callable[..., Prepared], name: str, sizes: Any, args: Any
-) -> Callable[[], Prepared]:
-    return lambda: prepare(name, sizes, args.dtype, args.seed)
-
-
-def measure(
-    framework: str,
-    name: str,
-    dims: Row,
-    prepare: Callable[[], Prepared],
-    repeat: int,
-    seconds: float,
-) -> Row:
-    """One row of the report. Times are medians in seconds per call."""
-    row: Row = {"entry": name, "framework": framework, "dims": dims, "candidates": []}
-    row["size"] = " x ".join(f"{k} {v:,}" for k, v in dims.items())
-    row["failed"], row["refused"] = {}, {}
-    try:
-        prepared = prepare()
-        times = rounds(prepared.candidates, repeat, seconds)
-    except Exception as error:
-        row["failed"]["comparison"] = f"{type(error).__name__}: {_line(error)}"
-        return row
-    row["refused"] = dict(prepared.refused)
-    for label, candidate in prepared.candidates.items():
-        own = times.get(candidate.beside)
-        ratio = (
-            None if own is None else spread([a / b for a, b in zip(times[label], own, strict=True)])
-        )
-        row["candidates"].append(
-            {
-                "name": label,
-                "default": label == prepared.default,
-                "beside": candidate.beside,
-                "seconds": statistics.median(times[label]),
-                "rounds": len(times[label]),
-                "ratio": None if ratio is None else asdict(ratio),
-                "saved": None if candidate.saved is None else asdict(candidate.saved),
-            }
-        )
-    return row
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _progress(console: Any, name: str, jobs: list[Callable[[], Row]]) -> Iterator[Row]:

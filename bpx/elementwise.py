@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.spec import Arg, Case, Op, Options, Reject
 
@@ -80,7 +81,7 @@ def row(
             Reject("unknown option 'inplace'", {"x": (2, 3)}, {"inplace": True}),
             *rejects,
         ),
-        bench=({"N": 1000}, {"N": 1_000_003}),
+        bench=rows.ELEMENTS,
         elementwise=True,
         analytic=analytic,
         kinks=kinks,

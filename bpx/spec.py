@@ -13,6 +13,7 @@ from numbers import Real
 from typing import Any
 
 from bpx import dims as dim
+from bpx.bench_rows import Limits, Rows
 
 Options = dict[str, Any]
 
@@ -114,6 +115,8 @@ class Op:
     `surrogate` says in a sentence why backward is not the derivative of forward: backward is then
     the definition, and a second derivative is that of backward. `linear` is False where such a
     backward is not linear in dy.
+    `bench` are the sizes that `python -m bpx bench` times (bench_rows.py), `limits` the ratios that
+    differ from the usual ones there.
     `path` is the file without suffix, the same in the three trees; `doc` has formula, choices and
     source.
     """
@@ -134,7 +137,8 @@ class Op:
     options: Options = field(default_factory=dict)
     check: Callable[[dim.Dims, Options], None] | None = None
     rejects: tuple[Reject, ...] = ()
-    bench: tuple[Mapping[str, int], ...] = ()
+    bench: Rows = field(default_factory=dict)
+    limits: Limits = field(default_factory=dict)
     elementwise: bool = False
     analytic: bool = True
     kinks: str = "none"

@@ -1,5 +1,7 @@
 """bpx_jax beside autodiff of JAX's own operations, for `python -m bpx bench`."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,8 +31,8 @@ class Bench:
             about["device"] = self.device.device_kind
         return about
 
-    def prepare(self, name: str, row: dict[str, int], dtype: str, seed: int = 0) -> Prepared:
-        """The candidates for one entry at the sizes of one bench row."""
+    def prepare(self, name, row, dtype, seed=0, *, compiled=False) -> Prepared:
+        """The candidates for one entry at the sizes of one bench row; all are compiled."""
         chosen = RULES[name]
         given, dy = _inputs.draw(chosen.spec, row, seed)
         arrays = tuple(None if a is None else self._array(a, dtype) for a in given.values())
@@ -40,16 +42,18 @@ class Bench:
             for i, want in enumerate(_inputs.wanted(chosen.spec))
             if want and arrays[i] is not None
         )
-        options, dims = chosen.bind(tuple(None if a is None else a.shape for a in arrays), {})
+        asked = {k: v for k, v in row.items() if k in chosen.spec.options}
+        options, dims = chosen.bind(tuple(None if a is None else a.shape for a in arrays), asked)
         candidates, refused, default = {}, {}, ""
         if (own := ORACLES.get(name)) is not None:
-            candidates["own"] = _candidate(lambda *a: own(*a, **options), arrays, wrt, dy, None)
+            candidates["own"] = _candidate(partial(own, **options), arrays, wrt, dy, None)
         for kernel in chosen.kernels:
             if (reason := kernel.refuses(arrays, dims)) is not None:
                 refused[kernel.name] = reason
                 continue
             default = default or kernel.name
-            candidates[kernel.name] = _candidate(chosen, arrays, wrt, dy, kernel.name)
+            of_row = partial(chosen, **asked)
+            candidates[kernel.name] = _candidate(of_row, arrays, wrt, dy, kernel.name)
         return Prepared(candidates, default, refused)
 
     def prepare_optimizer(
@@ -71,7 +75,8 @@ class Bench:
         if dtype == "float64" and not jax.config.jax_enable_x64:
             jax.config.update("jax_enable_x64", True)  # without it float64 is silently float32
         a = np.asarray(a)
-        a = a.astype(jnp.dtype(dtype)) if a.dtype.kind == "f" else a.astype(np.int32)
+        kinds = {"f": jnp.dtype(dtype), "i": np.dtype(np.int32)}
+        a = a.astype(kinds.get(a.dtype.kind, a.dtype))
         return jax.device_put(a, self.device)
 
 
@@ -92,10 +97,22 @@ def _candidate(f, arrays, wrt, dy, kernel):
         return y, back(dy)
 
     with rule.use(kernel):  # a compiled function keeps the kernel it was compiled with
-        jax.block_until_ready(both(dy, *arrays))
+        compiled = both.lower(dy, *arrays).compile()
         g, floats = of_floats(arrays)
         saved = saved_bytes(g, floats, arrays)
-    return Candidate(lambda: jax.block_until_ready(both(dy, *arrays)), saved)
+    run = lambda: jax.block_until_ready(both(dy, *arrays))  # noqa: E731
+    with rule.use(kernel):
+        run()
+    return Candidate(run, saved, peak_bytes(compiled))
+
+
+def peak_bytes(compiled) -> int | None:
+    """What XLA's buffer assignment holds beside the arguments: results and temporaries. A kernel's
+    own scratch memory is not XLA's."""
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        return None
+    return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
 
 def _stepping(optimizer, params, grads):

@@ -47,7 +47,7 @@ class Trainer:
     def step(self, *arrays):
         """One step of every loss in turn. Returns the loss (or losses), and for each layer with
         parameters its gradient's norm and variance, measured before the step."""
-        given = self._batch(self.network, arrays)
+        given = self.given(self.network, arrays)
         rate = self._put(np.asarray(self.settings.rate(self.steps), self.dtype))
         self.params, self.moments, losses, rows = self._step(self.params, self.moments, given, rate)
         self.steps += 1
@@ -58,14 +58,14 @@ class Trainer:
         """The gradient of every parameter that a loss trains: bpx's rules, or JAX's autodiff of
         JAX's operations."""
         part = self.network.parts[part]
-        loss = partial(self._loss, ORACLES if own else RULES, part)
+        loss = partial(self.loss, ORACLES if own else RULES, part)
         params = {k: self.params[k] for k in part.own}
-        grads = jax.jit(jax.grad(loss))(params, self.params, self._batch(part, arrays))
+        grads = jax.jit(jax.grad(loss))(params, self.params, self.given(part, arrays))
         return {k: np.asarray(grads[k]) for k in part.own}
 
     def values(self, network, *arrays):
         """What the last layer of a network gives, dropout left out."""
-        given = self._batch(network, arrays)
+        given = self.given(network, arrays)
         return np.asarray(self._values(network, {}, self.params, given))
 
     def saved(self, *arrays):
@@ -74,7 +74,7 @@ class Trainer:
         found = {}
         params = tuple(self.params.values())
         for part in self.network.parts:
-            given, calls = self._batch(part, arrays), []
+            given, calls = self.given(part, arrays), []
 
             def call(layer, arrays, part=part, calls=calls):
                 if not layer.wiring and layer.name.startswith(part.trains):
@@ -138,7 +138,7 @@ class Trainer:
         # jnp.array copies: a buffer that shares NumPy's memory must not be given away
         return jax.device_put(jnp.array(a), self.device)
 
-    def _batch(self, part, arrays):
+    def given(self, part, arrays):
         kinds = {"f": self.dtype, "i": np.int32, "u": np.uint8}
         given = part.parts[0].given(arrays)
         return {name: self._put(a.astype(kinds[a.dtype.kind])) for name, a in given.items()}
@@ -147,18 +147,18 @@ class Trainer:
         # a network that this loss does not train is a constant to it: own is what is trained
         return part.apply(partial(_call, table), {**params, **own}, given, training=training)
 
-    def _loss(self, table, part, own, params, given):
+    def loss(self, table, part, own, params, given):
         logits = self._run(table, part, own, params, given)
         return table[part.loss](logits, given[part.target], *part.loss_absent())
 
     def _of_own(self, table, part, given, own):
-        return self._loss(table, part, own, self.params, given)
+        return self.loss(table, part, own, self.params, given)
 
     def _update(self, params, moments, given, rate):
         states, losses, rows = [], [], []
         for part, state in zip(self.network.parts, moments, strict=True):
             own = {k: params[k] for k in part.own}
-            loss, grads = jax.value_and_grad(partial(self._loss, RULES, part))(own, params, given)
+            loss, grads = jax.value_and_grad(partial(self.loss, RULES, part))(own, params, given)
             for layer in part.trained:
                 g = jnp.concatenate([grads[name].reshape(-1) for name in layer.names])
                 rows.append(jnp.stack([jnp.linalg.norm(g), jnp.var(g)]))

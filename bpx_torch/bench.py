@@ -1,6 +1,9 @@
 """bpx_torch beside torch's own operations, for `python -m bpx bench`."""
 
+import contextlib
 import inspect
+import os
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -32,27 +35,52 @@ class Bench:
             about["device"] = torch.cuda.get_device_name(self.device)
         return about
 
-    def prepare(self, name: str, row: dict[str, int], dtype: str, seed: int = 0) -> Prepared:
-        """The candidates for one entry at the sizes of one bench row."""
+    def prepare(self, name, row, dtype, seed=0, *, compiled=False) -> Prepared:
+        """The candidates for one entry at the sizes of one bench row; `compiled` adds torch's own
+        operation under torch.compile."""
         chosen = RULES[name]
         given, dy = _inputs.draw(chosen.spec, row, seed)
         arrays = tuple(None if a is None else self._tensor(a, dtype) for a in given.values())
         for a, want in zip(arrays, _inputs.wanted(chosen.spec), strict=True):
-            if a is not None and want:
+            if a is not None and want and a.is_floating_point():
                 a.requires_grad_()
         dy = self._tensor(dy, dtype)
-        options, dims = chosen.bind(tuple(None if a is None else a.shape for a in arrays), {})
+        asked = {k: v for k, v in row.items() if k in chosen.spec.options}
+        shapes = tuple(None if a is None else a.shape for a in arrays)
+        options, dims = chosen.bind(shapes, asked)
         candidates, refused, default = {}, {}, ""
         if (own := ORACLES.get(name)) is not None:
             candidates["own"] = self._candidate(lambda: own(*arrays, **options), arrays, dy)
+            if compiled:
+                fused = torch.compile(own, dynamic=False)
+                call = lambda: fused(*arrays, **options)  # noqa: E731
+                candidates["own, compiled"] = self._candidate(call, arrays, dy)
         for kernel in chosen.kernels:
             if (reason := kernel.refuses(arrays, dims)) is not None:
                 refused[kernel.name] = reason
                 continue
-            forward = _under(kernel.name if default else None, chosen, arrays)
+            forward = _under(kernel.name if default else None, chosen, arrays, asked)
             default = default or kernel.name
             candidates[kernel.name] = self._candidate(forward, arrays, dy)
         return Prepared(candidates, default, refused)
+
+    def threads_grow(self, name, row, threads, dtype) -> Prepared:
+        """The candidates at a number of threads, which each sets for itself."""
+        before = torch.get_num_threads()
+        prepared = self.prepare(name, row, dtype)
+
+        def at(run):
+            def timed():
+                torch.set_num_threads(threads)
+                try:
+                    return run()
+                finally:
+                    torch.set_num_threads(before)
+
+            return timed
+
+        candidates = {k: replace(c, run=at(c.run)) for k, c in prepared.candidates.items()}
+        return replace(prepared, candidates=candidates)
 
     def prepare_optimizer(
         self, name: str, shapes: list[tuple[int, ...]], dtype: str, seed: int = 0
@@ -87,9 +115,10 @@ class Bench:
         wrt = [a for a in arrays if a is not None and a.requires_grad]
 
         def run():
-            return torch.autograd.grad(forward(), wrt, dy)
+            return torch.autograd.grad(forward(), wrt, dy, allow_unused=True)
 
-        return Candidate(self._finished(run), saved_bytes(forward, arrays))
+        peak = peak_bytes(run) if self.device.type == "cpu" else None
+        return Candidate(self._finished(run), saved_bytes(forward, arrays), peak)
 
     def _finished(self, run):
         if self.device.type != "cuda":
@@ -102,14 +131,14 @@ class Bench:
         return finished
 
 
-def _under(kernel, chosen, arrays):
+def _under(kernel, chosen, arrays, options):
     """The call a user makes, or the same under `use` for a kernel that is not the default."""
     if kernel is None:
-        return lambda: chosen(*arrays)
+        return lambda: chosen(*arrays, **options)
 
     def forward():
         with rule.use(kernel):
-            return chosen(*arrays)
+            return chosen(*arrays, **options)
 
     return forward
 
@@ -132,3 +161,32 @@ def saved_bytes(forward, arrays) -> Saved:
     )
     del y
     return found
+
+
+def peak_bytes(run) -> int:
+    """The most bytes that torch has allocated at once within `run`, the result included. A kernel's
+    own scratch memory is not torch's."""
+    run()
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with _silent(), torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        result = run()
+    now = most = 0
+    events = profile.profiler.kineto_results.events()
+    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        most = max(most, now)
+    del result
+    return most
+
+
+@contextlib.contextmanager
+def _silent():
+    """Without the lines that some builds of the profiler write to the error stream from C++."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

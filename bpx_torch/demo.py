@@ -53,7 +53,7 @@ class Trainer:
         losses, rows = [], []
         for part, optimizer in zip(self.network.parts, self.optimizers, strict=True):
             optimizer.zero_grad()
-            loss = self._loss(RULES, part, self._batch(part, arrays))
+            loss = self.loss(RULES, part, self.given(part, arrays))
             loss.backward()
             for layer in part.trained:
                 g = torch.cat([self.params[name].grad.flatten() for name in layer.names])
@@ -68,14 +68,14 @@ class Trainer:
         """The gradient of every parameter that a loss trains: by bpx's rules, or by torch of its
         own operations."""
         part = self.network.parts[part]
-        loss = self._loss(ORACLES if own else RULES, part, self._batch(part, arrays))
+        loss = self.loss(ORACLES if own else RULES, part, self.given(part, arrays))
         grads = torch.autograd.grad(loss, [self.params[name] for name in part.own])
         return {k: g.numpy() for k, g in zip(part.own, grads, strict=True)}
 
     @torch.no_grad()
     def values(self, network, *arrays):
         """What the last layer of a network gives, dropout left out."""
-        return self._run(RULES, network, self._batch(network, arrays), training=False).numpy()
+        return self._run(RULES, network, self.given(network, arrays), training=False).numpy()
 
     def saved(self, *arrays):
         """Bytes kept for backward besides the parameters, by bpx's rules and by torch's own
@@ -83,7 +83,7 @@ class Trainer:
         found = {}
         params = tuple(self.params.values())
         for part in self.network.parts:
-            given, calls = self._batch(part, arrays), []
+            given, calls = self.given(part, arrays), []
 
             def call(layer, arrays, part=part, calls=calls):
                 # each layer is asked for the gradient of every float that it takes
@@ -133,7 +133,7 @@ class Trainer:
                 saved["state"][i] = {"step": torch.tensor(float(arrays["t"])), **moments}
             optimizer.load_state_dict(saved)
 
-    def _batch(self, part, arrays):
+    def given(self, part, arrays):
         return {name: self._put(a) for name, a in part.given(arrays).items()}
 
     def _put(self, a):
@@ -146,7 +146,7 @@ class Trainer:
         own = {k: p if k.startswith(part.trains) else p.detach() for k, p in self.params.items()}
         return part.apply(partial(_call, table), own, given, training=training)
 
-    def _loss(self, table, part, given):
+    def loss(self, table, part, given):
         logits = self._run(table, part, given)
         return table[part.loss](logits, given[part.target], *part.loss_absent())
 

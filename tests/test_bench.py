@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import bpx
-from bpx import _inputs, _timing
-from bpx import bench as command
+from bpx import _bench_jobs, _inputs, _timing
 from bpx.__main__ import main
+from bpx._bench_jobs import measure
+from bpx.bench_rows import SIZES
 
 FRAMEWORKS = ("torch", "jax")
 TINY = ("--repeat", "2", "--seconds", "0.01", "--size", "small")
@@ -21,16 +22,18 @@ SPECS = {spec.name: spec for spec in bpx.ALL}
 @pytest.mark.parametrize("spec", bpx.ALL, ids=lambda spec: spec.name)
 def test_the_bench_rows_cover_the_dims_of_every_entry(spec):
     assert spec.bench, "no bench rows"
-    for row in spec.bench:
+    assert tuple(spec.bench) == SIZES
+    for row in spec.bench.values():
         bound = _inputs.sizes(spec, row)
-        assert set(bound) == set(row)
+        assert set(bound) == set(row) - set(spec.options)
+    assert set(spec.limits) <= set(SIZES)
 
 
 @pytest.mark.parametrize("spec", bpx.ALL, ids=lambda spec: spec.name)
 def test_the_inputs_of_every_entry_fit_it(spec):
-    row = min(spec.bench, key=lambda row: sum(row.values()))
+    row = spec.bench["small"]
     arrays, dy = _inputs.draw(spec, row)
-    options = spec.complete({})
+    options = _inputs.options(spec, row)
     spec.bind(tuple(None if a is None else a.shape for a in arrays.values()), options)
     assert np.shape(spec.forward(*arrays.values(), **options)[0]) == dy.shape
 
@@ -64,19 +67,21 @@ def test_one_entry_and_one_optimizer(framework, tmp_path, capsys):
     assert main(["bench", *names, "--framework", framework, *TINY, "--json", str(file)]) == 0
     report = json.loads(file.read_text())
     assert set(report) == {
-        *("bpx", "python", "date", "dtype", "device", "threads", "repeat", "seconds", "seed"),
+        *("bpx", "python", "machine", "date", "dtype", "device", "threads", "repeat", "seconds"),
+        "seed",
         *("frameworks", "rows"),
     }
     assert set(report["frameworks"]) == {framework}
     assert framework in report["frameworks"][framework]
     assert [row["entry"] for row in report["rows"]] == list(names)
-    assert report["rows"][0]["dims"] == dict(SPECS["layer_norm"].bench[0])
+    assert report["rows"][0]["dims"] == dict(SPECS["layer_norm"].bench["small"])
     for row in report["rows"]:
         assert row["failed"] == {}
         assert sum(c["default"] for c in row["candidates"]) == 1
         for c in row["candidates"]:
             assert c["seconds"] > 0
             assert 1 <= c["rounds"] <= 2
+            assert row["entry"] == "sgd" or c["peak"] > 0
     labels = [c["name"] for c in report["rows"][0]["candidates"]]
     assert labels[0] == "own"
     assert labels[-1] == "plain"
@@ -151,12 +156,12 @@ def test_spread():
 
 def test_the_ratio_is_to_the_candidate_named(monkeypatch):
     times = {"own": [1.0, 1.0], "own, foreach": [8.0, 4.0], "bpx, foreach": [2.0, 2.0]}
-    monkeypatch.setattr(command, "rounds", lambda *_: times)
+    monkeypatch.setattr(_bench_jobs, "rounds", lambda *_: times)
     nothing = _timing.Candidate(lambda: None)
     candidates = dict.fromkeys(times, nothing)
     candidates["bpx, foreach"] = replace(nothing, beside="own, foreach")
     prepared = _timing.Prepared(candidates, "own")
-    row = command.measure("torch", "x", {"N": 1}, lambda: prepared, 2, 9)
+    row = measure({"entry": "x"}, lambda: prepared, 2, 9)
     ratios = [c["ratio"]["median"] for c in row["candidates"]]
     assert ratios == [1, 6, 0.375]
 
@@ -165,7 +170,7 @@ def test_a_candidate_that_raises_is_reported():
     def prepare():
         raise RuntimeError("no such kernel\nand more")
 
-    row = command.measure("torch", "sin", {"N": 3}, prepare, 1, 1.0)
+    row = measure({"entry": "sin"}, prepare, 1, 1.0)
     assert row["failed"] == {"comparison": "RuntimeError: no such kernel"}
     assert row["candidates"] == []
 
@@ -177,6 +182,7 @@ def test_a_candidate_that_raises_is_reported():
         (("--repeat", "0"), "--repeat is 0, expected a number above 0"),
         (("--seconds", "nan"), "--seconds is nan, expected a number above 0"),
         (("--threads", "-1"), "--threads is -1, expected a number above 0"),
+        (("--page", "/no/such/folder"), "--page /no/such/folder: there is no such folder"),
         (
             ("--json", "/no/such/folder/x.json"),
             "--json /no/such/folder/x.json: there is no such folder",

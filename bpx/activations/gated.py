@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.elementwise import TAILS
 from bpx.spec import Arg, Case, Op, Options, Reject, one_of
@@ -78,7 +79,7 @@ def row(
             Reject("unknown option 'dim'", {"x": (2, 3), "gate": (2, 3)}, {"dim": 1}),
             *rejects,
         ),
-        bench=({"N": 1000}, {"N": 1_000_003}),
+        bench=rows.ELEMENTS,
         elementwise=True,
         kinks=kinks,
     )

@@ -214,7 +214,12 @@ SPEC = Op(
         Reject("target holds 5, expected 0 <= target < 5", _SHAPES, values={"target": [0, 5, 2]}),
         Reject("expected an integer dtype", _SHAPES, dtypes={"target": "float32"}),
     ),
-    bench=({"N": 64, "D": 64, "V": 1000}, {"N": 1024, "D": 512, "V": 16_000}),
+    bench={
+        "small": {"N": 64, "D": 64, "V": 1000},
+        "typical": {"N": 512, "D": 256, "V": 8000},
+        "large": {"N": 1024, "D": 512, "V": 32000},
+        "odd": {"N": 101, "D": 67, "V": 1003},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

@@ -90,7 +90,12 @@ SPEC = Op(
         Reject("output_size is 0, expected an integer of at least 1", X, {"output_size": 0}),
         Reject("output_size is (2, 2), expected an integer", X, {"output_size": (2, 2)}),
     ),
-    bench=({"B": 8, "C": 16, "S": 1000}, {"B": 32, "C": 64, "S": 4096}),
+    bench={
+        "small": {"B": 4, "C": 8, "S": (8, 8)},
+        "typical": {"B": 16, "C": 64, "S": (56, 56)},
+        "large": {"B": 32, "C": 64, "S": (64, 64)},
+        "odd": {"B": 3, "C": 5, "S": (17, 23)},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

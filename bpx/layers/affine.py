@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from bpx import bench_rows as rows
 from bpx.spec import Arg, Case, Op, Reject
 
 
@@ -49,7 +50,7 @@ SPEC = Op(
             {"scale": 2.0},
         ),
     ),
-    bench=({"N": 1000}, {"N": 1_000_003}),
+    bench=rows.ELEMENTS,
     forward=forward,
     backward=backward,
     cases=cases,

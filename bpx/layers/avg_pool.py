@@ -111,7 +111,12 @@ SPEC = Op(
         Reject("divisor_override is 0, expected None or an integer", X, {"divisor_override": 0}),
         Reject("count_include_pad is None, expected one of", X, {"count_include_pad": None}),
     ),
-    bench=({"B": 8, "C": 16, "S": 1000}, {"B": 32, "C": 64, "S": 4096}),
+    bench={
+        "small": {"B": 4, "C": 8, "S": (8, 8)},
+        "typical": {"B": 16, "C": 64, "S": (56, 56)},
+        "large": {"B": 32, "C": 64, "S": (64, 64)},
+        "odd": {"B": 3, "C": 5, "S": (17, 23)},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

@@ -170,10 +170,12 @@ SPEC = Op(
         Reject("eps is None, expected", {"x": (2, 3)}, {"training": True, "eps": None}),
         Reject("it takes ['training', 'eps']", {"x": (2, 3)}, {"momentum": 0.1}),
     ),
-    bench=(
-        {"B": 8, "C": 64, "S": 64, "M": 64, "V": 64},
-        {"B": 32, "C": 128, "S": 1024, "M": 128, "V": 128},
-    ),
+    bench={
+        "small": {"B": 8, "C": 64, "S": 64, "training": True},
+        "typical": {"B": 16, "C": 64, "S": (28, 28), "training": True},
+        "large": {"B": 32, "C": 128, "S": (32, 32), "training": True},
+        "odd": {"B": 3, "C": 33, "S": (7, 9), "training": True},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

@@ -75,7 +75,12 @@ SPEC = Op(
             {"x1": (6, 3), "x2": (6, 4), "weight": (2, 3, 4), "bias": (3,)},
         ),
     ),
-    bench=({"N": 64, "I": 16, "J": 16, "O": 16}, {"N": 1024, "I": 64, "J": 64, "O": 64}),
+    bench={
+        "small": {"N": 64, "I": 16, "J": 16, "O": 16},
+        "typical": {"N": 512, "I": 32, "J": 32, "O": 32},
+        "large": {"N": 1024, "I": 64, "J": 64, "O": 64},
+        "odd": {"N": 101, "I": 17, "J": 13, "O": 11},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

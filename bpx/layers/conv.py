@@ -192,10 +192,12 @@ SPEC = Op(
         Reject("has sizes (5, 6), expected at least the (9, 5)", _SHAPES, {"dilation": 4}),
         Reject("unknown option 'strides'; it takes", _SHAPES, {"strides": 2}),
     ),
-    bench=(
-        {"B": 4, "C": 16, "S": 256, "O": 32, "K": 16, "W": 5},
-        {"B": 16, "C": 64, "S": 1024, "O": 64, "K": 64, "W": 9},
-    ),
+    bench={
+        "small": {"B": 2, "C": 8, "S": (8, 8), "O": 8, "K": 8, "W": (3, 3), "padding": 1},
+        "typical": {"B": 8, "C": 32, "S": (28, 28), "O": 32, "K": 32, "W": (3, 3), "padding": 1},
+        "large": {"B": 16, "C": 64, "S": (32, 32), "O": 64, "K": 64, "W": (3, 3), "padding": 1},
+        "odd": {"B": 3, "C": 5, "S": (17, 9), "O": 7, "K": 5, "W": (3, 3), "padding": 1},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

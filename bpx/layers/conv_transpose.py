@@ -179,10 +179,12 @@ SPEC = Op(
         Reject("padding is 4, expected less: y would have", _SHAPES, {"padding": 4}),
         Reject("unknown option 'output_size'; it takes", _SHAPES, {"output_size": 2}),
     ),
-    bench=(
-        {"B": 4, "C": 16, "S": 256, "O": 32, "K": 32, "W": 5},
-        {"B": 16, "C": 64, "S": 1024, "O": 64, "K": 64, "W": 9},
-    ),
+    bench={
+        "small": {"B": 2, "C": 8, "S": (8, 8), "O": 8, "K": 8, "W": (4, 4), "stride": 2},
+        "typical": {"B": 8, "C": 32, "S": (14, 14), "O": 16, "K": 16, "W": (4, 4), "stride": 2},
+        "large": {"B": 16, "C": 64, "S": (16, 16), "O": 32, "K": 32, "W": (4, 4), "stride": 2},
+        "odd": {"B": 3, "C": 5, "S": (7, 9), "O": 7, "K": 7, "W": (3, 3), "stride": 2},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

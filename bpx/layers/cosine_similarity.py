@@ -78,7 +78,12 @@ SPEC = Op(
         Reject("eps is -1, expected at least 0", {"x1": (2, 3), "x2": (2, 3)}, {"eps": -1}),
         Reject("eps is None, expected a number", {"x1": (2, 3), "x2": (2, 3)}, {"eps": None}),
     ),
-    bench=({"N": 64, "D": 64}, {"N": 1024, "D": 1024}),
+    bench={
+        "small": {"N": 64, "D": 64},
+        "typical": {"N": 1024, "D": 256},
+        "large": {"N": 4096, "D": 1024},
+        "odd": {"N": 101, "D": 67},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

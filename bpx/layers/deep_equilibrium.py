@@ -109,7 +109,12 @@ SPEC = Op(
         Reject("max_iter is 2.5, expected a positive integer", GOOD, {"max_iter": 2.5}),
         Reject("expected a floating dtype", GOOD, dtypes={"x": "int64"}),
     ),
-    bench=({"N": 16, "I": 16, "H": 16}, {"N": 256, "I": 128, "H": 128}),
+    bench={
+        "small": {"N": 16, "I": 16, "H": 16},
+        "typical": {"N": 64, "I": 64, "H": 64},
+        "large": {"N": 256, "I": 128, "H": 128},
+        "odd": {"N": 13, "I": 7, "H": 9},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

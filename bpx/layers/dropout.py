@@ -134,7 +134,12 @@ SPEC = Op(
         Reject("expected", GIVEN, dtypes={"bits": "int32"}),
         Reject("it takes ['p', 'broadcast_dims']", GIVEN, {"rate": 0.5}),
     ),
-    bench=({"N": 1_000_000, "B": 125_000}, {"N": 1_000_003, "B": 125_001}),
+    bench={
+        "small": {"N": 1000, "B": 125},
+        "typical": {"N": 262144, "B": 32768},
+        "large": {"N": 4194304, "B": 524288},
+        "odd": {"N": 1000003, "B": 125001},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

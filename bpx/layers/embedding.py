@@ -92,7 +92,12 @@ SPEC = Op(
         ),
         Reject("expected an integer dtype", GIVEN, dtypes={"indices": "float64"}),
     ),
-    bench=({"N": 4096, "V": 50_257, "D": 256}, {"N": 1_003, "V": 101, "D": 67}),
+    bench={
+        "small": {"N": 64, "V": 101, "D": 16},
+        "typical": {"N": 1024, "V": 10000, "D": 128},
+        "large": {"N": 4096, "V": 50257, "D": 256},
+        "odd": {"N": 1003, "V": 101, "D": 67},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.spec import Arg, Case, Op, Options, Reject, require
 
@@ -80,7 +81,7 @@ SPEC = Op(
         ),
         Reject("unknown option 'axis'; it takes ['start_dim'", {"x": (3, 5)}, {"axis": 1}),
     ),
-    bench=({"N": 4096}, {"N": 1_000_000}),
+    bench=rows.IMAGES_AS_ONE,
     forward=forward,
     backward=backward,
     cases=cases,

@@ -120,7 +120,12 @@ SPEC = Op(
         Reject("eps is None, expected", {"x": (2, 6)}, {"num_groups": 2, "eps": None}),
         Reject("it takes ['num_groups', 'eps']", {"x": (2, 6)}, {"groups": 2}),
     ),
-    bench=({"B": 4, "C": 64, "S": 64}, {"B": 16, "C": 256, "S": 1024}),
+    bench={
+        "small": {"B": 4, "C": 64, "S": 64},
+        "typical": {"B": 8, "C": 128, "S": (28, 28)},
+        "large": {"B": 16, "C": 256, "S": (32, 32)},
+        "odd": {"B": 3, "C": 96, "S": (7, 9)},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

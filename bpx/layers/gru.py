@@ -156,10 +156,13 @@ SPEC = Op(
         ),
         Reject("unknown option 'reset_after'; it takes []", GOOD, {"reset_after": True}),
     ),
-    bench=(
-        {"T": 8, "B": 4, "I": 16, "H": 16, "G": 48},
-        {"T": 128, "B": 32, "I": 128, "H": 128, "G": 384},
-    ),
+    limits={"typical": (0.75, 0.4), "large": (0.75, 0.4)},
+    bench={
+        "small": {"T": 8, "B": 4, "I": 16, "H": 16, "G": 48},
+        "typical": {"T": 128, "B": 32, "I": 128, "H": 128, "G": 384},
+        "large": {"T": 128, "B": 32, "I": 256, "H": 256, "G": 768},
+        "odd": {"T": 13, "B": 3, "I": 7, "H": 9, "G": 27},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

@@ -104,7 +104,12 @@ SPEC = Op(
         Reject("eps is None, expected a number", {"x": (2, 3, 5)}, {"eps": None}),
         Reject("it takes ['eps']", {"x": (2, 3, 5)}, {"momentum": 0.1}),
     ),
-    bench=({"B": 4, "C": 32, "S": 64}, {"B": 16, "C": 128, "S": 1024}),
+    bench={
+        "small": {"B": 4, "C": 32, "S": 64},
+        "typical": {"B": 8, "C": 64, "S": (28, 28)},
+        "large": {"B": 16, "C": 128, "S": (32, 32)},
+        "odd": {"B": 3, "C": 33, "S": (7, 9)},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from bpx import bench_rows as rows
 from bpx.spec import Arg, Case, Op, Reject, require
 from bpx.special import inverse_root
 
@@ -87,7 +88,7 @@ SPEC = Op(
             {"epsilon": 1e-5},
         ),
     ),
-    bench=({"N": 64, "D": 64}, {"N": 4096, "D": 1024}),
+    bench=rows.FEATURES,
     forward=forward,
     backward=backward,
     cases=cases,

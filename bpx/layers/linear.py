@@ -61,7 +61,12 @@ SPEC = Op(
             {"transpose": True},
         ),
     ),
-    bench=({"N": 64, "I": 64, "O": 64}, {"N": 1024, "I": 1024, "O": 1024}),
+    bench={
+        "small": {"N": 64, "I": 64, "O": 64},
+        "typical": {"N": 512, "I": 512, "O": 512},
+        "large": {"N": 1024, "I": 1024, "O": 1024},
+        "odd": {"N": 101, "I": 67, "O": 33},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

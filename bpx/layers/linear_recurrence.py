@@ -93,7 +93,12 @@ SPEC = Op(
         Reject("reverse is 'yes', expected one of [False, True]", GOOD, {"reverse": "yes"}),
         Reject("unknown option 'axis'; it takes ['reverse']", GOOD, {"axis": 1}),
     ),
-    bench=({"N": 2, "T": 64, "D": 16}, {"N": 4, "T": 1024, "D": 256}),
+    bench={
+        "small": {"N": 2, "T": 16, "D": 16},
+        "typical": {"N": 4, "T": 512, "D": 128},
+        "large": {"N": 8, "T": 1024, "D": 256},
+        "odd": {"N": 3, "T": 101, "D": 33},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

@@ -169,10 +169,13 @@ SPEC = Op(
         ),
         Reject("unknown option 'proj_size'; it takes []", GOOD, {"proj_size": 2}),
     ),
-    bench=(
-        {"T": 8, "B": 4, "I": 16, "H": 16, "G": 64},
-        {"T": 128, "B": 32, "I": 128, "H": 128, "G": 512},
-    ),
+    limits={"typical": (1.0, 0.4), "large": (1.0, 0.4)},
+    bench={
+        "small": {"T": 8, "B": 4, "I": 16, "H": 16, "G": 64},
+        "typical": {"T": 128, "B": 32, "I": 128, "H": 128, "G": 512},
+        "large": {"T": 128, "B": 32, "I": 256, "H": 256, "G": 1024},
+        "odd": {"T": 13, "B": 3, "I": 7, "H": 9, "G": 36},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

@@ -96,7 +96,12 @@ SPEC = Op(
             "unknown option 'dim'; it takes ['axis']", {"x": (2, 3), "weight": (3,)}, {"dim": 1}
         ),
     ),
-    bench=({"N": 1000, "K": 1}, {"N": 1_000_003, "K": 1}),
+    bench={
+        "small": {"N": 1000, "K": 1},
+        "typical": {"N": 262144, "K": 1},
+        "large": {"N": 4194304, "K": 1},
+        "odd": {"N": 1000003, "K": 1},
+    },
     kinks=KINKS,
     forward=forward,
     backward=backward,

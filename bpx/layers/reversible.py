@@ -96,7 +96,12 @@ SPEC = Op(
         Reject("w_g is None, expected (D D)", {**GOOD, "w_g": None}),
         Reject("x has shape (), expected (*N W)", {**GOOD, "x": ()}),
     ),
-    bench=({"N": 16, "W": 32, "D": 16}, {"N": 4096, "W": 256, "D": 128}),
+    bench={
+        "small": {"N": 16, "W": 32, "D": 16},
+        "typical": {"N": 1024, "W": 128, "D": 64},
+        "large": {"N": 4096, "W": 256, "D": 128},
+        "odd": {"N": 101, "W": 26, "D": 13},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

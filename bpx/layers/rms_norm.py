@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.spec import Arg, Case, Op, Options, Reject, number, require
 from bpx.special import inverse_root
@@ -72,7 +73,7 @@ SPEC = Op(
         Reject("eps is None, expected a number", {"x": (2, 5)}, {"eps": None}),
         Reject("unknown option 'epsilon'; it takes ['eps']", {"x": (2, 5)}, {"epsilon": 1e-5}),
     ),
-    bench=({"N": 64, "D": 64}, {"N": 4096, "D": 1024}),
+    bench=rows.FEATURES,
     forward=forward,
     backward=backward,
     cases=cases,

@@ -112,7 +112,12 @@ SPEC = Op(
         Reject("interleaved is 1, expected True or False", GIVEN, {"interleaved": 1}),
         Reject("it takes ['interleaved']", GIVEN, {"base": 10000.0}),
     ),
-    bench=({"N": 64, "T": 128, "D": 64, "P": 32}, {"N": 7, "T": 1003, "D": 96, "P": 16}),
+    bench={
+        "small": {"N": 2, "T": 16, "D": 16, "P": 8},
+        "typical": {"N": 32, "T": 128, "D": 64, "P": 32},
+        "large": {"N": 128, "T": 512, "D": 64, "P": 32},
+        "odd": {"N": 7, "T": 1003, "D": 96, "P": 16},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.spec import Arg, Case, Op, Options, Reject, require
 
@@ -76,7 +77,7 @@ SPEC = Op(
         Reject("x has shape (), expected at least one dim", {"x": ()}),
         Reject("unknown option 'axis'; it takes ['dim']", {"x": (2, 5)}, {"axis": 1}),
     ),
-    bench=({"N": 1000}, {"N": 32_000}),
+    bench=rows.ROWS,
     forward=forward,
     backward=backward,
     cases=cases,

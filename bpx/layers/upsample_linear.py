@@ -87,7 +87,12 @@ SPEC = Op(
         Reject("scale_factor is 0.1, expected at least one element", X, {"scale_factor": 0.1}),
         Reject("align_corners is None, expected one of", X, {"align_corners": None}),
     ),
-    bench=({"B": 8, "C": 16, "S": 1000}, {"B": 32, "C": 64, "S": 4096}),
+    bench={
+        "small": {"B": 2, "C": 4, "S": (8, 8)},
+        "typical": {"B": 4, "C": 32, "S": (28, 28)},
+        "large": {"B": 8, "C": 64, "S": (32, 32)},
+        "odd": {"B": 3, "C": 5, "S": (7, 9)},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

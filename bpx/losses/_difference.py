@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.losses._reduction import (
     check_reduction,
@@ -98,6 +99,6 @@ def difference(
             reject_reduction({"x": (2, 5), "target": (2, 5)}),
             *rejects,
         ),
-        bench=({"N": 1000}, {"N": 1_000_003}),
+        bench=rows.ELEMENTS,
         kinks=kinks,
     )

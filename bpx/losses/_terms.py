@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.losses._reduction import (
     check_reduction,
@@ -79,6 +80,6 @@ def terms(
             reject_reduction(fits),
             *rejects,
         ),
-        bench=({"N": 1000}, {"N": 1_000_003}),
+        bench=rows.ELEMENTS,
         kinks=kinks,
     )

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.losses._reduction import (
     broadcast_problem,
@@ -127,7 +128,7 @@ SPEC = Op(
         ),
         reject_reduction({"x": (2, 5), "target": (2, 5), "weight": None}),
     ),
-    bench=({"N": 1000}, {"N": 1_000_003}),
+    bench=rows.ELEMENTS,
     kinks=KINKS,
     forward=forward,
     backward=backward,

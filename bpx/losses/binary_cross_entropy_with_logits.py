@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.losses._reduction import (
     broadcast_problem,
@@ -139,7 +140,7 @@ SPEC = Op(
         ),
         reject_reduction({"logits": (2, 5), "target": (2, 5), **_BARE}),
     ),
-    bench=({"N": 1000}, {"N": 1_000_003}),
+    bench=rows.ELEMENTS,
     forward=forward,
     backward=backward,
     cases=cases,

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.losses._reduction import check_reduction, out, reduce, reduce_adjoint, reject_reduction
 from bpx.spec import Arg, Case, Op, Options, Reject, number, require
@@ -110,7 +111,7 @@ SPEC = Op(
         reject_reduction(_SHAPES),
         Reject("expected a floating dtype", _SHAPES, dtypes={"target": "int64"}),
     ),
-    bench=({"N": 64, "D": 128}, {"N": 4096, "D": 512}),
+    bench=rows.PAIRS,
     forward=forward,
     backward=backward,
     cases=cases,

@@ -227,10 +227,12 @@ SPEC = Op(
         Reject("target_lengths holds 4, expected", GOOD, values={"target_lengths": [4, 3]}),
         Reject("targets holds 5, expected", GOOD, values={"targets": [[1, 2, 3], [4, 5, 1]]}),
     ),
-    bench=(
-        {"T": 16, "N": 4, "C": 8, "S": 5, "Frames": 17, "Labels": 6},
-        {"T": 200, "N": 16, "C": 64, "S": 40, "Frames": 201, "Labels": 41},
-    ),
+    bench={
+        "small": {"T": 16, "N": 4, "C": 8, "S": 5, "Frames": 17, "Labels": 6},
+        "typical": {"T": 100, "N": 8, "C": 32, "S": 20, "Frames": 101, "Labels": 21},
+        "large": {"T": 200, "N": 16, "C": 64, "S": 40, "Frames": 201, "Labels": 41},
+        "odd": {"T": 13, "N": 3, "C": 7, "S": 4, "Frames": 14, "Labels": 5},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

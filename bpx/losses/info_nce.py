@@ -92,7 +92,12 @@ SPEC = Op(
         reject_reduction(_SHAPES),
         Reject("expected a floating dtype", _SHAPES, dtypes={"key": "int64"}),
     ),
-    bench=({"N": 64, "D": 128}, {"N": 2048, "D": 256}),
+    bench={
+        "small": {"N": 64, "D": 64},
+        "typical": {"N": 512, "D": 128},
+        "large": {"N": 2048, "D": 256},
+        "odd": {"N": 101, "D": 67},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

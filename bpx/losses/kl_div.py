@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.losses._reduction import REDUCTIONS, out, reduce, reduce_adjoint
 from bpx.spec import Arg, Case, Op, Options, Reject, one_of, require
@@ -118,7 +119,7 @@ SPEC = Op(
         Reject("with x of shape (), expected", _SCALARS, {"reduction": "batchmean"}),
         Reject("expected a floating dtype", _SHAPES, dtypes={"target": "int64"}),
     ),
-    bench=({"N": 1000}, {"N": 1_000_003}),
+    bench=rows.ELEMENTS,
     forward=forward,
     backward=backward,
     cases=cases,

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.losses._reduction import check_reduction, out, reject_reduction
 from bpx.spec import Arg, Case, Op, Options, Reject, require
@@ -141,7 +142,7 @@ SPEC = Op(
         Reject("expected a floating dtype", _SHAPES, dtypes={"x": "int64"}),
         Reject("expected an integer dtype", _SHAPES, dtypes={"target": "float32"}),
     ),
-    bench=({"N": 64, "V": 1000}, {"N": 2048, "V": 32_000}),
+    bench=rows.LOGITS,
     forward=forward,
     backward=backward,
     cases=cases,

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.losses._reduction import (
     check_reduction,
@@ -134,7 +135,7 @@ SPEC = Op(
         reject_reduction(_SHAPES),
         Reject("expected a floating dtype", _SHAPES, dtypes={"target": "int64"}),
     ),
-    bench=({"N": 64, "V": 1000}, {"N": 2048, "V": 32_000}),
+    bench=rows.LOGITS,
     forward=forward,
     backward=backward,
     cases=cases,

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.losses._reduction import check_reduction, out, reduce, reduce_adjoint, reject_reduction
 from bpx.spec import Arg, Case, Op, Options, Reject, number, one_of, require
@@ -143,7 +144,7 @@ SPEC = Op(
         reject_reduction(_SHAPES),
         Reject("expected a floating dtype", _SHAPES, dtypes={"anchor": "int64"}),
     ),
-    bench=({"N": 64, "D": 128}, {"N": 4096, "D": 512}),
+    bench=rows.PAIRS,
     forward=forward,
     backward=backward,
     cases=cases,

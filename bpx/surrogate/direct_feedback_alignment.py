@@ -57,7 +57,12 @@ SPEC = Op(
         Reject("feedback is None, expected (O H)", {**_SHAPES, "feedback": None}),
         Reject("unknown option 'scale'; it takes []", _SHAPES, {"scale": 1.0}),
     ),
-    bench=({"N": 64, "O": 10, "H": 256}, {"N": 4096, "O": 10, "H": 1024}),
+    bench={
+        "small": {"N": 64, "O": 10, "H": 256},
+        "typical": {"N": 1024, "O": 10, "H": 512},
+        "large": {"N": 4096, "O": 10, "H": 1024},
+        "odd": {"N": 101, "O": 7, "H": 33},
+    },
     forward=forward,
     backward=backward,
     cases=cases,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx import bench_rows as rows
 from bpx.dims import Dims
 from bpx.spec import Arg, Case, Op, Options, Reject, number, require
 
@@ -122,7 +123,7 @@ def _entry(name: str, doc: str, backward: Any, cases: Any, **more: Any) -> Op:
         forward=identity,
         backward=backward,
         cases=cases,
-        bench=({"N": 1000}, {"N": 1_000_003}),
+        bench=rows.ELEMENTS,
         **more,
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bpx.layers import linear
 from bpx.spec import Arg, Case, Op, Reject
 
 
@@ -71,7 +72,7 @@ SPEC = Op(
             {"x": (2, 5), "weight": (7, 5), "feedback": (7, 5), "bias": (5,)},
         ),
     ),
-    bench=({"N": 64, "I": 64, "O": 64}, {"N": 1024, "I": 1024, "O": 1024}),
+    bench=linear.SPEC.bench,
     forward=forward,
     backward=backward,
     cases=cases,

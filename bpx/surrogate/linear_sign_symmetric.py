@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bpx.dims import Dims
+from bpx.layers import linear
 from bpx.spec import Arg, Case, Op, Options, Reject, number, require
 
 
@@ -69,7 +70,7 @@ SPEC = Op(
         Reject("scale is '1', expected a number", _SHAPES, {"scale": "1"}),
         Reject("scale is nan, expected a finite number", _SHAPES, {"scale": math.nan}),
     ),
-    bench=({"N": 64, "I": 64, "O": 64}, {"N": 1024, "I": 1024, "O": 1024}),
+    bench=linear.SPEC.bench,
     forward=forward,
     backward=backward,
     cases=cases,

@@ -62,7 +62,8 @@ def _called(rule: Any) -> Callable[..., Any]:
 def _case(spec: Op) -> Case:
     if not spec.bench:
         return generic(spec)
-    return Case("benchmark", _inputs.draw(spec, spec.bench[0])[0], spec.complete({}))
+    row = spec.bench["small"]
+    return Case("benchmark", _inputs.draw(spec, row)[0], _inputs.options(spec, row))
 
 
 def _shapes(case: Case) -> str:

@@ -1,0 +1,146 @@
+"""What `python -m bpx bench` measures: entries at their sizes, optimizers, whole training steps,
+and one size or the threads growing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import os
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import bpx
+from bpx import bench_rows as rows
+from bpx._timing import Prepared, rounds, spread
+
+Row = dict[str, Any]
+
+# One step of a demo's network, and of a small Llama that bpx_torch.convert was run on.
+MODELS = tuple(f"train_{m}" for m in ("mlp", "cnn", "rnn", "transformer", "gan", "llama"))
+TORCH_ONLY = ("train_llama",)
+
+# What an optimizer steps over: many small tensors, where calls cost; large ones, where memory does.
+PARAMETERS: dict[str, list[tuple[int, ...]]] = {
+    "small": [(32, 16), (32,)] * 50,
+    "large": [(1024, 1024), (1024,)] * 8,
+}
+STEP_LIMIT, MODEL_LIMIT = 1.1, 1.05
+MATRICES = frozenset({"muon"})  # torch.optim's takes nothing else
+
+Job = Callable[[], Row]
+
+
+def jobs(module: Any, bench: Any, args: argparse.Namespace) -> list[Job]:
+    """One measurement each, in the order of the entries."""
+    side = ("torch", "jax").index(module.NAME)
+    made: list[Job] = []
+
+    def add(row: Row, prepare: Callable[[], Prepared], limit: float | None) -> None:
+        row = {"framework": module.NAME, **row, "limit": limit}
+        made.append(lambda: measure(row, prepare, args.repeat, args.seconds))
+
+    def asked(name: str, known: tuple[str, ...]) -> bool:
+        return name in known and (not args.names or name in args.names)
+
+    for op in bpx.ALL:
+        if not asked(op.name, module.RULE_NAMES):
+            continue
+        for label, dims in op.bench.items():
+            if label in args.size:
+                limit = {**rows.LIMITS, **op.limits}[label][side]
+                add(_row(op.name, label, dims), _entry(bench, op.name, dims, args), limit)
+        for dim, grown in scaling(op.name) if args.scaling else ():
+            for dims in grown:
+                row = _row(op.name, f"{dim} grows", dims)
+                add(row, _entry(bench, op.name, dims, args), None)
+    for o in bpx.OPTIMIZERS:
+        for label, given in PARAMETERS.items():
+            if label in args.size and asked(o.name, module.OPTIMIZER_NAMES):
+                shapes = [s for s in given if len(s) == 2 or o.name not in MATRICES]
+                dims = {"tensors": len(shapes), "elements": sum(map(math.prod, shapes))}
+                add(_row(o.name, label, dims), _optimizer(bench, o.name, shapes, args), STEP_LIMIT)
+    for name in MODELS:
+        if asked(name, MODELS) and args.device == "cpu" and "typical" in args.size:
+            if name not in TORCH_ONLY or module.NAME == "torch":
+                add(_row(name, "typical", {}), _model(module, name, args), MODEL_LIMIT)
+    if args.scaling and hasattr(bench, "threads_grow"):
+        for threads in sorted({1, 2, 4, os.cpu_count() or 1}):
+            name, dims = rows.THREADS
+            if asked(name, module.RULE_NAMES):
+                row = _row(name, "threads grow", {**dims, "threads": threads})
+                add(row, partial(bench.threads_grow, name, dims, threads, args.dtype), None)
+    return made
+
+
+def scaling(name: str) -> Iterator[tuple[str, list[rows.Row]]]:
+    """(the dim, the rows in which it grows) for the plots of one entry."""
+    for entry, dim, values, row in rows.SCALING:
+        if entry == name:
+            follows = rows.FOLLOWS.get((entry, dim), ())
+            yield dim, [{**row, dim: v, **dict.fromkeys(follows, v)} for v in values]
+
+
+def _entry(bench: Any, name: str, dims: rows.Row, args: Any) -> Callable[[], Prepared]:
+    return lambda: bench.prepare(name, dims, args.dtype, args.seed, compiled=args.compile)
+
+
+def _optimizer(bench: Any, name: str, shapes: Any, args: Any) -> Callable[[], Prepared]:
+    return lambda: bench.prepare_optimizer(name, shapes, args.dtype, args.seed)
+
+
+def _model(module: Any, name: str, args: Any) -> Callable[[], Prepared]:
+    def prepare() -> Prepared:
+        models = importlib.import_module(f"bpx_{module.NAME}._bench_models")
+        found: Prepared = models.prepare(name, args.dtype, args.seed)
+        return found
+
+    return prepare
+
+
+def _row(name: str, label: str, dims: rows.Row) -> Row:
+    shown = " x ".join(f"{k} {_shown(v)}" for k, v in dims.items())
+    return {"entry": name, "label": label, "dims": dict(dims), "size": shown}
+
+
+def _shown(size: Any) -> str:
+    if isinstance(size, tuple):
+        return "·".join(map(str, size))
+    return str(size) if isinstance(size, bool) else f"{size:,}"
+
+
+def measure(about: Row, prepare: Callable[[], Prepared], repeat: int, seconds: float) -> Row:
+    """One row of the report. Times are medians in seconds per call."""
+    row: Row = {**about, "candidates": [], "failed": {}, "refused": {}}
+    try:
+        prepared = prepare()
+        times = rounds(prepared.candidates, repeat, seconds)
+    except Exception as error:
+        row["failed"]["comparison"] = f"{type(error).__name__}: {line(error)}"
+        return row
+    row["refused"] = dict(prepared.refused)
+    for label, candidate in prepared.candidates.items():
+        own = times.get(candidate.beside)
+        ratio = (
+            None if own is None else spread([a / b for a, b in zip(times[label], own, strict=True)])
+        )
+        row["candidates"].append(
+            {
+                "name": label,
+                "default": label == prepared.default,
+                "beside": candidate.beside,
+                "seconds": statistics.median(times[label]),
+                "rounds": len(times[label]),
+                "ratio": None if ratio is None else asdict(ratio),
+                "saved": None if candidate.saved is None else asdict(candidate.saved),
+                "peak": candidate.peak,
+            }
+        )
+    return row
+
+
+def line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
