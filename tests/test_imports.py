@@ -20,6 +20,7 @@ RUNS_FRAMEWORKS += ("bpx/vectors/",)
 # what an entry of the specification may use
 SPEC_MAY = {
     "bpx.spec",
+    "bpx.bench_rows",
     "bpx.limits",
     "bpx.training",
     "bpx.dims",
