@@ -43,11 +43,10 @@ KINDS = ("float", "index", "bits", "mask", "key")
 @dataclass(frozen=True)
 class Arg:
     """One array argument. kind "float" has a gradient; no other has one.
-
     An index lies in 0 <= i < the dim named by `below`, or equals the option named by `ignore`.
     Bits are booleans, eight to a byte (uint8), the first in the lowest bit. A "mask" is booleans,
     True where something takes part. A "key" is the two uint32 words that bpx.random draws from.
-    `domain` is the closed interval that float values lie in, for drawing and for documentation.
+    `domain` is the closed interval that float values lie in.
     """
 
     name: str
@@ -105,7 +104,6 @@ class Op:
     forward(*arrays, **options) -> (y, residuals)      residuals in the order of `residuals`
     backward(dy, *arrays, **options) -> one gradient per argument, None for index and absent ones
     cases(draw) -> iterable of Case
-
     check(dims, options) raises SpecError for what fits no call; where the sizes of the output
     follow from options, it adds them to `dims` under the names that `out` uses.
     `saves` names the arguments kept for backward, `shapes` those among them of which only the shape
@@ -115,10 +113,8 @@ class Op:
     `surrogate` says in a sentence why backward is not the derivative of forward: backward is then
     the definition, and a second derivative is that of backward. `linear` is False where such a
     backward is not linear in dy.
-    `bench` are the sizes that `python -m bpx bench` times (bench_rows.py), `limits` the ratios that
-    differ from the usual ones there.
-    `path` is the file without suffix, the same in the three trees; `doc` has formula, choices and
-    source.
+    `bench` are the sizes that are timed, `limits` the ratios that differ from bench_rows.LIMITS;
+    `path` is the file without suffix, in each tree; `doc` has formula, choices and source.
     """
 
     name: str
