@@ -23,7 +23,7 @@ CENTRES = np.array([0.5, -1.25, 2.0, -0.375, 3.0])
 
 
 def sign(e: Any) -> Any:
-    return np.select([e.real < 0, e.real > 0, np.isnan(e.real)], [-1, 1, 2], 0).astype(np.int8)
+    return (e.real > 0).astype(np.int8) - (e.real < 0).astype(np.int8)
 
 
 def difference(
@@ -42,7 +42,7 @@ def difference(
 ) -> Op:
     """`df(e, **options)` is f'(e). `at(options)` lists up to five e where f' or f'' jumps; `loud`
     are option sets that differ from the defaults, each drawn with another reduction. Backward needs
-    e alone, or, where `keeps` is "sign", its sign alone: -1, 0 or 1, and 2 for NaN."""
+    e alone, or, where `keeps` is "sign", its sign alone: -1, 0 or 1, and 0 for NaN."""
     options = {"reduction": "mean", **(options or {})}
 
     def forward(x: Any, target: Any, *, reduction: str, **chosen: Any) -> Any:
@@ -64,6 +64,8 @@ def difference(
         yield Case("empty mean", {"x": draw(0, 3), "target": draw(0, 3)})
         yield Case("empty none", {"x": draw(0, 3), "target": draw(0, 3)}, {"reduction": "none"})
         yield Case("wide", {"x": 30 * draw(7), "target": draw(7)})
+        bad = {"x": np.array([np.nan, np.inf, 0.75, -np.inf]), "target": CENTRES[:4]}
+        yield Case("not finite", bad, {"reduction": "none"}, kink="no number, or an infinite one")
         for i, chosen in enumerate(loud):
             chosen = {"reduction": ("none", "sum", "mean")[i % 3], **chosen}
             yield Case(f"loud {i}", {"x": 2 * draw(3, 5), "target": draw(3, 5)}, chosen)

@@ -28,7 +28,7 @@ def f(e: Any, *, delta: float) -> Any:
 
 def df(e: Any, *, delta: float) -> Any:
     sign = np.where(e < 0, -1.0, 1.0)
-    return np.where(np.abs(e) < delta, 0.5 * (e + e), delta * sign)
+    return np.where(np.abs(e) >= delta, delta * sign, 0.5 * (e + e))
 
 
 SPEC = difference(

@@ -4,7 +4,8 @@ r"""Absolute error, element by element, then the mean, the sum or nothing.
     loss = |e|
     y    = mean(loss) | sum(loss) | loss
 
-The derivative at e = 0 is 0, as in torch (JAX's abs gives 1). The mean over no elements is 0
+The derivative at e = 0 is 0, as in torch (JAX's abs gives 1), and so it is at NaN.
+Keeps the sign of e in a byte. The mean over no elements is 0
 (torch: NaN).
 Source: Boscovich 1757, "De litteraria expeditione per pontificiam ditionem", least absolute
 deviations; reductions as in torch.nn.L1Loss.
@@ -24,7 +25,7 @@ def f(e: Any) -> Any:
 
 
 def df(e: Any) -> Any:
-    return np.where(e < 0, -1.0, np.where(e > 0, 1.0, e))  # e itself: 0, or NaN
+    return np.where(e < 0, -1.0, np.where(e > 0, 1.0, 0.0))
 
 
 SPEC = difference(

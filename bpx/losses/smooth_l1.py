@@ -5,7 +5,8 @@ r"""Smooth L1 loss: a parabola up to beta, then the absolute error less beta / 2
          = |e| - beta / 2      otherwise
     y    = mean(loss) | sum(loss) | loss
 
-It is huber(delta=beta) / beta, and with beta = 0 the absolute error, with derivative 0 at e = 0.
+It is huber(delta=beta) / beta, and with beta = 0 the absolute error, with derivative 0 at e = 0 and
+at NaN.
 The mean over no elements is 0 (torch: NaN).
 Source: Girshick 2015, "Fast R-CNN", arXiv:1504.08083, equation 3; beta as in torch.nn.SmoothL1Loss.
 """
@@ -28,10 +29,10 @@ def f(e: Any, *, beta: float) -> Any:
 
 
 def df(e: Any, *, beta: float) -> Any:
-    outer = np.where(e < 0, -1.0, np.where(e > 0, 1.0, e))  # e itself: 0, or NaN
+    outer = np.where(e < 0, -1.0, np.where(e > 0, 1.0, 0.0))
     if beta == 0:
         return outer
-    return np.where(np.abs(e) < beta, 0.5 * (e + e) / beta, outer)
+    return np.where(np.abs(e) >= beta, outer, 0.5 * (e + e) / beta)
 
 
 SPEC = difference(

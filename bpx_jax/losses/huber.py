@@ -13,7 +13,7 @@ def f(e, *, delta):
 
 def df(e, *, delta):
     # f' = e inside, delta * sign(e) outside; a clip would have second derivative 1/2 at the joint
-    return jnp.where(jnp.abs(e) < delta, e, delta * jnp.sign(e))
+    return jnp.where(jnp.abs(e) >= delta, delta * jnp.sign(e), e)
 
 
 RULE = difference(SPEC, f, df)

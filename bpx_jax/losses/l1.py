@@ -5,18 +5,13 @@ import jax.numpy as jnp
 from bpx.losses.l1 import SPEC
 from bpx_jax.losses._difference import difference
 
-
-def keep(e):
-    # a byte for the sign: -1, 0 or 1, and 2 for NaN
-    return jnp.where(jnp.isnan(e), 2, jnp.sign(e)).astype(jnp.int8)
-
-
-def df(sign):
-    # f' = sign(e), 0 at 0
-    return jnp.where(sign == 2, jnp.nan, sign)
-
-
-RULE = difference(SPEC, jnp.abs, df, keep)
+# f = |e|,  f' = sign(e), 0 at 0 and at NaN
+RULE = difference(
+    SPEC,
+    jnp.abs,
+    lambda sign: sign,
+    lambda e: (e > 0).astype(jnp.int8) - (e < 0).astype(jnp.int8),
+)
 
 
 def l1(x, target, *, reduction="mean"):

@@ -16,8 +16,8 @@ def f(e, *, beta):
 def df(e, *, beta):
     # f' = e / beta inside, sign(e) outside
     if beta == 0:
-        return jnp.sign(e)
-    return jnp.where(jnp.abs(e) < beta, e / beta, jnp.sign(e))
+        return jnp.where(jnp.isnan(e), 0.0, jnp.sign(e))
+    return jnp.where(jnp.abs(e) >= beta, jnp.sign(e), e / beta)
 
 
 RULE = difference(SPEC, f, df)

@@ -5,18 +5,8 @@ import torch
 from bpx.losses.l1 import SPEC
 from bpx_torch.losses._difference import difference
 
-
-def keep(e):
-    # a byte for the sign: -1, 0 or 1, and 2 for NaN
-    return (e > 0).to(torch.int8) - (e < 0).to(torch.int8) + 2 * e.isnan().to(torch.int8)
-
-
-def df(sign):
-    # f' = sign(e), 0 at 0
-    return torch.where(sign == 2, torch.nan, sign)
-
-
-RULE = difference(SPEC, torch.abs, df, keep)
+# f = |e|,  f' = sign(e), 0 at 0 and at NaN
+RULE = difference(SPEC, torch.abs, lambda sign: sign, lambda e: e.sign().to(torch.int8))
 
 
 def l1(x, target, *, reduction="mean"):

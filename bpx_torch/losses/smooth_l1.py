@@ -17,7 +17,7 @@ def df(e, *, beta):
     # f' = e / beta inside, sign(e) outside
     if beta == 0:
         return torch.sign(e)
-    return torch.where(e.abs() < beta, e / beta, torch.sign(e))
+    return torch.where(e.abs() >= beta, torch.sign(e), e / beta)
 
 
 RULE = difference(SPEC, f, df)
