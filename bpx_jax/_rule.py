@@ -121,7 +121,7 @@ class Rule(rule.Rule):
             ignored = None if arg.ignore is None else options[arg.ignore]
             if ignored is not None and not low < ignored < high:
                 return a
-            return jnp.clip(a, low, high).astype(jnp.int32)
+            return jnp.clip(a, max(low, int(jnp.iinfo(a.dtype).min)), high).astype(jnp.int32)
 
         return tuple(narrow(arg, a) for arg, a in zip(self.spec.args, arrays, strict=True))
 

@@ -111,6 +111,15 @@ def _in_jax(indices, weight):
     return map(np.asarray, jax.jit(run)(indices, weight))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint32", "int64", "uint64"])
+def test_every_dtype_of_indices_in_jax(dtype):
+    weight = np.random.default_rng(4).standard_normal((5, 3))
+    y, dweight = _in_jax(np.array([0, 4, 200, 4], dtype), weight)
+    np.testing.assert_array_equal(y[[0, 1, 3]], weight[[0, 4, 4]])
+    assert np.isnan(y[2]).all()
+    np.testing.assert_array_equal(dweight[:, 0], [1, 0, 0, 0, 2])
+
+
 def test_vmap_over_indices_alone():
     weight = torch.randn(5, 3, dtype=torch.float64)
     indices = torch.tensor([[0, 4], [4, 4], [2, 1]])
