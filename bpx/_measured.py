@@ -84,6 +84,7 @@ _MEMORY = (
     "the forward would give: its first number is at most that of the framework's own expression",
     "with the same gradient.",
     "",
-    "With other options this may differ where autodiff lets an argument go that the rule keeps: JAX's",
-    "max_pool with a dilation, rope of a part of the features, batch_norm in inference without weight.",
+    "With other options it may differ, where autodiff lets an argument go that the rule keeps: in",
+    "JAX max_pool with a dilation, rope of a part of the features, batch_norm in inference without",
+    "weight.",
 )
