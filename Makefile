@@ -20,7 +20,7 @@ PIP := $(VENV)/bin/python -m pip
 
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
-.PHONY: demo test test-slow lint ruff mypy docs docs-check bench coverage ulp
+.PHONY: demo test test-slow lint ruff mypy docs docs-check bench coverage sanitize ulp
 
 demo: $(STAMP)
 	$(VENV)/bin/python -m bpx demo
@@ -48,6 +48,10 @@ docs-check: $(STAMP)
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m bpx bench
+
+# the native core with AddressSanitizer and UndefinedBehaviorSanitizer, through random calls
+sanitize: $(STAMP)
+	$(VENV)/bin/python tests/native_sanitizers.py
 
 # The tests that run the specification's own lines. Coverage starts before pytest does, whose plugin
 # in bpx would load the specification unseen.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import os
 from collections.abc import Callable
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -28,7 +29,10 @@ def digest() -> str:
 
 @functools.cache
 def _load() -> ctypes.CDLL | str:
-    paths = [FOLDER / f"_core{suffix}" for suffix in EXTENSION_SUFFIXES]
+    if own := os.environ.get("BPX_NATIVE_LIBRARY"):  # one built otherwise, with sanitizers
+        paths = [Path(own)]
+    else:
+        paths = [FOLDER / f"_core{suffix}" for suffix in EXTENSION_SUFFIXES]
     path = next((p for p in paths if p.exists()), None)
     if path is None:
         return "the native library was not built (no C compiler at install?)"

@@ -8,7 +8,7 @@
 #include "bpx_native.h"
 
 /* One function body compiled for several instruction sets, the best chosen when the library loads. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && !defined(__clang__) && \
+#if !defined(BPX_NO_CLONES) && defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && !defined(__clang__) && \
     defined(__GNUC__) && __GNUC__ >= 12
 #define BPX_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else

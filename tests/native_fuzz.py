@@ -1,0 +1,183 @@
+"""Random shapes, strides, dtypes and options through every native kernel, beside the plain rule.
+
+    python tests/native_fuzz.py [--calls 100000] [--seed 0] [--names NAME ...]
+
+The options come from the cases of an entry, the sizes are drawn anew; a call that the entry refuses
+is drawn again. Run under a sanitizer (`make sanitize`) it finds what reads or writes out of bounds.
+"""
+
+import argparse
+import sys
+from collections import Counter
+
+import numpy as np
+import torch
+
+import bpx_torch
+from bpx import dims as dim
+from bpx import native, rule
+from bpx._inputs import _array
+from bpx.spec import SpecError
+from bpx.verify.draw import Draw
+from bpx_torch._dtype import at_least_float32
+
+SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 100)
+LARGE = (255, 257, 1023, 1025, 8191, 8193, 20_000)
+ELEMENTS = 60_000  # of one array
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+ROUGHLY = {torch.float32: 2.0**-11, torch.float64: 2.0**-40, torch.bfloat16: 2.0**-3}
+
+# Sizes that follow from others; without these hardly a draw would fit.
+FOLLOW = {
+    "lstm": lambda b: {"G": 4 * b["H"]},
+    "gru": lambda b: {"G": 3 * b["H"]},
+    "rope": lambda b: {"P": b["D"] // 2 if b["D"] > 1 else b["P"]},
+    "reversible": lambda b: {"W": 2 * b["D"]},
+    "ctc_loss": lambda b: {"Frames": b["T"] + 1, "Labels": b["S"] + 1},
+    "dropout": lambda b: {"B": -(-int(np.prod(b["N"])) // 8)},
+    "attention": lambda b: {"H": b["K"] * (1 + b["H"] % 3)},
+}
+
+
+def draw(spec, rng):
+    """(arrays in float64, options) of one call that the entry takes, or None."""
+    cases = [c for c in spec.cases(Draw(spec.name)) if all(np.size(a) for a in c.arrays.values())]
+    case = cases[rng.integers(len(cases))]
+    options = spec.complete(case.options)
+    bound = {}
+    there = [case.arrays.get(arg.name) is not None for arg in spec.args]
+    for arg, given in zip(spec.args, there, strict=True):
+        if given:
+            dim.match(arg.dims, np.shape(case.arrays[arg.name]), bound)
+    for name, size in bound.items():
+        if rng.random() < 0.3:
+            continue
+        if isinstance(size, tuple):
+            bound[name] = tuple(size_(rng) if rng.random() < 0.7 else n for n in size)
+        else:
+            bound[name] = size_(rng)
+    if spec.name in FOLLOW:
+        bound |= FOLLOW[spec.name](bound)
+    shapes = [
+        dim.shape(a.dims, bound) if g else None for a, g in zip(spec.args, there, strict=True)
+    ]
+    if any(s is not None and np.prod(s) > ELEMENTS for s in shapes):
+        return None
+    numbers = Draw(spec.name, int(rng.integers(2**31)))
+    try:
+        spec.bind(tuple(shapes), options)
+        arrays = [
+            _array(arg, {**bound, arg.below: bound.get(arg.below, 2)}, numbers) if g else None
+            for arg, g in zip(spec.args, there, strict=True)
+        ]
+    except (SpecError, TypeError, KeyError, ValueError):
+        return None
+    return arrays, options
+
+
+def size_(rng):
+    return int(rng.choice(LARGE)) if rng.random() < 0.04 else int(rng.choice(SIZES))
+
+
+def laid_out(a, rng):
+    """The same values with other strides."""
+    way = rng.integers(5)
+    if a.ndim == 0 or way == 0:
+        return a
+    if way == 1:
+        return a.transpose(0, -1).contiguous().transpose(0, -1)
+    if way == 2:
+        return torch.stack([a, a + 1], -1)[..., 0]
+    if way == 3:
+        return torch.cat([a[:1], a, a[-1:]])[1:-1]
+    return a.flip(0).contiguous().flip(0)
+
+
+def one(chosen, rng):
+    """One forward and backward through the cpu kernel: "ran", or why not. Raises AssertionError."""
+    drawn = draw(chosen.spec, rng)
+    if drawn is None:
+        return "does not fit"
+    given, options = drawn
+    dtype = DTYPES[rng.integers(len(DTYPES))]
+    arrays = []
+    for arg, a in zip(chosen.spec.args, given, strict=True):
+        if a is not None:
+            a = torch.from_numpy(np.ascontiguousarray(a))
+            a = laid_out(a.to(dtype) if arg.kind == "float" else a, rng)
+            if arg.kind == "float" and rng.random() < 0.8:
+                a.requires_grad_()
+        arrays.append(a)
+    try:
+        with rule.use("cpu"):
+            y = chosen(*arrays, **options)
+    except SpecError as error:
+        return "cpu refuses" if "cpu:" in str(error) else "does not fit"
+    with rule.use("plain"):
+        want = chosen(*arrays, **options)
+    near(chosen.spec, "y", y, want, dtype)
+    wrt = [a for a in arrays if a is not None and a.requires_grad]
+    if not wrt or not y.requires_grad:
+        return "ran"
+    dy = laid_out(torch.from_numpy(rng.standard_normal(tuple(y.shape))).to(y.dtype), rng)
+    grads = torch.autograd.grad(y, wrt, dy, allow_unused=True)
+    wanted = torch.autograd.grad(want, wrt, dy, allow_unused=True)
+    for got, expected in zip(grads, wanted, strict=True):
+        assert (got is None) == (expected is None), chosen.spec.name
+        if got is not None:
+            near(chosen.spec, "gradient", got, expected, dtype)
+    return "ran"
+
+
+def near(spec, what, got, want, dtype):
+    """Alike within what rounding does to sums of a thousand terms: the kit has the exact bounds."""
+    assert got.shape == want.shape
+    assert got.dtype == want.dtype
+    got, want = at_least_float32(got).double(), at_least_float32(want).double()
+    finite = want.isfinite()
+    assert torch.equal(finite, got.isfinite()), f"{spec.name}: {what} is finite elsewhere"
+    scale = max(1.0, want[finite].abs().max().item() if finite.any() else 0.0)
+    error = (got - want)[finite].abs().max().item() if finite.any() else 0.0
+    assert error <= ROUGHLY[dtype] * scale, f"{spec.name}: {what} is {error:.3g} off {scale:.3g}"
+
+
+def fuzz(calls, seed, names=()):
+    """Counter of (entry, outcome); the first difference raises."""
+    rules = {
+        name: chosen
+        for name, chosen in bpx_torch.RULES.items()
+        if any(k.name == "cpu" for k in chosen.kernels) and (not names or name in names)
+    }
+    counts, ran, turn = Counter(), 0, 0
+    while ran < calls and rules:
+        name = list(rules)[turn % len(rules)]
+        rng = np.random.default_rng([seed, turn])
+        try:
+            outcome = one(rules[name], rng)
+        except AssertionError as error:
+            raise AssertionError(f"{name}, --seed {seed}, turn {turn}: {error}") from error
+        counts[name, outcome] += 1
+        ran += outcome == "ran"
+        turn += 1
+        if turn > 50 * calls + 10_000:
+            break
+    return counts
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--names", nargs="*", default=())
+    args = parser.parse_args()
+    if (reason := native.available()) is not None:
+        sys.exit(reason)
+    counts = fuzz(args.calls, args.seed, args.names)
+    for outcome in ("ran", "cpu refuses", "does not fit"):
+        print(f"{outcome}: {sum(n for (_, o), n in counts.items() if o == outcome)}")
+    for name in sorted({name for name, _ in counts}):
+        print(f"  {name}: {counts[name, 'ran']}")
+
+
+if __name__ == "__main__":
+    main()
