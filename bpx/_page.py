@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import bpx
+from bpx import _state_bytes
 from bpx._cut import ROOT, private
 from bpx.profiles import TABLE, Profile
 from bpx.spec import Arg, Initializer, Op, Optimizer
@@ -65,6 +66,11 @@ def tables(entry: Entry) -> list[Table]:
     if isinstance(entry, Optimizer):
         state = tuple((name,) for name in entry.state) or (("none",),)
         found.append(Table("State for each parameter", ("name",), state))
+        head = ("options", "arrays", "float32", "float64")
+        sizes = tuple(_state_bytes.rows(entry))
+        found.append(
+            Table("Bytes of the state of n elements, R x C, beside single numbers", head, sizes)
+        )
     if entry.name in TABLE:
         found.append(profiles(entry))
     if isinstance(entry, Transform):

@@ -1,8 +1,8 @@
 """The records of the specification: what an entry says of itself, and the checks every call makes.
 
 `Op` is a layer, activation or loss; `Optimizer` and `Initializer` are what their names say. A
-record holds NumPy functions and data, no framework. Mistakes of a caller raise `SpecError`,
-mistakes in a record `TypeError` when it is made.
+record holds NumPy functions and data, no framework. Mistakes of a caller raise `SpecError`, those
+in a record `TypeError` when it is made.
 """
 
 from __future__ import annotations
@@ -198,12 +198,11 @@ class Optimizer:
 
     init(p, **options) -> state, a dict of arrays
     step(p, g, state, t, **options) -> (p, state)      t = 1, 2, ...; nothing is changed in place
-    prepare(gs, options) -> gs      what looks at all gradients at once, before the steps; None
-                                    stands for an absent one, each gradient has its own options
-    params_at(p, state, mode) -> p  the parameters to use in mode "train" or "eval", where they
-                                    differ
-    shared       names of state that belong to the group of parameters: it and t advance in steps
-                 in which a parameter has no gradient too
+    prepare(gs, options) -> gs      what looks at all gradients at once, before the steps
+                                    (None where absent), each gradient has its own options
+    params_at(p, state, mode) -> p  what to use in mode "train" or "eval", where they differ
+    shared       names of state of the group: it and t advance without the parameter's gradient too
+    derived      names of state that follow from the parameter and the rest: need not be kept
     """
 
     name: str
@@ -216,6 +215,7 @@ class Optimizer:
     prepare: Callable[[list[Any], list[Options]], list[Any]] | None = None
     params_at: Callable[[Any, dict[str, Any], str], Any] | None = None
     shared: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ()
     check: Callable[[Options], None] | None = None
     rejects: tuple[Reject, ...] = ()
     trials: tuple[Options, ...] = ({},)
@@ -229,8 +229,8 @@ class Optimizer:
 class Initializer:
     """One initializer: a deterministic transform of given noise.
 
-    from_noise(noise, shape, **options) -> float64 array; noise(kind, shape) draws "uniform" [0, 1)
-                                                            or "normal" float64 from one key
+    from_noise(noise, shape, **options) -> float64 array
+                 noise(kind, shape) draws "uniform" [0, 1) or "normal" float64 from one key
     moments(shape, **options) -> (mean, standard deviation), or None where it has no distribution
     """
 

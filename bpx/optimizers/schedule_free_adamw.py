@@ -93,6 +93,7 @@ SPEC = Optimizer(
     },
     state=("z", "x", "v", "weight_sum", "lr_max"),
     shared=("weight_sum", "lr_max"),
+    derived=("x",),
     init=init,
     step=step,
     params_at=free.params_at,

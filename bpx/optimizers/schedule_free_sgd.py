@@ -83,6 +83,7 @@ SPEC = Optimizer(
     },
     state=("z", "x", "weight_sum", "lr_max"),
     shared=("weight_sum", "lr_max"),
+    derived=("x",),
     init=init,
     step=step,
     params_at=free.params_at,
