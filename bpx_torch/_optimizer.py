@@ -2,35 +2,26 @@
 
 An optimizer says which state a parameter starts with (`_start`) and moves one parameter
 (`_step_one`) or a list of them (`_step_many`). A 16-bit parameter is handed to them in float32 and
-rounded once when it is written; its state is float32. State keys and shapes, and dtypes elsewhere,
-are those of torch.optim, so a state_dict goes both ways.
+rounded once when it is written; its state is float32. On a CPU a step that names neither `foreach`
+nor `fused` is one call of the native core where that takes it (`_native`, docs/native.md);
+`fused=True` raises where it does not, `foreach=False` and `fused=False` ask for the loop. State
+keys and shapes, and dtypes elsewhere, are those of torch.optim, so a state_dict goes both ways.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from bpx.spec import Optimizer, SpecError
+from bpx_torch import _native_step
+from bpx_torch._rows import Group, Rows, State, alike, by_list, on_tensors
 from bpx_torch._scalars import Number
 from bpx_torch._wide import HALVES, wide, widen_state
 
-Group = dict[str, Any]
-State = dict[str, Tensor]
-
 ONE = torch.ones(())  # a number would be made a tensor again for each of the counts
-
-
-class Rows(NamedTuple):
-    """What a step works on, a list entry for each parameter; `ts` counts its steps from 1."""
-
-    ps: list[Tensor]
-    gs: list[Tensor]
-    states: list[State]
-    ts: list[Any]
 
 
 class SpecOptimizer(torch.optim.Optimizer):
@@ -45,6 +36,7 @@ class SpecOptimizer(torch.optim.Optimizer):
         # a group has an option that torch's has not only where it is not the entry's default
         defaults |= {k: v for k, v in beyond.items() if v != self.SPEC.options.get(k, v)}
         self._check(defaults)
+        self._held: dict[Any, _native_step.Held] = {}
         super().__init__(params, defaults)
 
     def _start(self, p: Tensor, group: Group) -> State:
@@ -76,13 +68,10 @@ class SpecOptimizer(torch.optim.Optimizer):
         if self.SPEC.check is not None:
             given = {k: v for k, v in group.items() if k in self.SPEC.options}
             self.SPEC.check({**self.SPEC.options, **given})
-        if group.get("fused"):
+        ways = [k for k in ("fused", "foreach", "differentiable") if group.get(k)]
+        if len(ways) > 1:
             raise SpecError(
-                f"{name}: fused is True, expected None or False (use foreach, or torch.compile)"
-            )
-        if group.get("foreach") and group.get("differentiable"):
-            raise SpecError(
-                f"{name}: foreach is True with differentiable True, expected at most one of them"
+                f"{name}: {ways[0]} is True with {ways[1]} True, expected at most one of them"
             )
 
     def add_param_group(self, param_group: Group) -> None:
@@ -143,24 +132,36 @@ class SpecOptimizer(torch.optim.Optimizer):
         params, grads = self._moving(group)
         if not params:
             return
-        on_device = group.get("capturable") or torch.compiler.is_compiling()
         states = self._states_of(params, group)
-        ts: list[Number] = [0.0] * len(params)
-        if self.COUNTS:
-            counts = [state["step"] for state in states]
-            torch._foreach_add_(counts, 1 if on_device else ONE)
-            ts = [_exact(c) for c in counts] if on_device else [c.item() for c in counts]
-        rows = Rows(params, grads, states, ts)
-        if "foreach" in self.defaults and not on_device and _by_list(group, params):
-            for part in _alike(rows):
-                self._step_rows(part, group)
-        else:
-            self._step_each(rows, group)
+        if group.get("capturable") or torch.compiler.is_compiling():
+            return self._step_each(Rows(params, grads, states), group, on_device=True)
+        lists = "foreach" in self.defaults and by_list(group, params)
+        call = None if lists else self._fusing(group)
+        if not lists and call is None:
+            return self._step_each(Rows(params, grads, states), group)
+        whole = Rows(params, grads, states)
+        if call is not None and self._run(call, whole, group) is None:
+            return
+        for rows in alike(whole):
+            if lists:
+                self._step_rows(rows, group)
+            elif (reason := self._run(call, rows, group)) is not None:
+                if group.get("fused"):
+                    raise SpecError(f"{self.SPEC.name}: fused is True, expected None ({reason})")
+                self._step_each(rows, group)
+
+    def _run(self, call: Any, rows: Rows, group: Group) -> str | None:
+        """Step by the native core, or why not."""
+        held = self._held.setdefault((id(group), rows.ps[0].dtype), _native_step.Held())
+        return _native_step.run(call, *rows, self.COUNTS, held)
 
     def _moving(self, group: Group) -> tuple[list[Tensor], list[Tensor]]:
-        """The parameters that have a gradient, and what they are to descend along."""
-        params = [p for p in group["params"] if p.grad is not None]
+        """The parameters that have a gradient, and their gradients."""
+        params = group["params"]
         grads: list[Tensor] = [p.grad for p in params]
+        if any(g is None for g in grads):
+            params = [p for p in params if p.grad is not None]
+            grads = [g for g in grads if g is not None]
         strided = torch.strided
         for g in grads:
             if g.layout is not strided:
@@ -168,10 +169,31 @@ class SpecOptimizer(torch.optim.Optimizer):
                     f"{self.SPEC.name}: the gradient of a parameter of shape {tuple(g.shape)} has "
                     f"layout {g.layout}, expected a dense one"
                 )
-        return params, [-g for g in grads] if group.get("maximize") else grads
+        return params, grads
 
-    def _step_each(self, rows: Rows, group: Group) -> None:
-        for p, g, state, t in zip(*rows, strict=True):
+    def _fusing(self, group: Group) -> _native_step.Native | None:
+        """The native core's call for a group that neither names a way to step nor needs one."""
+        named = group.get("foreach") is not None or group.get("fused") is False
+        if named or group.get("differentiable") or on_tensors(group):
+            return None
+        return self._native(group)
+
+    def _native(self, group: Group) -> _native_step.Native | None:
+        """How the native core takes a step of the group; None where it has no kernel for it."""
+        return None
+
+    def _count(self, states: list[State], on_device: bool = False) -> list[Any]:
+        """Count a step of each, and the counts."""
+        if not self.COUNTS:
+            return [0.0] * len(states)
+        counts = [state["step"] for state in states]
+        torch._foreach_add_(counts, 1 if on_device else ONE)
+        return [_exact(c) for c in counts] if on_device else [c.item() for c in counts]
+
+    def _step_each(self, rows: Rows, group: Group, on_device: bool = False) -> None:
+        ts = self._count(rows.states, on_device)
+        for p, g, state, t in zip(*rows, ts, strict=True):
+            g = -g if group.get("maximize") else g
             if p.dtype in HALVES:
                 w = p.float()
                 self._step_one(w, g.float(), state, self._options(p, group), t)
@@ -180,7 +202,10 @@ class SpecOptimizer(torch.optim.Optimizer):
                 self._step_one(p, g, state, self._options(p, group), t)
 
     def _step_rows(self, rows: Rows, group: Group) -> None:
-        ps, gs, states, ts = rows
+        ts = self._count(rows.states)
+        ps, gs, states = rows
+        if group.get("maximize"):
+            gs = list(torch._foreach_neg(gs))
         options = self._options(ps[0], group)
         if ps[0].dtype not in HALVES:
             return self._step_many(ps, gs, states, options, ts)
@@ -190,6 +215,7 @@ class SpecOptimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self._held = {}
         for group in self.param_groups:
             for key, value in self.LATER.items():
                 group.setdefault(key, value)
@@ -213,29 +239,6 @@ class SpecOptimizer(torch.optim.Optimizer):
         finally:
             before.remove()
             after.remove()
-
-
-def _alike(rows: Rows) -> list[Rows]:
-    """The rows by device and dtypes, as the functions on lists want them."""
-    ps, gs, _, _ = rows
-    kinds = [(p.device, p.dtype, g.dtype) for p, g in zip(ps, gs, strict=True)]
-    if len(set(kinds)) == 1:
-        return [rows]
-    parts: dict[Any, Rows] = defaultdict(lambda: Rows([], [], [], []))
-    for kind, *row in zip(kinds, *rows, strict=True):
-        for column, value in zip(parts[kind], row, strict=True):
-            column.append(value)
-    return list(parts.values())
-
-
-def _by_list(group: Group, params: list[Tensor]) -> bool:
-    numbers = (group["lr"], group.get("weight_decay"), *group.get("betas", ()))
-    if group.get("differentiable") or any(isinstance(x, Tensor) for x in numbers):
-        return False
-    if group["foreach"] is not None:
-        return bool(group["foreach"])
-    plain = (Tensor, torch.nn.Parameter)  # one launch for many tensors pays on a GPU only
-    return all(p.device.type == "cuda" and type(p) in plain for p in params)
 
 
 def _exact(count: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bpx.optimizers.adadelta import SPEC
 from bpx.profiles import profiled
+from bpx_torch import _native_step as ns
 from bpx_torch._optimizer import Group, SpecOptimizer, State
 from bpx_torch._scalars import Number, add_scaled, descend_, mix_square_, nonzero, number
 
@@ -63,6 +64,10 @@ class Adadelta(SpecOptimizer):
     def _start(self, p: Tensor, group: Group) -> State:
         keys = ("square_avg", "acc_delta")
         return {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in keys}
+
+    def _native(self, group: Group) -> ns.Native:
+        numbers = (group["lr"], group["rho"], group["eps"], group["weight_decay"])
+        return ns.Native("step_adadelta", ("square_avg", "acc_delta"), ns.bits(group), numbers)
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         rho, eps, decay = group["rho"], group["eps"], number(group["weight_decay"])

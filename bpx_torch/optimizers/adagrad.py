@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bpx.optimizers.adagrad import SPEC
 from bpx.profiles import profiled
+from bpx_torch import _native_step as ns
 from bpx_torch._optimizer import Group, SpecOptimizer, State
 from bpx_torch._scalars import Number, descend_quotient_, number
 from bpx_torch._weight_decay import decay_many, decay_one
@@ -18,7 +19,7 @@ from bpx_torch._weight_decay import decay_many, decay_one
 class Adagrad(SpecOptimizer):
     """Replaces torch.optim.Adagrad: the same arguments, steps and state.
 
-    Differs: `fused=True`, sparse gradients and complex parameters are refused, and a group's own
+    Differs: sparse gradients and complex parameters are refused, and a group's own
     `initial_accumulator_value` is used (torch takes the constructor's for every group).
 
     >>> w = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
@@ -82,6 +83,11 @@ class Adagrad(SpecOptimizer):
     def _start(self, p: Tensor, group: Group) -> State:
         value = group["initial_accumulator_value"]
         return {"sum": torch.full_like(p, value, memory_format=torch.preserve_format)}
+
+    def _native(self, group: Group) -> ns.Native:
+        flags = ns.bits(group, (group.get("eps_in_sqrt"), ns.EPS_INSIDE))
+        numbers = (group["lr"], 0.0, group["eps"], group["weight_decay"], group["lr_decay"])
+        return ns.Native("step_adagrad", ("sum",), flags, numbers)
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         g = decay_one(p, g, group)

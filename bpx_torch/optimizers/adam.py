@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bpx.optimizers.adam import SPEC
 from bpx.profiles import profiled
+from bpx_torch import _native_step as ns
 from bpx_torch._optimizer import Group, SpecOptimizer, State
 from bpx_torch._scalars import Number, descend_quotient_, mix_, mix_square_, number, unbiased
 from bpx_torch._weight_decay import decay_many, decay_one
@@ -17,7 +18,7 @@ from bpx_torch._weight_decay import decay_many, decay_one
 class Adam(SpecOptimizer):
     """Replaces torch.optim.Adam: the same arguments, steps and state.
 
-    Differs: `fused=True` and complex parameters are refused; `capturable=True` also runs on a CPU,
+    Differs: complex parameters are refused; `capturable=True` also runs on a CPU,
     tensor by tensor.
 
     >>> w = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
@@ -81,6 +82,17 @@ class Adam(SpecOptimizer):
     def _start(self, p: Tensor, group: Group) -> State:
         keys = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if group["amsgrad"] else [])
         return {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in keys}
+
+    def _native(self, group: Group) -> ns.Native:
+        keys = ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * group["amsgrad"]
+        flags = ns.bits(
+            group,
+            (group["amsgrad"], ns.AMSGRAD),
+            (group.get("max_corrected"), ns.CORRECTED),
+            (group.get("eps_hat"), ns.EPS_HAT),
+        )
+        numbers = (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
+        return ns.Native("step_adam", keys, flags, numbers)
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, (b1, b2) = number(group["lr"]), (number(b) for b in group["betas"])

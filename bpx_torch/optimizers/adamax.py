@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.adamax import SPEC
+from bpx_torch import _native_step as ns
 from bpx_torch._optimizer import Group, SpecOptimizer, State
 from bpx_torch._scalars import (
     Number,
@@ -69,6 +70,11 @@ class Adamax(SpecOptimizer):
     def _start(self, p: Tensor, group: Group) -> State:
         keys = ("exp_avg", "exp_inf")
         return {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in keys}
+
+    def _native(self, group: Group) -> ns.Native:
+        b1, b2 = group["betas"]
+        numbers = (group["lr"], b1, group["eps"], group["weight_decay"], b2)
+        return ns.Native("step_adamax", ("exp_avg", "exp_inf"), ns.bits(group), numbers)
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         b1, b2 = (number(b) for b in group["betas"])

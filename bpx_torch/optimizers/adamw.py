@@ -14,7 +14,7 @@ from bpx_torch.optimizers.adam import Adam
 class AdamW(Adam):
     """Replaces torch.optim.AdamW: the same arguments, steps and state; an Adam.
 
-    Differs: `fused=True` and complex parameters are refused; `capturable=True` also runs on a CPU,
+    Differs: complex parameters are refused; `capturable=True` also runs on a CPU,
     tensor by tensor.
 
     >>> import torch

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bpx.optimizers.lion import SPEC
 from bpx.profiles import profiled
+from bpx_torch import _native_step as ns
 from bpx_torch._optimizer import Group, SpecOptimizer, State
 from bpx_torch._scalars import Number, descend_, mix_, nonzero, number
 
@@ -68,11 +69,15 @@ class Lion(SpecOptimizer):
     def _start(self, p: Tensor, group: Group) -> State:
         return {"exp_avg": torch.zeros_like(p, memory_format=torch.preserve_format)}
 
+    def _native(self, group: Group) -> ns.Native:
+        numbers = (group["lr"], *group["betas"], group["weight_decay"])
+        return ns.Native("step_lion", ("exp_avg",), ns.bits(group), numbers)
+
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, decay = number(group["lr"]), number(group["weight_decay"])
         b1, b2 = (number(b) for b in group["betas"])
         m = state["exp_avg"]
-        direction = (m * b1 + g * (1 - b1)).sign()
+        direction = _sign(m * b1 + g * (1 - b1))
         if nonzero(decay):
             p.mul_(1 - lr * decay)
         descend_(p, direction, lr)
@@ -83,10 +88,15 @@ class Lion(SpecOptimizer):
     ) -> None:
         lr, (b1, b2), decay = group["lr"], group["betas"], group["weight_decay"]
         ms = [s["exp_avg"] for s in states]
-        directions = torch._foreach_mul(ms, b1)
+        directions = list(torch._foreach_mul(ms, b1))
         torch._foreach_add_(directions, gs, alpha=1 - b1)
-        torch._foreach_sign_(directions)
+        directions = [_sign(d) for d in directions]
         if decay != 0:
             torch._foreach_mul_(ps, 1 - lr * decay)
         torch._foreach_add_(ps, directions, alpha=-lr)
         torch._foreach_lerp_(ms, gs, 1 - b2)
+
+
+def _sign(x: Tensor) -> Tensor:
+    """The sign; NaN stays (torch's is 0, which would hide it)."""
+    return torch.where(x.isnan(), x, x.sign())

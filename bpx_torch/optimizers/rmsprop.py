@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bpx.optimizers.rmsprop import SPEC
 from bpx.profiles import profiled
+from bpx_torch import _native_step as ns
 from bpx_torch._optimizer import Group, SpecOptimizer, State
 from bpx_torch._scalars import Number, descend_, descend_quotient_, mix_, mix_square_, number
 from bpx_torch._weight_decay import decay_many, decay_one
@@ -81,6 +82,20 @@ class RMSprop(SpecOptimizer):
         keys += ["momentum_buffer"] if group["momentum"] > 0 else []
         keys += ["grad_avg"] if group["centered"] else []
         return {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in keys}
+
+    def _native(self, group: Group) -> ns.Native:
+        momentum = group["momentum"]
+        keys = ("square_avg", "grad_avg" if group["centered"] else None)
+        keys += ("momentum_buffer" if momentum > 0 else None,)
+        flags = ns.bits(
+            group,
+            (group["centered"], ns.CENTERED),
+            (momentum > 0, ns.MOMENTUM),
+            (group.get("eps_in_sqrt"), ns.EPS_INSIDE),
+            (group.get("lr_in_momentum"), ns.LR_INSIDE),
+        )
+        numbers = (group["lr"], group["alpha"], group["eps"], group["weight_decay"], momentum)
+        return ns.Native("step_rmsprop", keys, flags, numbers)
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, alpha, momentum = number(group["lr"]), group["alpha"], group["momentum"]

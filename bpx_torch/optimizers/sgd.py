@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bpx.optimizers.sgd import SPEC
 from bpx.profiles import profiled
+from bpx_torch import _native_step as ns
 from bpx_torch._optimizer import Group, SpecOptimizer, State
 from bpx_torch._scalars import Number, descend_, number
 from bpx_torch._weight_decay import decay_many, decay_one
@@ -17,7 +18,7 @@ from bpx_torch._weight_decay import decay_many, decay_one
 class SGD(SpecOptimizer):
     """Replaces torch.optim.SGD: the same arguments, steps and state.
 
-    Differs: `fused=True`, sparse gradients and complex parameters are refused, and with
+    Differs: sparse gradients and complex parameters are refused, and with
     `differentiable=True` the gradient also flows through the first momentum buffer.
 
     >>> w = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
@@ -78,6 +79,17 @@ class SGD(SpecOptimizer):
 
     def _start(self, p: Tensor, group: Group) -> State:
         return {}  # the buffer starts as the first gradient
+
+    def _native(self, group: Group) -> ns.Native:
+        momentum = group["momentum"]
+        flags = ns.bits(
+            group,
+            (momentum != 0, ns.MOMENTUM),
+            (group["nesterov"], ns.NESTEROV),
+            (group.get("lr_in_momentum"), ns.LR_INSIDE),
+        )
+        numbers = (group["lr"], momentum, 1 - group["dampening"], group["weight_decay"])
+        return ns.Native("step_sgd", ("momentum_buffer",) * (momentum != 0), flags, numbers)
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         momentum, lr = group["momentum"], number(group["lr"])
