@@ -20,6 +20,7 @@ import numpy as np
 
 from bpx.health.kinds import EDGE, KINDS, SURE
 from bpx.health.record import Moments
+from bpx_jax.kernels.cpu import _ffi
 
 FIELDS = (
     *("calls", "count", "bad", "total", "upper", "lower"),
@@ -27,12 +28,15 @@ FIELDS = (
 )
 SCALES = (2.0**48, 2.0**-48)
 CLOSE = 1e-5
+FEW = 8
 
 
 @partial(jax.jit, static_argnums=1)
 def sums(x, kind=""):
     """The sums of one array, (9,) float32. What is not finite makes no number NaN but its own
     count: zeros take its place."""
+    if _ffi.refuses((x,)) is None:
+        return _native_sums(x, kind)
     count = max(x.size, 1)
     fine = jnp.isfinite(x)
     x = jnp.where(fine, x, jnp.zeros_like(x)).astype(jnp.float32)
@@ -43,6 +47,21 @@ def sums(x, kind=""):
     between = [count * jnp.square(m) for _, m in scaled]
     parts = (1.0, float(x.size), jnp.sum(~fine, dtype=jnp.float32), mean * count, *squares)
     return jnp.stack([jnp.asarray(p, jnp.float32) for p in (*parts, *between, _saturated(x, kind))])
+
+
+def _native_sums(x, kind):
+    """The same in one pass for the sum and one for the squares, in float64."""
+    found = _moments_of(x)
+    about = jnp.asarray([1.0, x.size], jnp.float32)
+    last = jnp.asarray(_saturated(x.astype(jnp.float32), kind), jnp.float32)
+    return jnp.concatenate([about, found, last[None]])
+
+
+def _moments_of(x):
+    """bad, total, upper, lower, between_upper, between_lower, by the native core."""
+    x = x.astype(_narrow(x))
+    scales = tuple(s**2 for s in SCALES)
+    return _ffi.call("moments", x.dtype, (x,), [((6,), "float32")], (x.size,), scales)[0]
 
 
 def _saturated(y, kind):
@@ -89,6 +108,11 @@ def alive(x, axis):
 @jax.jit
 def norm(x):
     """The Euclidean norm, float32, of values of any size."""
+    if _ffi.refuses((x,)) is None:
+        bad, _, upper, lower, more_upper, more_lower = _moments_of(x)
+        upper, lower = jnp.sqrt(upper + more_upper), jnp.sqrt(lower + more_lower)
+        size = jnp.where(jnp.isfinite(upper), upper / SCALES[0], lower / SCALES[1])
+        return jnp.where(bad > 0, jnp.nan, size).astype(jnp.float32)
     x = x.astype(jnp.float32)
     largest = jnp.max(jnp.abs(x), initial=0.0)
     size = jnp.where(largest > 0, largest, jnp.float32(1))
@@ -99,27 +123,63 @@ def norm(x):
 def twins(weight, gradient):
     """Share of units with a twin, float32; None for vectors and for one unit. By two sums with
     irregular coefficients for each row, sorted: no two rows are compared that are not neighbours
-    then."""
+    then. Where a few of their weights tell all units apart, as they nearly always do, no more is
+    computed."""
     if weight.ndim < 2 or not weight.size:
         return None
-    shares = []
-    for axis in (0, weight.ndim - 1):
-        n = weight.shape[axis]
-        if n < 2:
-            continue
-        found = []
-        for a in (weight, gradient):
-            rows = jnp.moveaxis(a, axis, 0).reshape(n, -1).astype(jnp.float32)
-            i = jnp.arange(1, rows.shape[1] + 1, dtype=jnp.float32)
-            mix = jnp.stack([jnp.sin(2.1 * i ** np.float32(1.5)), jnp.cos(i ** np.float32(1.4))])
-            each = jnp.matmul(rows, mix.T, precision=jax.lax.Precision.HIGHEST)
-            largest = jnp.max(jnp.abs(each))
-            found.append(each / jnp.where(largest > 0, largest, jnp.float32(1)))
-        found = jnp.concatenate(found, 1)
-        key = found @ jnp.asarray([1.0, 0.59, 0.41, 0.29], jnp.float32)
-        found = found[jnp.argsort(key)]
-        same = jnp.max(jnp.abs(found[1:] - found[:-1]), 1) <= CLOSE
-        none = jnp.zeros((1,), bool)
-        has = jnp.concatenate([none, same]) | jnp.concatenate([same, none])
-        shares.append(jnp.mean(has.astype(jnp.float32)))
-    return jnp.max(jnp.stack(shares)) if shares else None
+    axes = [axis for axis in (0, weight.ndim - 1) if weight.shape[axis] > 1]
+    if not axes:
+        return None
+    shares = [
+        jax.lax.cond(
+            _apart(weight, axis),
+            lambda *_: jnp.float32(0),
+            partial(_share, axis=axis),
+            weight,
+            gradient,
+        )
+        for axis in axes
+    ]
+    return jnp.max(jnp.stack(shares))
+
+
+def _apart(weight, axis):
+    """Whether the first few weights of a unit tell all units apart."""
+    n = weight.shape[axis]
+    table = weight.reshape(n, -1) if axis == 0 else weight.reshape(-1, n)
+    if _ffi.refuses((weight,)) is None:
+        sizes = (*table.shape, int(axis != 0))
+        given = table.astype(_narrow(table))
+        (found,) = _ffi.call(
+            "apart", given.dtype, (given,), [((), "float32")], sizes, (10 * CLOSE,)
+        )
+        return found > 0
+    few = (table[:, :FEW] if axis == 0 else table[:FEW].T).astype(jnp.float32)
+    # twins are neighbours by a sum of irregular coefficients, whatever weights others share
+    key = few @ jnp.cos(jnp.arange(1, few.shape[1] + 1, dtype=jnp.float32) ** np.float32(1.4))
+    few = few[jnp.argsort(key)]
+    limit = 10 * CLOSE * jnp.max(jnp.abs(weight)).astype(jnp.float32)
+    return jnp.all(jnp.max(jnp.abs(few[1:] - few[:-1]), 1) > limit)
+
+
+def _narrow(x):
+    return x.dtype if x.dtype == jnp.bfloat16 else jnp.dtype("float32")
+
+
+def _share(weight, gradient, axis):
+    n = weight.shape[axis]
+    found = []
+    for a in (weight, gradient):
+        rows = jnp.moveaxis(a, axis, 0).reshape(n, -1).astype(jnp.float32)
+        i = jnp.arange(1, rows.shape[1] + 1, dtype=jnp.float32)
+        mix = jnp.stack([jnp.sin(2.1 * i ** np.float32(1.5)), jnp.cos(i ** np.float32(1.4))])
+        each = jnp.matmul(rows, mix.T, precision=jax.lax.Precision.HIGHEST)
+        largest = jnp.max(jnp.abs(each))
+        found.append(each / jnp.where(largest > 0, largest, jnp.float32(1)))
+    found = jnp.concatenate(found, 1)
+    key = found @ jnp.asarray([1.0, 0.59, 0.41, 0.29], jnp.float32)
+    found = found[jnp.argsort(key)]
+    same = jnp.max(jnp.abs(found[1:] - found[:-1]), 1) <= CLOSE
+    none = jnp.zeros((1,), bool)
+    has = jnp.concatenate([none, same]) | jnp.concatenate([same, none])
+    return jnp.mean(has.astype(jnp.float32))

@@ -18,9 +18,10 @@ for i, (x, y) in enumerate(batches):
 print(history.report())
 """
 
-import functools
+import math
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -38,26 +39,43 @@ from bpx_jax._health_tags import tag
 __all__ = ["History", "Statistics", "tag", "value_and_grad", "with_updates"]
 
 
-@functools.partial(
+@partial(
     jax.tree_util.register_dataclass,
-    data_fields=("sampled", "layers", "parameters"),
-    meta_fields=("tags", "names", "shapes"),
+    data_fields=("sampled", "numbers", "updates"),
+    meta_fields=("tags", "names", "shapes", "form"),
 )
 @dataclass(frozen=True)
 class Statistics:
-    """What was seen of one step, a pytree of a few numbers for each layer and parameter.
+    """What was seen of one step, a pytree of three arrays: one of hundreds would cost more to hand
+    over than to compute.
 
-    sampled     scalar, whether this step was looked at; all other numbers are zero where not
-    layers      tag's name -> its sums
-    parameters  one dict of numbers for each parameter: sums of weight and gradient, twins, update
+    sampled   scalar, whether this step was looked at; the others are zero where not
+    numbers   a few for each layer and parameter: `parts` tells them apart
+    updates   the size of each parameter's update, from `with_updates`; None before
     """
 
     sampled: Any
-    layers: dict
-    parameters: tuple
+    numbers: Any
+    updates: Any
     tags: tuple
     names: tuple
     shapes: tuple
+    form: tuple  # of parts: tree and shapes of the leaves
+
+    def parts(self):
+        """(tag's name -> its sums, one dict of numbers for each parameter: sums of weight and
+        gradient, twins)."""
+        tree, shapes = self.form
+        ends = np.cumsum([math.prod(s) for s in shapes])
+        pieces = np.split(np.asarray(self.numbers), ends[:-1]) if shapes else []
+        return tree.unflatten([x.reshape(s) for x, s in zip(pieces, shapes, strict=True)])
+
+
+def _packed(sampled, layers, parameters, *about):
+    leaves, tree = jax.tree.flatten((layers, parameters))
+    numbers = jnp.concatenate([jnp.ravel(x) for x in leaves]) if leaves else jnp.zeros((0,))
+    form = tree, tuple(x.shape for x in leaves)
+    return Statistics(jnp.asarray(sampled), numbers, None, *about, form)
 
 
 def value_and_grad(fun, argnums=0, has_aux=False):
@@ -94,7 +112,7 @@ def value_and_grad(fun, argnums=0, has_aux=False):
             watched = jax.value_and_grad(counted, (0, *shifted), has_aux)
             value, (counts, *grads) = watched(tags.zeros(found), *args, **kwargs)
             each = tuple(map(_parameter, leaves, jax.tree.leaves(grads)))
-            one = Statistics(jnp.asarray(True), counts, each, *about)
+            one = _packed(True, counts, each, *about)
             return (value, tuple(grads) if several else grads[0]), one
 
         def unseen():
@@ -104,8 +122,8 @@ def value_and_grad(fun, argnums=0, has_aux=False):
 
         def empty():
             return jax.eval_shape(
-                lambda: Statistics(
-                    jnp.asarray(False),
+                lambda: _packed(
+                    False,
                     tags.zeros(found),
                     tuple(_parameter(leaf, leaf) for leaf in leaves),
                     *about,
@@ -131,17 +149,14 @@ def with_updates(seen, updates):
         shapes == seen.shapes,
         f"{ENTRY}: updates have shapes {list(shapes)}, expected {list(seen.shapes)}",
     )
-    nothing = jnp.zeros((), jnp.float32)
 
     def norms():
-        return [measure.norm(jnp.asarray(leaf)) for leaf in leaves]
+        return jnp.stack([measure.norm(jnp.asarray(leaf)) for leaf in leaves])
 
     def skip():
-        return [nothing for _ in leaves]
+        return jnp.zeros((len(leaves),), jnp.float32)
 
-    found = jax.lax.cond(seen.sampled, norms, skip)
-    each = zip(seen.parameters, found, strict=True)
-    return replace(seen, parameters=tuple(p | {"update": n} for p, n in each))
+    return replace(seen, updates=jax.lax.cond(seen.sampled, norms, skip) if leaves else skip())
 
 
 class History(health.History):
@@ -156,18 +171,22 @@ class History(health.History):
             f"{ENTRY}: seen is {type(seen).__name__}, expected the Statistics of value_and_grad",
         )
         if bool(seen.sampled):
-            self.append(_sample(int(step), jax.device_get(seen)))
+            self.postpone(int(step), partial(_sample, int(step), seen))  # read when asked for
 
 
 def _sample(step, seen):
+    seen = jax.device_get(seen)
+    sums, of_parameters = seen.parts()
     layers = [
-        _layer(name, each, seen.layers[name])
+        _layer(name, each, sums[name])
         for name, each in seen.tags
-        if seen.layers[name]["activation"][0] > 0  # what the value does not depend on has no sums
+        if sums[name]["activation"][0] > 0  # what the value does not depend on has no sums
     ]
     owners = sorted((layer.name for layer in layers), key=len, reverse=True)
     parameters = []
-    for name, shape, each in zip(seen.names, seen.shapes, seen.parameters, strict=True):
+    updates = [None] * len(seen.names) if seen.updates is None else seen.updates.tolist()
+    of_each = zip(seen.names, seen.shapes, of_parameters, updates, strict=True)
+    for name, shape, each, update in of_each:
         owner = next((o for o in owners if name == o or name.startswith(f"{o}.")), None)
         parameters.append(
             Parameter(
@@ -176,7 +195,7 @@ def _sample(step, seen):
                 shape,
                 measure.moments(each["weight"]),
                 measure.moments(each["gradient"]),
-                float(each["update"]) if "update" in each else None,
+                update,
                 float(each["twins"]) if "twins" in each else None,
             )
         )

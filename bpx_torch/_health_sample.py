@@ -71,9 +71,14 @@ class Sampled:
                 self.changes[name] = measure.distance(self.parameters[name], old)
         self.before = {}
 
+    def close(self):
+        """Let go of the model; `finish` may be called long after."""
+        self.weights = self.weights or {n: measure.moments(p) for n, p in self.parameters.items()}
+        self.shapes = {n: tuple(p.shape) for n, p in self.parameters.items()}
+        self.before = self.parameters = {}
+
     def finish(self, step):
         """The Sample, everything on the host."""
-        self.weights = self.weights or {n: measure.moments(p) for n, p in self.parameters.items()}
         flat = []
 
         def place(values):
@@ -96,7 +101,7 @@ class Sampled:
                 place([self.changes[name]] if name in self.changes else []),
                 place([] if self.alike.get(name) is None else [self.alike[name]]),
             )
-            for name in self.parameters
+            for name in self.shapes
         }
         read = measure.numbers(flat)
 
@@ -126,7 +131,7 @@ class Sampled:
                 Parameter(
                     name,
                     name.rpartition(".")[0],
-                    tuple(self.parameters[name].shape),
+                    self.shapes[name],
                     measure.host([read[weight]]),
                     measure.host([part]) if part else None,
                     mean(change),

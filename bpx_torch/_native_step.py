@@ -27,7 +27,7 @@ STATES, NUMBERS = 3, 10
 COUNTS = {torch.float32: 4, torch.float64: 8}
 PLAIN = {Tensor, torch.nn.Parameter}
 _pack = struct.Struct(f"4q{NUMBERS}d").pack
-_dtype_of = torch.Tensor.dtype.__get__  # type: ignore[attr-defined]
+_dtype_of = torch.Tensor.dtype.__get__
 
 
 class Native(NamedTuple):

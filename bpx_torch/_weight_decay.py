@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bpx_torch._optimizer import Group
+from bpx_torch._rows import Group
 from bpx_torch._scalars import add_scaled, nonzero, number
 
 

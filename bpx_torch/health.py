@@ -9,6 +9,7 @@ print(h.report())
 """
 
 import sys
+from functools import partial
 
 import torch
 
@@ -144,11 +145,11 @@ class watch:
         self._begin()
 
     def _keep(self, sample):
-        found = sample.finish(self.steps)
-        for p in found.parameters:
-            if p.twins is not None:
-                (self._apart.discard if p.twins else self._apart.add)(p.name)
-        self.history.append(found)
+        for name, alike in sample.alike.items():
+            if alike is not None:
+                (self._apart.discard if alike else self._apart.add)(name)
+        sample.close()
+        self.history.postpone(self.steps, partial(sample.finish, self.steps))
 
     def _detach(self):
         """Take all hooks off; the sample that was open, or None."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bpx.health.record import Sample
 from bpx.health.report import Report
 from bpx.health.thresholds import ENTRY, Thresholds
@@ -20,21 +22,29 @@ class History:
             f"{ENTRY}: keep is {keep!r}, expected a whole number, at least 2",
         )
         self.keep = keep
-        self._samples: list[Sample] = []
+        self._steps: list[int] = []
+        self._samples: list[Sample | Callable[[], Sample]] = []
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        return tuple(self._samples)
+        made = [s if isinstance(s, Sample) else s() for s in self._samples]
+        self._samples = [*made]
+        return tuple(made)
 
     def append(self, sample: Sample) -> None:
-        last = self._samples[-1].step if self._samples else -1
+        self.postpone(sample.step, sample)
+
+    def postpone(self, step: int, sample: Sample | Callable[[], Sample]) -> None:
+        """Append the sample of a step, or what makes it, called when `samples` is asked for."""
+        last = self._steps[-1] if self._steps else -1
         require(
-            sample.step > last,
-            f"{ENTRY}: step is {sample.step}, expected more than {last}, the step before it",
+            step > last,
+            f"{ENTRY}: step is {step}, expected more than {last}, the step before it",
         )
+        self._steps.append(step)
         self._samples.append(sample)
         if len(self._samples) > self.keep:
-            del self._samples[1]
+            del self._samples[1], self._steps[1]
 
     def report(self, thresholds: Thresholds | None = None) -> Report:
         """The diagnosis of what has been seen. Raises SpecError before the first sample."""

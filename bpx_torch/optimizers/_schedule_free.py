@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bpx.spec import SpecError
-from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._optimizer import SpecOptimizer
+from bpx_torch._rows import Group, State
 from bpx_torch._scalars import number
 from bpx_torch._wide import wide
 

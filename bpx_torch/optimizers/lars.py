@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bpx.optimizers.lars import SPEC
 from bpx.profiles import profiled
-from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._optimizer import SpecOptimizer
+from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, add_scaled, nonzero, number
 from bpx_torch.optimizers._trust import norm, norms, trust
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from bpx.optimizers.muon import SPEC
 from bpx.spec import SpecError
-from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._optimizer import SpecOptimizer
+from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, nonzero, number
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.radam import SPEC
-from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._optimizer import SpecOptimizer
+from bpx_torch._rows import Group, State
 from bpx_torch._scalars import (
     Number,
     add_scaled,

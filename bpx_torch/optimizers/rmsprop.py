@@ -10,7 +10,8 @@ from torch import Tensor
 from bpx.optimizers.rmsprop import SPEC
 from bpx.profiles import profiled
 from bpx_torch import _native_step as ns
-from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._optimizer import SpecOptimizer
+from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, descend_, descend_quotient_, mix_, mix_square_, number
 from bpx_torch._weight_decay import decay_many, decay_one
 
@@ -85,8 +86,8 @@ class RMSprop(SpecOptimizer):
 
     def _native(self, group: Group) -> ns.Native:
         momentum = group["momentum"]
-        keys = ("square_avg", "grad_avg" if group["centered"] else None)
-        keys += ("momentum_buffer" if momentum > 0 else None,)
+        mean = "grad_avg" if group["centered"] else None
+        keys = ("square_avg", mean, "momentum_buffer" if momentum > 0 else None)
         flags = ns.bits(
             group,
             (group["centered"], ns.CENTERED),

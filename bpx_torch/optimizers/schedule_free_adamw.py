@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.schedule_free_adamw import SPEC
-from bpx_torch._optimizer import Group, State
+from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, add_scaled, mix_square_, number, unbiased
 from bpx_torch.optimizers._schedule_free import ScheduleFree, counters
 

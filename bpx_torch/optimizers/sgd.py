@@ -10,7 +10,8 @@ from torch import Tensor
 from bpx.optimizers.sgd import SPEC
 from bpx.profiles import profiled
 from bpx_torch import _native_step as ns
-from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._optimizer import SpecOptimizer
+from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, descend_, number
 from bpx_torch._weight_decay import decay_many, decay_one
 

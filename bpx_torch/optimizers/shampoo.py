@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.shampoo import SPEC
-from bpx_torch._optimizer import Group, SpecOptimizer, State
+from bpx_torch._optimizer import SpecOptimizer
+from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, mix_, nonzero, number
 
 AXES = 8  # of which the state is named for the tests; more are taken
