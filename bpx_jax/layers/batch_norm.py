@@ -46,7 +46,13 @@ def backward(dy, arrays, residuals, needs, *, training, eps):
     return dx, dweight, dbias, drunning_mean, drunning_var
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.batch_norm"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def batch_norm(

@@ -79,7 +79,13 @@ def tangent(tangents, arrays, residuals, *, training, eps):
     return scaled_tangent(txhat, xhat, weight, tweight, tbias).to(x.dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.batch_norm"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def batch_norm(

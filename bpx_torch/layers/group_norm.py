@@ -69,7 +69,14 @@ def tangent(tangents, arrays, residuals, *, num_groups, eps):
     return scaled_tangent(tx, xhat.flatten(1, 2), weight, tweight, tbias).to(x.dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast={"cuda": "float32"})
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.group_norm"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast={"cuda": "float32"},
+)
 
 
 def group_norm(x, weight=None, bias=None, *, num_groups=32, eps=1e-5):

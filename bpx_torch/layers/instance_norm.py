@@ -64,7 +64,13 @@ def tangent(tangents, arrays, residuals, *, eps):
     return scaled_tangent(txhat, xhat, weight, tweight, tbias).to(x.dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.instance_norm"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def instance_norm(x, weight=None, bias=None, *, eps=1e-5):

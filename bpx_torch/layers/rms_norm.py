@@ -50,7 +50,14 @@ def tangent(tangents, arrays, residuals, *, eps):
     return dy.to(x.dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast={"cuda": "float32"})
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.rms_norm"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast={"cuda": "float32"},
+)
 
 
 def rms_norm(x, weight=None, *, eps=1e-6):

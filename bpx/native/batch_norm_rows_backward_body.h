@@ -1,0 +1,114 @@
+/* One element type (each_type.h). Included by batch_norm_rows_backward.c. */
+
+typedef struct {
+    const T *dy, *x;
+    const A *weight, *mean, *rstd;
+    T *dx;
+    A *dweight, *dbias, *drunning_mean, *drunning_var;
+    int64_t rows, channels, running;
+} FN(Backward);
+
+typedef struct {
+    const FN(Backward) *c;
+    int64_t chunks;
+    double *totals;                         /* chunks x SUMS x channels */
+    A *sums;                                /* the same, of one block */
+    A *weight, *shift, *about, *along;      /* by channel */
+} FN(State);
+
+BPX_CLONES static void FN(add_rows)(const FN(State) *s, int64_t chunk, int64_t first,
+                                    int64_t last) {
+    const int64_t n = s->c->channels;
+    double *restrict totals = s->totals + chunk * SUMS * n;
+    A *restrict xhats = s->sums + chunk * SUMS * n, *restrict gs = xhats + n;
+    A *restrict gxs = gs + n, *restrict dys = gxs + n, *restrict dyxs = dys + n;
+    const A *restrict mean = s->c->mean, *restrict rstd = s->c->rstd, *restrict weight = s->weight;
+    memset(totals, 0, (size_t)(SUMS * n) * sizeof(double));
+    for (int64_t at = first; at < last; at += BLOCK_ROWS) {
+        const int64_t end = last - at < BLOCK_ROWS ? last : at + BLOCK_ROWS;
+        memset(xhats, 0, (size_t)(SUMS * n) * sizeof(A));
+        for (int64_t row = at; row < end; row++) {
+            const T *restrict x = s->c->x + row * n, *restrict dy = s->c->dy + row * n;
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) {
+                const A xhat = (LOAD(x[i]) - mean[i]) * rstd[i], d = LOAD(dy[i]);
+                const A g = d * weight[i];
+                xhats[i] += xhat;
+                gs[i] += g;
+                gxs[i] += g * xhat;
+                dys[i] += d;
+                dyxs[i] += d * xhat;
+            }
+        }
+        for (int64_t i = 0; i < SUMS * n; i++) totals[i] += xhats[i];
+    }
+}
+
+BPX_CLONES static void FN(write_rows)(const FN(State) *s, int64_t first, int64_t last) {
+    const int64_t n = s->c->channels;
+    const A *restrict mean = s->c->mean, *restrict rstd = s->c->rstd, *restrict weight = s->weight;
+    const A *restrict shift = s->shift, *restrict about = s->about, *restrict along = s->along;
+    for (int64_t row = first; row < last; row++) {
+        const T *restrict x = s->c->x + row * n, *restrict dy = s->c->dy + row * n;
+        T *restrict dx = s->c->dx + row * n;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            const A xhat = (LOAD(x[i]) - mean[i]) * rstd[i] - shift[i];
+            dx[i] = STORE(rstd[i] * (LOAD(dy[i]) * weight[i] - about[i] - xhat * along[i]));
+        }
+    }
+}
+
+static void FN(add_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
+    FN(add_rows)(s, chunk, bpx_first_row(chunk, s->chunks, s->c->rows),
+                 bpx_first_row(chunk + 1, s->chunks, s->c->rows));
+}
+
+static void FN(write_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
+    FN(write_rows)(s, bpx_first_row(chunk, s->chunks, s->c->rows),
+                   bpx_first_row(chunk + 1, s->chunks, s->c->rows));
+}
+
+static void FN(finish)(const FN(State) *s) {
+    const FN(Backward) *c = s->c;
+    const int64_t n = c->channels;
+    for (int64_t i = 0; i < n; i++) {
+        double t[SUMS];
+        for (int which = 0; which < SUMS; which++) {
+            t[which] = 0;
+            for (int64_t chunk = 0; chunk < s->chunks; chunk++)
+                t[which] += s->totals[(chunk * SUMS + which) * n + i];
+        }
+        const double count = (double)c->rows, shift = c->running ? 0 : t[XHAT] / count;
+        const A rstd = c->rstd[i];
+        const double about = c->running ? 0 : t[G] / count;
+        s->shift[i] = (A)shift, s->about[i] = (A)about;
+        s->along[i] = c->running ? 0 : (A)(t[GX] / count - shift * about);
+        const int whole = isfinite(t[DY]) && isfinite(t[DYX]);
+        if (c->dweight != NULL) c->dweight[i] = (A)(whole ? t[DYX] - shift * t[DY] : t[DYX]);
+        if (c->dbias != NULL) c->dbias[i] = (A)t[DY];
+        if (c->drunning_mean != NULL) c->drunning_mean[i] = -rstd * (A)t[G];
+        if (c->drunning_var != NULL) c->drunning_var[i] = (A)-0.5 * (rstd * rstd) * (A)t[GX];
+    }
+}
+
+BPX_EXPORT int FN(bpx_batch_norm_rows_backward)(const void *call, bpx_parallel_for parallel,
+                                                void *host) {
+    const FN(Backward) *c = call;
+    const int64_t n = c->channels;
+    FN(State) s = {.c = c, .chunks = bpx_chunks(c->rows, n)};
+    const int64_t partial = s.chunks * SUMS * n;
+    s.totals = malloc((size_t)partial * sizeof(double) + (size_t)(partial + 4 * n) * sizeof(A));
+    if (s.totals == NULL) return 1;
+    s.sums = (A *)(s.totals + partial);
+    s.weight = s.sums + partial, s.shift = s.weight + n, s.about = s.shift + n;
+    s.along = s.about + n;
+    for (int64_t i = 0; i < n; i++) s.weight[i] = c->weight == NULL ? 1 : c->weight[i];
+    bpx_run(parallel, host, s.chunks, FN(add_task), &s);
+    FN(finish)(&s);
+    if (c->dx != NULL) bpx_run(parallel, host, s.chunks, FN(write_task), &s);
+    free(s.totals);
+    return 0;
+}

@@ -1,0 +1,14 @@
+/* Batch normalisation of x (N C), the channels adjacent: of two dims, or channels_last. Forward.
+ * Maths, shapes and source: bpx/layers/batch_norm.py.
+ *
+ * A task owns a chunk of rows. Blocks of rows that stay in cache give their means and then their
+ * squares, which are merged in double, and so are the chunks, in their order. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "standardize.h"
+
+enum { BLOCK_ROWS = 32 };
+
+#define BODY "batch_norm_rows_forward_body.h"
+#include "each_type.h"

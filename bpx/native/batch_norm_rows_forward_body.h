@@ -1,0 +1,117 @@
+/* One element type (each_type.h). Included by batch_norm_rows_forward.c. */
+
+typedef struct {
+    const T *x;
+    const A *weight, *bias, *running_mean, *running_var;
+    T *y;
+    A *mean, *rstd, *var;
+    int64_t rows, channels;
+    double eps;
+} FN(Forward);
+
+typedef struct {
+    const FN(Forward) *c;
+    int64_t chunks;
+    bpx_moments *moments;           /* chunks x channels */
+    A *sums;                        /* chunks x (sum, distances, squares) x channels */
+    A *shift, *weight, *bias;       /* by channel */
+} FN(State);
+
+BPX_CLONES static void FN(moments_of)(const FN(State) *s, int64_t chunk, int64_t first,
+                                      int64_t last) {
+    const int64_t n = s->c->channels;
+    bpx_moments *m = s->moments + chunk * n;
+    A *restrict sum = s->sums + chunk * 3 * n, *restrict distances = sum + n; /* then the mean */
+    A *restrict squares = distances + n;
+    memset(m, 0, (size_t)n * sizeof *m);
+    for (int64_t at = first; at < last; at += BLOCK_ROWS) {
+        const int64_t end = last - at < BLOCK_ROWS ? last : at + BLOCK_ROWS;
+        memset(sum, 0, (size_t)(3 * n) * sizeof(A));
+        for (int64_t row = at; row < end; row++) {
+            const T *restrict x = s->c->x + row * n;
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) sum[i] += LOAD(x[i]);
+        }
+        const A rows = (A)(end - at);
+        for (int64_t i = 0; i < n; i++) sum[i] /= rows;
+        for (int64_t row = at; row < end; row++) {
+            const T *restrict x = s->c->x + row * n;
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) {
+                const A centred = LOAD(x[i]) - sum[i];
+                distances[i] += centred;
+                squares[i] += centred * centred;
+            }
+        }
+        for (int64_t i = 0; i < n; i++)
+            bpx_merge(&m[i], rows, rows * sum[i], sum[i], distances[i], squares[i]);
+    }
+}
+
+BPX_CLONES static void FN(apply_rows)(const FN(State) *s, int64_t first, int64_t last) {
+    const int64_t n = s->c->channels;
+    const A *restrict mean = s->c->mean, *restrict rstd = s->c->rstd, *restrict shift = s->shift;
+    const A *restrict weight = s->weight, *restrict bias = s->bias;
+    for (int64_t row = first; row < last; row++) {
+        const T *restrict x = s->c->x + row * n;
+        T *restrict y = s->c->y + row * n;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = STORE((LOAD(x[i]) - mean[i] - shift[i]) * rstd[i] * weight[i] + bias[i]);
+    }
+}
+
+static void FN(moments_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
+    FN(moments_of)(s, chunk, bpx_first_row(chunk, s->chunks, s->c->rows),
+                   bpx_first_row(chunk + 1, s->chunks, s->c->rows));
+}
+
+static void FN(apply_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
+    FN(apply_rows)(s, bpx_first_row(chunk, s->chunks, s->c->rows),
+                   bpx_first_row(chunk + 1, s->chunks, s->c->rows));
+}
+
+static void FN(finish)(const FN(State) *s) {
+    const FN(Forward) *c = s->c;
+    for (int64_t i = 0; i < c->channels; i++) {
+        s->shift[i] = 0;
+        s->weight[i] = c->weight == NULL ? 1 : c->weight[i];
+        s->bias[i] = c->bias == NULL ? 0 : c->bias[i];
+        if (c->running_mean != NULL) {
+            c->mean[i] = c->running_mean[i], c->var[i] = c->running_var[i];
+        } else {
+            bpx_moments m = s->moments[i];
+            for (int64_t chunk = 1; chunk < s->chunks; chunk++) {
+                const bpx_moments *other = s->moments + chunk * c->channels + i;
+                bpx_merge(&m, other->count, other->sum, other->mean, 0, other->squares);
+            }
+            const int whole = isfinite(m.sum);
+            const double mean = whole ? m.mean : m.sum / m.count;
+            c->mean[i] = (A)mean;
+            if (whole) s->shift[i] = (A)(mean - (double)c->mean[i]);
+            c->var[i] = (A)((m.squares < 0 ? 0 : m.squares) / m.count);
+        }
+        /* 0 * var: an infinite one is NaN from here on, where 1 / inf would make zeros of it */
+        c->rstd[i] = 1 / SQRT(c->var[i] + (A)c->eps) + 0 * c->var[i];
+    }
+}
+
+BPX_EXPORT int FN(bpx_batch_norm_rows_forward)(const void *call, bpx_parallel_for parallel,
+                                               void *host) {
+    const FN(Forward) *c = call;
+    FN(State) s = {.c = c, .chunks = bpx_chunks(c->rows, c->channels)};
+    const int64_t partial = c->running_mean != NULL ? 0 : s.chunks * c->channels;
+    s.moments = malloc((size_t)partial * sizeof(bpx_moments) +
+                       (size_t)(3 * partial + 3 * c->channels) * sizeof(A));
+    if (s.moments == NULL) return 1;
+    s.sums = (A *)(s.moments + partial);
+    s.shift = s.sums + 3 * partial, s.weight = s.shift + c->channels;
+    s.bias = s.weight + c->channels;
+    if (c->running_mean == NULL) bpx_run(parallel, host, s.chunks, FN(moments_task), &s);
+    FN(finish)(&s);
+    bpx_run(parallel, host, s.chunks, FN(apply_task), &s);
+    free(s.moments);
+    return 0;
+}
