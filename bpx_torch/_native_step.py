@@ -23,6 +23,7 @@ from bpx_torch.kernels.cpu._call import NAMES, arithmetic
 # the bits of bpx/native/optimizer_steps.h
 MAXIMIZE, DECOUPLED, NESTEROV, LR_INSIDE, EPS_INSIDE = 1, 2, 4, 8, 16
 AMSGRAD, CORRECTED, EPS_HAT, CENTERED, MOMENTUM = 32, 64, 128, 256, 512
+EPS_OUTSIDE = 1024
 STATES, NUMBERS = 3, 10
 COUNTS = {torch.float32: 4, torch.float64: 8}
 PLAIN = {Tensor, torch.nn.Parameter}

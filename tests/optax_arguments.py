@@ -68,7 +68,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "schedule_free_adamw": {"r": 0.0},
     "adadelta": {},
     "rprop": {"clamp_unchanged": False},
-    "adamax": {},
+    "adamax": {"eps_outside": False},
     "nadam": {},
     "radam": {
         "weight_decay": 0.0,

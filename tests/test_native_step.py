@@ -242,7 +242,7 @@ def test_flags_are_those_of_the_header() -> None:
     text = (native.FOLDER / "optimizer_steps.h").read_text()
     for name in ("MAXIMIZE", "DECOUPLED", "NESTEROV", "LR_INSIDE", "EPS_INSIDE", "AMSGRAD"):
         assert f"BPX_STEP_{name} = {getattr(_native_step, name)}," in text
-    for name in ("CORRECTED", "EPS_HAT", "CENTERED", "MOMENTUM"):
+    for name in ("CORRECTED", "EPS_HAT", "CENTERED", "MOMENTUM", "EPS_OUTSIDE"):
         assert f"BPX_STEP_{name} = {getattr(_native_step, name)}" in text
     assert f"BPX_STEP_STATES = {_native_step.STATES}," in text
     assert f"BPX_STEP_NUMBERS = {_native_step.NUMBERS}," in text

@@ -37,6 +37,8 @@ NAMES = {
     "adamw": ("AdamW", "adamw", "AdamW"),
     "adadelta": ("Adadelta", "adadelta", "Adadelta"),
     "nadam": ("NAdam", "scheduled_nadam", "Nadam"),
+    "radam": ("RAdam", "radam", ""),
+    "adamax": ("Adamax", "adamax", "Adamax"),
     "lion": ("Lion", "lion", "Lion"),
     "lars": ("LARS", "lars", ""),
     "lamb": ("LAMB", "lamb", "Lamb"),
@@ -52,6 +54,12 @@ GIVEN: dict[str, tuple[dict[str, Any], ...]] = {
     "adamw": ({"weight_decay": 0.2, "betas": (0.6, 0.8)},),
     "adadelta": ({"rho": 0.8},),
     "nadam": ({"betas": (0.7, 0.9)}, {"weight_decay": 0.2}),
+    "radam": (
+        {"betas": (0.7, 0.95)},
+        {"betas": (0.7, 0.8397685748659791), "eps": 1e-2},  # a rho is the threshold
+        {"weight_decay": 0.2},
+    ),
+    "adamax": ({"betas": (0.7, 0.9)}, {"eps": 1e-2}, {"weight_decay": 0.2}),
     "lion": ({"betas": (0.7, 0.9)}, {"weight_decay": 0.2}),
     "lars": ({"weight_decay": 0.2, "nesterov": True}, {"eps": 1e-3}),
     "lamb": ({"betas": (0.7, 0.9)}, {"weight_decay": 0.2}),
@@ -217,6 +225,7 @@ def test_options_that_torchs_own_has_not(spec: Any, trial: Any, foreach: bool) -
 
 # pairs that differ in the rate, or in a weight decay or an eps of the case, alone
 SAME = {("sgd", "optax", "torch"), ("adagrad", "keras", "optax"), ("adadelta", "optax", "torch")}
+SAME |= {("adamax", "optax", "torch")}
 
 
 @pytest.mark.parametrize("entry", NAMES)

@@ -31,7 +31,8 @@ enum {
     BPX_STEP_CORRECTED = 64,    /* the maximum is taken of the corrected moment */
     BPX_STEP_EPS_HAT = 128,     /* eps beside the root of the uncorrected moment */
     BPX_STEP_CENTERED = 256,
-    BPX_STEP_MOMENTUM = 512
+    BPX_STEP_MOMENTUM = 512,
+    BPX_STEP_EPS_OUTSIDE = 1024 /* Adamax: eps beside the maximum, not in it */
 };
 
 /* One tensor, and the numbers of its step, which follow from its count. */

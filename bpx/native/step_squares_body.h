@@ -91,16 +91,18 @@ BPX_CLONES static void FN(adadelta)(const bpx_step *s, const bpx_row *row, int64
 BPX_CLONES static void FN(adamax)(const bpx_step *s, const bpx_row *row, int64_t first, int64_t last) {
     ARRAYS;
     const A rest1 = (A)(1 - s->numbers[RATE]), b2 = (A)s->numbers[ADAMAX_B2];
+    const int outside = (s->flags & BPX_STEP_EPS_OUTSIDE) != 0;
+    const A inner = outside ? 0 : eps, outer = outside ? eps : 0;
     A *restrict m = first_state, *restrict u = second_state;
 #pragma omp simd
     for (int64_t i = first; i < last; i++) {
         GRADIENT;
         const A mean = m[i] + rest1 * (g - m[i]);
         m[i] = mean;
-        const A held = b2 * u[i], seen = (g < 0 ? -g : g) + eps;
+        const A held = b2 * u[i], seen = (g < 0 ? -g : g) + inner;
         const A largest = seen > held || seen != seen ? seen : held;
         u[i] = largest;
-        p[i] = STORE(old - size * mean / largest);
+        p[i] = STORE(old - size * mean / (largest + outer));
     }
 }
 

@@ -6,8 +6,9 @@ r"""Adamax: a running mean of gradients over a decaying maximum of their sizes, 
     p <- p - lr / (1 - b1^t) * m / u                   t = 1, 2, ...
 
 With decoupled_weight_decay g is left alone and p <- p - lr * weight_decay * p comes first. eps is
-added to |g| inside the maximum, as in torch and optax; the paper has none and divides 0 by 0 where
-a gradient has been 0 from the start. torch.optim.Adamax has the L2 penalty alone, optax.adamax no
+added to |g| inside the maximum, as in torch and optax; with eps_outside the maximum is of |g| and
+eps is added to u in the last line alone, as in keras. The paper has none and divides 0 by 0 where a
+gradient has been 0 from the start. torch.optim.Adamax has the L2 penalty alone, optax.adamax no
 decay, and optax.adamaxw the decoupled one (weight_decay 1e-4).
 
 Source: Kingma, Ba 2015, "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 2;
@@ -44,6 +45,7 @@ def step(
     eps: float,
     weight_decay: float,
     decoupled_weight_decay: bool,
+    eps_outside: bool,
 ) -> tuple[Array, State]:
     b1, b2 = betas
     if decoupled_weight_decay:
@@ -51,8 +53,8 @@ def step(
     else:
         g = g + weight_decay * p
     m = b1 * state["m"] + (1 - b1) * g
-    u = np.maximum(b2 * state["u"], np.abs(g) + eps)
-    p = p - lr / (1 - b1**t) * m / u
+    u = np.maximum(b2 * state["u"], np.abs(g) if eps_outside else np.abs(g) + eps)
+    p = p - lr / (1 - b1**t) * m / (u + eps if eps_outside else u)
     return p, {"m": m, "u": u}
 
 
@@ -71,6 +73,7 @@ SPEC = Optimizer(
         "eps": 1e-8,
         "weight_decay": 0.0,
         "decoupled_weight_decay": False,
+        "eps_outside": False,
     },
     state=("m", "u"),
     init=init,
@@ -81,6 +84,7 @@ SPEC = Optimizer(
         {"lr": 0.3, "betas": (0.7, 0.8), "eps": 1e-3},
         {"lr": 0.2, "betas": (0.6, 0.9), "weight_decay": 0.4, "eps": 1e-2},
         {"lr": 0.1, "betas": (0.8, 0.7), "weight_decay": 0.3, "decoupled_weight_decay": True},
+        {"lr": 0.1, "betas": (0.7, 0.8), "eps": 1e-2, "eps_outside": True},
     ),
     rejects=(
         Reject("adamax: lr is -1, expected a number at least 0", {}, {"lr": -1}),

@@ -28,6 +28,25 @@ TABLE: dict[str, Mapping[str, Profile]] = {
         "torch": Profile({"lr": 2e-3, "eps": 1e-8, "momentum_decay": 4e-3} | COUPLED, "NAdam"),
         "keras": Profile({"lr": 1e-3, "eps": 1e-7, "momentum_decay": 1.0} | DECOUPLED, "Nadam"),
     },
+    "radam": {
+        "torch": Profile(
+            {"lr": 1e-3, "eps": 1e-8, "eps_corrected": False, "inclusive": False} | COUPLED,
+            "RAdam",
+            "eps before the bias correction, rho > 5",
+        ),
+        "optax": Profile(
+            {"lr": REQUIRED, "eps": 1e-8, "eps_corrected": True, "inclusive": True},
+            "radam",
+            "eps after the bias correction, rho >= 5; no weight decay",
+        ),
+    },
+    "adamax": {
+        "torch": Profile({"lr": 2e-3, "eps": 1e-8, "eps_outside": False} | COUPLED, "Adamax"),
+        "optax": Profile(
+            {"lr": REQUIRED, "eps": 1e-8, "eps_outside": False}, "adamax", "no weight decay"
+        ),
+        "keras": Profile({"lr": 1e-3, "eps": 1e-7, "eps_outside": True} | DECOUPLED, "Adamax"),
+    },
     "lion": {
         "optax": Profile({"lr": REQUIRED, "weight_decay": 1e-3}, "lion"),
         "keras": Profile({"lr": 1e-3, "weight_decay": 0.0}, "Lion"),

@@ -7,15 +7,24 @@ from typing import Any
 import jax.numpy as jnp
 
 from bpx.optimizers.adamax import SPEC
+from bpx.profiles import profiled
 from bpx_jax import _transform as tf
 from bpx_jax.optimizers._adam import ScaleByAdamState
 
 
+@profiled(
+    "adamax",
+    tf.renamed,
+    skip=("weight_decay", "decoupled_weight_decay"),
+    beyond=("eps_outside",),
+)
 def adamax(
     learning_rate: Any,
     b1: Any = 0.9,
     b2: Any = 0.999,
     eps: Any = 1e-8,
+    *,
+    eps_outside: bool = False,
 ) -> tf.GradientTransformation:
     """As optax.adamax.
 
@@ -24,11 +33,12 @@ def adamax(
         b1: decay of the first moment, in [0, 1).
         b2: decay of the maximum, in [0, 1).
         eps: added to the size of the gradient, inside the maximum.
+        eps_outside: add it to the maximum instead, as keras does.
 
     Raises:
         SpecError: an option outside its limits.
     """
-    return _transformation(learning_rate, b1, b2, eps, None)
+    return _transformation(learning_rate, b1, b2, eps, None, eps_outside)
 
 
 def adamaxw(
@@ -54,7 +64,12 @@ def adamaxw(
 
 
 def _transformation(
-    learning_rate: Any, b1: Any, b2: Any, eps: Any, decay: tf.Decay | None
+    learning_rate: Any,
+    b1: Any,
+    b2: Any,
+    eps: Any,
+    decay: tf.Decay | None,
+    eps_outside: bool = False,
 ) -> tf.GradientTransformation:
     tf.check(
         SPEC,
@@ -80,8 +95,8 @@ def _transformation(
         def leaf(dtype: Any, g: Any, m: Any, u: Any, p: Any, has: Any) -> tuple[Any, Any, Any]:
             r1, r2, small, size = (tf.scalar(x, dtype) for x in (b1, b2, eps, lr))
             m = r1 * m + (1 - r1) * g
-            u = jnp.maximum(r2 * u, jnp.abs(g) + small)
-            d = m / (tf.unbiased(r1, count, dtype) * u)
+            u = jnp.maximum(r2 * u, jnp.abs(g) if eps_outside else jnp.abs(g) + small)
+            d = m / (tf.unbiased(r1, count, dtype) * (u + small if eps_outside else u))
             if has:
                 d = d + tf.scalar(wd, dtype) * p
             return -size * d, m, u

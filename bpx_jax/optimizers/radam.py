@@ -7,10 +7,17 @@ from typing import Any
 import jax.numpy as jnp
 
 from bpx.optimizers.radam import SPEC
+from bpx.profiles import profiled
 from bpx_jax import _transform as tf
 from bpx_jax.optimizers._adam import ScaleByAdamState
 
 
+@profiled(
+    "radam",
+    tf.renamed,
+    skip=("weight_decay", "decoupled_weight_decay"),
+    beyond=("eps_corrected", "inclusive"),
+)
 def radam(
     learning_rate: Any,
     b1: Any = 0.9,
@@ -20,6 +27,8 @@ def radam(
     threshold: Any = 5.0,
     *,
     nesterov: bool = False,
+    eps_corrected: bool = True,
+    inclusive: bool = True,
 ) -> tf.GradientTransformation:
     """As optax.radam: eps is added after the bias correction, and rho may equal the threshold.
 
@@ -31,6 +40,8 @@ def radam(
         eps_root: added inside the root.
         threshold: the length of the average from which on it is used, at least 4.
         nesterov: look one step ahead in the first moment.
+        eps_corrected: False adds eps to the root before the bias correction, as torch does.
+        inclusive: False asks for rho above the threshold, as torch does.
 
     Raises:
         SpecError: an option outside its limits; a threshold below 4, where optax gives NaN or a
@@ -43,7 +54,7 @@ def radam(
         eps=tf.known(eps, 0.0),
         eps_root=tf.known(eps_root, 0.0),
         threshold=tf.known(threshold, 5.0),
-        eps_corrected=True,
+        eps_corrected=eps_corrected,
     )
 
     def init(params: Any) -> Any:
@@ -66,14 +77,22 @@ def radam(
             length, top = _length(r2, count, dtype), (1 + r2) / (1 - r2)
             far = jnp.maximum(length, 4.0)  # no root of a negative number in the unused branch
             r = jnp.sqrt((far - 4) / (top - 4) * ((far - 2) / (top - 2)) * (top / far))
-            shrunk = r * d / (jnp.sqrt(v / c2 + inside) + small)
-            return -size * jnp.where(length >= tf.scalar(threshold, dtype), shrunk, d), m, v
+            if eps_corrected:
+                shrunk = r * d / (jnp.sqrt(v / c2 + inside) + small)
+            else:
+                shrunk = r * d * jnp.sqrt(c2) / (jnp.sqrt(v) + small)
+            least = tf.scalar(threshold, dtype)
+            return -size * jnp.where(_reaches(length, least, inclusive), shrunk, d), m, v
 
         moments = (held.mu, held.nu)
         updates, (mu, nu) = tf.map_leaves(SPEC.name, leaf, grads, moments)
         return updates, (ScaleByAdamState(count, mu, nu), rate)
 
     return tf.GradientTransformation(init, update)
+
+
+def _reaches(length: Any, least: Any, inclusive: bool) -> Any:
+    return length >= least if inclusive else length > least
 
 
 def _length(b2: Any, count: Any, dtype: Any) -> Any:

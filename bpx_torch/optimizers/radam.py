@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.radam import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import SpecOptimizer
 from bpx_torch._rows import Group, State
 from bpx_torch._scalars import (
@@ -46,6 +47,7 @@ class RAdam(SpecOptimizer):
         "capturable": False,
     }
 
+    @profiled("radam", beyond=("eps_corrected", "inclusive"))
     def __init__(
         self,
         params: Any,
@@ -59,6 +61,8 @@ class RAdam(SpecOptimizer):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
+        eps_corrected: bool = False,
+        inclusive: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -71,7 +75,7 @@ class RAdam(SpecOptimizer):
             "decoupled_weight_decay": decoupled_weight_decay,
             "differentiable": differentiable,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, eps_corrected=eps_corrected, inclusive=inclusive)
 
     def _start(self, p: Tensor, group: Group) -> State:
         keys = ("exp_avg", "exp_avg_sq")
@@ -90,12 +94,13 @@ class RAdam(SpecOptimizer):
         mix_square_(v, g, b2)
         size = lr / unbiased(b1, t)
         rho, factor = rectified(b2, t)
+        eps = _eps(group, b2, t)
         if isinstance(rho, Tensor):
-            root = v.sqrt() + group["eps"]
-            descend_(p, torch.where(rho > 5, m * factor / root, m), size)
-        elif rho > 5:
+            root = v.sqrt() + eps
+            descend_(p, torch.where(_far(group, rho), m * factor / root, m), size)
+        elif _far(group, rho):
             root = v.sqrt()
-            root = root + group["eps"] if group["differentiable"] else root.add_(group["eps"])
+            root = root + eps if group["differentiable"] else root.add_(eps)
             descend_quotient_(p, m, root, size * factor)
         else:
             descend_(p, m, size)
@@ -118,16 +123,27 @@ class RAdam(SpecOptimizer):
         sizes: list[float] = []
         for i, t in enumerate(ts):
             rho, factor = rectified(b2, t)
-            (late if rho > 5 else early).append(i)
-            sizes.append(-lr / unbiased(b1, t) * (factor if rho > 5 else 1.0))
+            far = _far(group, rho)
+            (late if far else early).append(i)
+            sizes.append(-lr / unbiased(b1, t) * (factor if far else 1.0))
         if early:
             steps = torch._foreach_mul([ms[i] for i in early], [sizes[i] for i in early])
             torch._foreach_add_([ps[i] for i in early], steps)
         if late:
             roots = torch._foreach_sqrt([vs[i] for i in late])
-            torch._foreach_add_(roots, group["eps"])
+            torch._foreach_add_(roots, [_eps(group, b2, ts[i]) for i in late])
             moved, means = [ps[i] for i in late], [ms[i] for i in late]
             torch._foreach_addcdiv_(moved, means, roots, [sizes[i] for i in late])
+
+
+def _far(group: Group, rho: Any) -> Any:
+    """Whether rho is beyond the threshold."""
+    return rho >= 5 if group.get("inclusive") else rho > 5
+
+
+def _eps(group: Group, b2: Number, t: Number) -> Any:
+    """eps beside the root of v; one that is meant beside the corrected root is as much smaller."""
+    return group["eps"] * (unbiased(b2, t) ** 0.5 if group.get("eps_corrected") else 1.0)
 
 
 def rectified(b2: Number, t: Number) -> tuple[Any, Any]:
