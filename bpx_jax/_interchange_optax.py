@@ -56,20 +56,32 @@ def count_of(node):
     return int(leaf)
 
 
-def places(node, method):
-    """torch's key -> field, of the keys that this tuple holds."""
-    name = type(node).__name__
+def places(node, method, ours):
+    """torch's key -> field, of the keys that this tuple holds. Raises SpecError for optax's tuple
+    where bpx_jax's alone means the same."""
+    kind = type(node)
+    name = kind.__name__
+    here = any(name in kinds for kinds, _ in method.slots.values())
+    require(
+        not (ours and here) or kind.__module__.startswith("bpx_jax"),
+        f"convert: the state holds {kind.__module__.partition('.')[0]}'s {name}, expected "
+        "bpx_jax's (that of `transformation`: optax's holds something else)",
+    )
     return {key: field for key, (kinds, field) in method.slots.items() if name in kinds}
 
 
-def write(state, method, slots, count):
-    """The state with the arrays of `slots` (key -> dotted name -> array) and a count; a key without
-    arrays keeps what the state has, as in a run that has not begun."""
+def write(state, method, slots, count, numbers, ours):
+    """The state with the arrays of `slots` (key -> dotted name -> array), single numbers and a
+    count; a key without arrays keeps what the state has, as in a run that has not begun."""
     used = set()
 
     def visit(node):
         new = {"count": filled(node, count)} if counts_calls(node) else {}
-        held = places(node, method)
+        held = places(node, method, ours)
+        for key, value in numbers.items():
+            if held:
+                of_node = getattr(node, key)
+                new[key] = jax.tree.map(lambda x, v=value: jax.numpy.full_like(x, v), of_node)
         for key, field in held.items():
             if key in slots:
                 new[field] = trees.replaced(getattr(node, field), slots[key], f"convert: {key}")
@@ -86,12 +98,12 @@ def write(state, method, slots, count):
     return found
 
 
-def read(state, method):
+def read(state, method, ours):
     """(key -> dotted name -> NumPy array, the counts found)."""
     slots, counts = {}, set()
 
     def visit(node):
-        held = places(node, method)
+        held = places(node, method, ours)
         for key, field in held.items():
             require(key not in slots, f"convert: the state has {field} twice, expected it once")
             slots[key] = trees.arrays(getattr(node, field))

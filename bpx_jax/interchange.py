@@ -173,7 +173,9 @@ def to_optax(optimizer, opt_state, structure, step=None, layout="plain", names=N
         moved = to_layout(layout, arrays, structure, names, forms, True, row.by_array)
         slots[key] = _scaled(row, key, moved, -float(optimizer.options()["lr"]))
     counts = {optimizer.count()} if optimizer.steps else set()
-    return _optax.write(opt_state, row, slots, _optax.one_count(counts, step))
+    count, options = _optax.one_count(counts, step), optimizer.options()
+    numbers = {k: f(options, count or 0) for k, f in row.numbers.items()}
+    return _optax.write(opt_state, row, slots, count, numbers, row.ours(options))
 
 
 def from_optax(opt_state, like, structure, step=None, layout="plain", names=None, model=None):
@@ -187,7 +189,7 @@ def from_optax(opt_state, like, structure, step=None, layout="plain", names=None
     like.recipe()
     one_of("convert", "layout", layout, ("plain", "nnx", "equinox"))
     forms = _forms(layout, structure, names, model)
-    found, counts = _optax.read(opt_state, row)
+    found, counts = _optax.read(opt_state, row, row.ours(like.options()))
     count = _optax.one_count(counts, step)
     require(
         count is not None or not row.counts,

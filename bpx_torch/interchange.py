@@ -169,14 +169,27 @@ def optimizer_state(optimizer, model):
         "out of the optimizer what has no gradient)",
     )
     steps = {n: int(_plain(s["step"])) for n, s in held.items() if "step" in s}
-    slots = {}
+    slots, numbers = {}, method(name).numbers
     for n, state in held.items():
         for key, value in state.items():
-            if key != "step":
+            if key in numbers:
+                _follows(name, key, _plain(value), numbers[key], groups, n, steps[n])
+            elif key != "step":
                 slots.setdefault(key, {})[n] = _numpy(f"{key} of {n}", value)
     found = OptimizerState(name, groups, steps, slots)
     found.check(described)
     return found
+
+
+def _follows(name, key, value, number, groups, n, step):
+    """Raises SpecError where a single number is not what options and steps make of it: those of a
+    run whose options have changed on the way are not carried."""
+    options = next(g.options for g in groups if n in g.names)
+    want = number(options, step)
+    require(
+        abs(value - want) <= 1e-6 * (step + 1) * abs(want) + 1e-30,
+        f"convert: {name}: {key} of {n} is {value!r}, expected {want!r} of these options",
+    )
 
 
 def load_optimizer_state(optimizer, model, new):
@@ -200,6 +213,7 @@ def load_optimizer_state(optimizer, model, new):
         n: {k: _tensor(arrays[n]).to(tensors[n].device) for k, arrays in new.slots.items()}
         for n in new.names()
     }
+    numbers = method(name).numbers
     for group, given_group, own in zip(optimizer.param_groups, new.groups, names, strict=True):
         on_device = group.get("capturable") or group.get("fused")
         for n in own:
@@ -207,6 +221,10 @@ def load_optimizer_state(optimizer, model, new):
                 device = tensors[n].device if on_device else "cpu"
                 step = torch.tensor(float(new.steps[n]), dtype=torch.float32, device=device)
                 states[n] = {"step": step, **states[n]}
+                for key, number in numbers.items():
+                    value = number(given_group.options, new.steps[n])
+                    dtype = tensors[n].dtype if tensors[n].dtype == torch.float64 else torch.float32
+                    states[n][key] = torch.tensor(value, dtype=dtype, device=device)
         for key, value in given_group.options.items():
             if key in group and not isinstance(group[key], torch.Tensor):
                 group[key] = tuple(value) if isinstance(group[key], tuple) else value

@@ -154,11 +154,9 @@ def test_state_in_wrappers(name, tx):
 
 
 REFUSED = {
-    "amsgrad is True, expected False": (OPT.Adam, {"amsgrad": True}),
     "maximize is True, expected False": (OPT.Adam, {"maximize": True}),
     "sgd: dampening is 0.5, expected 0": (OPT.SGD, {"momentum": 0.9, "dampening": 0.5}),
     "adagrad: eps is 1e-10, expected 0": (OPT.Adagrad, {}),
-    "radam: eps is 1e-08, expected 0": (OPT.RAdam, {}),
     "radam: decoupled_weight_decay is True, expected False": (
         OPT.RAdam,
         {"eps": 0, "decoupled_weight_decay": True, "weight_decay": 0.1},

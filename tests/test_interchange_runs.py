@@ -95,7 +95,15 @@ OPTIMIZERS = {
     "lion": (optim.Lion, {"lr": 0.002, "weight_decay": 0.1}),
     "lamb": (optim.LAMB, {"lr": 0.01}),
     "lars": (optim.LARS, {"lr": 3.0, "norm_of_sum": True, "eps": 1e-3}),
-    "radam": (torch.optim.RAdam, {"lr": 0.01, "eps": 0}),
+    "radam": (torch.optim.RAdam, {"lr": 0.01, "eps": 1e-3}),
+    "radam of optax": (optim.RAdam, {"lr": 0.01, "eps": 1e-3, "profile": "optax"}),
+    "amsgrad": (torch.optim.Adam, {"lr": 0.01, "amsgrad": True, "weight_decay": 0.01}),
+    "amsgrad of optax": (optim.Adam, {"lr": 0.01, "amsgrad": True, "profile": "optax"}),
+    "adamw amsgrad": (torch.optim.AdamW, {"lr": 0.01, "amsgrad": True, "weight_decay": 0.0}),
+    "adam of keras": (optim.Adam, {"lr": 0.01, "eps": 1e-3, "profile": "keras"}),
+    "adamax of keras": (optim.Adamax, {"lr": 0.01, "eps": 1e-3, "profile": "keras"}),
+    "nadam": (torch.optim.NAdam, {"lr": 0.01, "weight_decay": 0.01, "momentum_decay": 0.1}),
+    "rprop": (torch.optim.Rprop, {"lr": 1e-4, "etas": (0.4, 1.1)}),
 }
 RUNS = [("dense", name) for name in OPTIMIZERS]
 RUNS += [("convolutional", "adamw"), ("recurrent", "adam"), ("recurrent", "sgd")]
