@@ -9,7 +9,7 @@ import pytest
 
 import bpx
 from bpx import native, rule
-from bpx.layers import linear_recurrence
+from bpx.layers import gru, linear_recurrence, lstm, rnn
 from bpx.losses import ctc
 from bpx.verify.bound import UNIT
 
@@ -122,6 +122,64 @@ def test_ctc_loss(framework, reduction):
     assert most < 1e-8
 
 
+def layer(name, steps=6, batch=19, inputs=7, units=37, lengths=True, seed=0):
+    """A recurrent layer's arguments: weights under which no state or gradient grows over steps."""
+    g = np.random.default_rng(seed)
+    gates = {"rnn": 1, "gru": 3, "lstm": 4}[name]
+    arrays = {
+        "x": g.standard_normal((steps, batch, inputs)),
+        "h0": g.standard_normal((batch, units)),
+    }
+    if name == "lstm":
+        arrays["c0"] = g.standard_normal((batch, units))
+    arrays["w_ih"] = g.uniform(-1, 1, (gates * units, inputs)) / inputs
+    arrays["w_hh"] = g.uniform(-1, 1, (gates * units, units)) / units
+    arrays["b_ih"], arrays["b_hh"] = g.standard_normal((2, gates * units))
+    arrays["lengths"] = g.integers(0, steps + 1, batch) if lengths else None
+    return arrays, g.standard_normal(((2,) if name == "lstm" else ()) + (steps, batch, units))
+
+
+LAYERS = {"rnn": rnn, "gru": gru, "lstm": lstm}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("name", "sizes", "options"),
+    [
+        ("rnn", {}, {"nonlinearity": "relu"}),
+        ("rnn", {"batch": 8, "units": 32, "lengths": False}, {"nonlinearity": "tanh"}),
+        ("gru", {}, {}),
+        ("gru", {"batch": 5, "units": 16, "lengths": False}, {}),
+        ("lstm", {}, {}),
+        ("lstm", {"batch": 1, "units": 33, "lengths": False}, {}),
+    ],
+)
+def test_recurrent_layers(framework, name, sizes, options):
+    """Blocks of 8 sequences and panels of 16 units, with and without a rest. Sums of up to `terms`
+    terms, 20 roundings of a unit's gates, over all steps and sequences."""
+    arrays, dy = layer(name, **sizes)
+    found = run(framework, name, arrays, dy, **options)
+    spec = LAYERS[name].SPEC
+    want = [spec.forward(**arrays, **options)[0], *spec.backward(dy, **arrays, **options)]
+    terms = arrays["w_ih"].shape[1] + arrays["w_hh"].shape[1] + 20
+    limit = 4 * dy.shape[-3] * dy.shape[-2] * terms * UNIT["float64"]
+    for f, w in zip(found, [w for w in want if w is not None], strict=True):
+        assert np.abs(f - w).max() <= limit * np.abs(w).max()
+    assert limit < 1e-11
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_stands_past_the_end_of_a_sequence_has_no_part(name):
+    arrays, dy = layer(name)
+    want = run(FRAMEWORKS[0], name, arrays, dy)
+    past = np.arange(len(arrays["x"]))[:, None] >= arrays["lengths"]
+    arrays["x"][past] = np.nan
+    dy[..., past, :] = np.nan
+    for f, w in zip(run(FRAMEWORKS[0], name, arrays, dy), want, strict=True):
+        assert np.array_equal(f, w)
+
+
+# Not the recurrent layers: the sums of their gradients are the BLAS's, and its threads are too.
 THREADED = {
     "linear_recurrence": (*recurrence(5, 130, 301), {}),
     "ctc_loss": (*alignments(60, 19, 7, 50), {"reduction": "none"}),

@@ -72,7 +72,13 @@ def backward(dy, arrays, residuals, needs):
     return dx, dh, *rest, None
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.gru"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):

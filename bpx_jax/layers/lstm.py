@@ -71,7 +71,13 @@ def backward(dy, arrays, residuals, needs):
     return dx, dh, dc, *rest, None
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.lstm"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):

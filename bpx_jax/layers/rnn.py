@@ -56,7 +56,13 @@ def backward(dy, arrays, residuals, needs, *, nonlinearity):
     return dx, dh, *rest, None
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.rnn"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None, *, nonlinearity="tanh"):

@@ -66,7 +66,14 @@ def backward(dy, arrays, residuals, needs):
     return dx, dh, *rest, None
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),), autocast="lower")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.gru"),
+        Kernel("plain", forward, backward),
+    ),
+    autocast="lower",
+)
 
 
 def gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):

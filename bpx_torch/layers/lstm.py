@@ -65,7 +65,14 @@ def backward(dy, arrays, residuals, needs):
     return dx, dh, dc, *rest, None
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),), autocast="lower")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.lstm"),
+        Kernel("plain", forward, backward),
+    ),
+    autocast="lower",
+)
 
 
 def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):

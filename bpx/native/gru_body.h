@@ -1,0 +1,131 @@
+/* One element type (each_type.h). Included by gru.c. */
+#include "recurrent_body.h"
+
+/* With u = h_{t-1} w_hh^T + b_hh:
+ *     r, z = sigmoid(a + u),  n = tanh(a_n + r u_n),  h_t = (1 - z) n + z h_{t-1} */
+BPX_CLONES static void FN(forward_gates)(const FN(State) *s, const FN(Block) *b, int64_t t) {
+    const int64_t units = s->units;
+    for (int64_t row = 0; row < b->count; row++) {
+        const int64_t at = t * s->batch + b->first + row;
+        T *restrict states = s->y_made + at * units;
+        T *restrict gates = s->gates_made + at * 4 * units;
+        if (t >= b->steps[row]) {
+            FN(past)(states, units, b->steps[row] >= 0);
+            FN(past)(gates, 4 * units, 1);
+            continue;
+        }
+        const A *restrict a = s->a + at * 3 * units, *restrict u = b->sums + row * b->wide;
+        A *restrict h = b->h + row * units;
+#pragma omp simd
+        for (int64_t i = 0; i < units; i++) {
+            const A r = SIGMOID(a[i] + u[i]), z = SIGMOID(a[units + i] + u[units + i]);
+            const A u_n = u[2 * units + i], n = TANH(a[2 * units + i] + r * u_n);
+            h[i] = (1 - z) * n + z * h[i];
+            states[i] = STORE(h[i]);
+            gates[i] = STORE(r);
+            gates[units + i] = STORE(z);
+            gates[2 * units + i] = STORE(n);
+            gates[3 * units + i] = STORE(u_n);
+        }
+    }
+}
+
+/* With g the gradient of h_t:
+ *     da_n = g (1 - z) (1 - n^2)                  du_n = da_n r
+ *     da_z = du_z = g (h_{t-1} - n) z (1 - z)     da_r = du_r = da_n u_n r (1 - r)
+ * and g z flows back to h_{t-1} beside du w_hh: it is what the sums start from */
+BPX_CLONES static void FN(backward_gates)(const FN(State) *s, const FN(Block) *b, int64_t t) {
+    const int64_t units = s->units, step = s->batch * units;
+    for (int64_t row = 0; row < b->count; row++) {
+        const int64_t at = t * s->batch + b->first + row;
+        A *restrict da = s->da + at * 3 * units, *restrict du = s->du + at * 3 * units;
+        A *restrict dh = b->sums + row * b->wide;
+        if (t >= b->steps[row]) {
+            for (int64_t i = 0; i < 3 * units; i++) da[i] = du[i] = 0;
+            continue;
+        }
+        const A *restrict start = s->h0 + (b->first + row) * units;
+        const T *restrict dy = s->dy + at * units, *restrict y = s->y + at * units;
+        const T *restrict before = t > 0 ? y - step : y;
+        const T *restrict gates = s->gates + at * 4 * units;
+#pragma omp simd
+        for (int64_t i = 0; i < units; i++) {
+            const A r = LOAD(gates[i]), z = LOAD(gates[units + i]);
+            const A n = LOAD(gates[2 * units + i]), u_n = LOAD(gates[3 * units + i]);
+            const A old = LOAD(before[i]), h = t > 0 ? old : start[i];
+            const A g = LOAD(dy[i]) + dh[i];
+            const A da_n = g * (1 - z) * (1 - n * n), da_z = g * (h - n) * z * (1 - z);
+            const A da_r = da_n * u_n * r * (1 - r);
+            da[i] = du[i] = da_r;
+            da[units + i] = du[units + i] = da_z;
+            da[2 * units + i] = da_n;
+            du[2 * units + i] = da_n * r;
+            dh[i] = g * z;
+        }
+    }
+}
+
+static void FN(forward_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
+    FN(Block) b = FN(block)(s, chunk, s->rows);
+    memcpy(b.h, s->h0 + b.first * s->units, (size_t)(b.count * s->units) * sizeof(A));
+    for (int64_t t = 0; t < s->steps; t++) {
+        for (int64_t row = 0; row < b.count; row++) {
+            A *sums = b.sums + row * b.wide;
+            const size_t bytes = (size_t)s->rows * sizeof(A);
+            if (s->bias == NULL) {
+                memset(sums, 0, bytes);
+            } else {
+                memcpy(sums, s->bias, bytes);
+            }
+        }
+        FN(bpx_product)(b.count, s->rows, s->units, b.h, s->units, 1, s->packed, b.sums, b.wide);
+        FN(forward_gates)(s, &b, t);
+    }
+}
+
+static void FN(backward_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
+    FN(Block) b = FN(block)(s, chunk, s->units);
+    for (int64_t t = s->steps - 1; t >= 0; t--) {
+        FN(backward_gates)(s, &b, t);
+        FN(bpx_product)(b.count, s->units, s->rows, s->du + (t * s->batch + b.first) * s->rows,
+                        s->rows, 1, s->packed, b.sums, b.wide);
+    }
+    for (int64_t row = 0; row < b.count; row++)
+        memcpy(s->dh0 + (b.first + row) * s->units, b.sums + row * b.wide,
+               (size_t)s->units * sizeof(A));
+}
+
+typedef struct {
+    const A *a, *h0, *w_hh, *b_hh;
+    const void *lengths;
+    T *y, *gates;
+    int64_t steps, batch, units, bytes;
+} FN(Forward);
+
+BPX_EXPORT int FN(bpx_gru_forward)(const void *call, bpx_parallel_for parallel, void *host) {
+    const FN(Forward) *c = call;
+    FN(State) s = {.a = c->a, .h0 = c->h0, .bias = c->b_hh, .lengths = c->lengths};
+    s.y_made = c->y, s.gates_made = c->gates;
+    s.steps = c->steps, s.batch = c->batch, s.units = c->units, s.bytes = c->bytes;
+    s.rows = 3 * s.units;
+    return FN(walk)(&s, FN(forward_task), c->w_hh, s.rows, s.units, s.units, 1, parallel, host);
+}
+
+typedef struct {
+    const T *dy, *y, *gates;
+    const A *h0, *w_hh;
+    const void *lengths;
+    A *da, *du, *dh0;
+    int64_t steps, batch, units, bytes;
+} FN(Backward);
+
+BPX_EXPORT int FN(bpx_gru_backward)(const void *call, bpx_parallel_for parallel, void *host) {
+    const FN(Backward) *c = call;
+    FN(State) s = {.dy = c->dy, .y = c->y, .gates = c->gates, .h0 = c->h0, .lengths = c->lengths};
+    s.da = c->da, s.du = c->du, s.dh0 = c->dh0;
+    s.steps = c->steps, s.batch = c->batch, s.units = c->units, s.bytes = c->bytes;
+    s.rows = 3 * s.units;
+    return FN(walk)(&s, FN(backward_task), c->w_hh, s.units, s.rows, 1, s.units, parallel, host);
+}

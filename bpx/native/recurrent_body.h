@@ -1,0 +1,62 @@
+/* The walk through the steps, for one element type; included by the bodies of the layers. */
+
+typedef struct {
+    const T *dy, *y, *gates;          /* backward: the residuals */
+    const A *a, *h0, *c0, *bias;      /* a: x w_ih^T + biases of all steps */
+    const void *lengths;              /* integers of `bytes` bytes, or NULL */
+    T *y_made, *gates_made;           /* forward */
+    A *da, *du, *dh0, *dc0;           /* backward: gradients of x w_ih^T, of h w_hh^T */
+    int64_t steps, batch, units, rows, bytes, relu; /* rows: of w_hh */
+    A *packed, *memory;
+    int64_t room;
+} FN(State);
+
+/* The sequences of one task, and its work memory: both rows with whole panels. */
+typedef struct {
+    int64_t first, count, wide; /* wide: from a row of `sums` to the next */
+    A *sums, *h, *c;
+    int64_t steps[BPX_RECURRENT_ROWS]; /* -1 for a length that is none */
+} FN(Block);
+
+static FN(Block) FN(block)(const FN(State) *s, int64_t chunk, int64_t columns) {
+    FN(Block) b = {.first = chunk * BPX_RECURRENT_ROWS};
+    const int64_t left = s->batch - b.first;
+    b.count = left < BPX_RECURRENT_ROWS ? left : BPX_RECURRENT_ROWS;
+    b.wide = bpx_padded(columns, sizeof(A));
+    b.sums = s->memory + chunk * s->room;
+    b.h = b.sums + BPX_RECURRENT_ROWS * b.wide;
+    b.c = b.h + BPX_RECURRENT_ROWS * s->units;
+    for (int64_t i = 0; i < BPX_RECURRENT_ROWS * (b.wide + 2 * s->units); i++) b.sums[i] = 0;
+    for (int64_t r = 0; r < b.count; r++) {
+        int64_t steps = s->steps;
+        if (s->lengths != NULL)
+            steps = s->bytes == 8 ? ((const int64_t *)s->lengths)[b.first + r]
+                                  : ((const int32_t *)s->lengths)[b.first + r];
+        b.steps[r] = steps < 0 || steps > s->steps ? -1 : steps;
+    }
+    return b;
+}
+
+/* The task for every block of sequences, with right[k, j] = w_hh[j * column_step + k * depth_step] of
+ * the product packed. */
+static int FN(walk)(FN(State) *s, bpx_task task, const A *w_hh, int64_t columns, int64_t depth,
+                    int64_t column_step, int64_t depth_step, bpx_parallel_for parallel, void *host) {
+    const int64_t chunks = (s->batch + BPX_RECURRENT_ROWS - 1) / BPX_RECURRENT_ROWS;
+    const int64_t line = 64 / sizeof(A), packed = bpx_padded(columns, sizeof(A)) * depth;
+    s->room = BPX_RECURRENT_ROWS * (bpx_padded(columns, sizeof(A)) + 2 * s->units);
+    s->room = (s->room + line) / line * line;
+    void *memory = malloc((size_t)(packed + chunks * s->room + line) * sizeof(A));
+    if (memory == NULL) return 1;
+    s->packed = (A *)(((uintptr_t)memory + 63) / 64 * 64);
+    s->memory = s->packed + packed;
+    FN(bpx_pack)(columns, depth, w_hh, column_step, depth_step, s->packed);
+    const int64_t work = s->steps * s->batch * s->rows * s->units;
+    bpx_run(work < BPX_RECURRENT_SERIAL ? NULL : parallel, host, chunks, task, s);
+    free(memory);
+    return 0;
+}
+
+/* What a sequence has past its end: zeros, or NaN for a length that is none. */
+static void FN(past)(T *out, int64_t columns, int known) {
+    for (int64_t i = 0; i < columns; i++) out[i] = STORE(known ? 0 : (A)NAN);
+}

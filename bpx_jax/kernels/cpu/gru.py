@@ -1,0 +1,41 @@
+"""gru for JAX on the CPU: the walk through the steps in the native core, an XLA FFI call on XLA's
+threads. Maths, shapes and source: bpx/layers/gru.py.
+"""
+
+import functools
+
+import jax
+
+from bpx_jax.kernels.cpu import _ffi, _recurrent
+from bpx_jax.kernels.cpu._ffi import arithmetic, as_type
+
+refuses = _recurrent.refuses
+
+
+@jax.jit
+def forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths):
+    wide = arithmetic(x.dtype)
+    a = _recurrent.projected(x, w_ih, b_ih)
+    count, bytes = _recurrent.counts(lengths)
+    (steps, batch, _), units = a.shape, h0.shape[1]
+    given = (a, *(as_type(v, wide) for v in (h0, w_hh, b_hh)), count)
+    results = ((steps, batch, units), x.dtype), ((steps, batch, 4 * units), x.dtype)
+    y, gates = _ffi.call("gru_forward", x.dtype, given, results, (steps, batch, units, bytes))
+    return y, (y, gates)
+
+
+@functools.partial(jax.jit, static_argnames="needs")
+def backward(dy, arrays, residuals, needs):
+    x, h0, w_ih, w_hh, _, _, lengths = arrays
+    y, gates = residuals
+    wide = arithmetic(x.dtype)
+    count, bytes = _recurrent.counts(lengths)
+    steps, batch, units = y.shape
+    given = (as_type(dy, x.dtype), y, gates, as_type(h0, wide), as_type(w_hh, wide), count)
+    before_activation = (steps, batch, 3 * units), wide
+    results = before_activation, before_activation, (h0.shape, wide)
+    sizes = (steps, batch, units, bytes)
+    da, du, dh0 = _ffi.call("gru_backward", x.dtype, given, results, sizes)
+    needs = (needs[0], *needs[2:])
+    dx, *rest = _recurrent.gradients(da, du, x, h0, y, w_ih, lengths, needs)
+    return dx, dh0, *rest, None

@@ -1,0 +1,39 @@
+"""lstm for JAX on the CPU: the walk through the steps in the native core, an XLA FFI call on XLA's
+threads. Maths, shapes and source: bpx/layers/lstm.py.
+"""
+
+import functools
+
+import jax
+
+from bpx_jax.kernels.cpu import _ffi, _recurrent
+from bpx_jax.kernels.cpu._ffi import arithmetic, as_type
+
+refuses = _recurrent.refuses
+
+
+@jax.jit
+def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths):
+    wide = arithmetic(x.dtype)
+    a = _recurrent.projected(x, w_ih, b_ih, b_hh)
+    count, bytes = _recurrent.counts(lengths)
+    (steps, batch, _), units = a.shape, h0.shape[1]
+    given = (a, *(as_type(v, wide) for v in (h0, c0, w_hh)), count)
+    results = ((2, steps, batch, units), x.dtype), (a.shape, x.dtype)
+    y, gates = _ffi.call("lstm_forward", x.dtype, given, results, (steps, batch, units, bytes))
+    return y, (y, gates)
+
+
+@functools.partial(jax.jit, static_argnames="needs")
+def backward(dy, arrays, residuals, needs):
+    x, h0, c0, w_ih, w_hh, _, _, lengths = arrays
+    y, gates = residuals
+    wide = arithmetic(x.dtype)
+    count, bytes = _recurrent.counts(lengths)
+    (_, steps, batch, units), start = y.shape, (h0.shape, wide)
+    given = (as_type(dy, x.dtype), y, gates, as_type(c0, wide), as_type(w_hh, wide), count)
+    results, sizes = ((gates.shape, wide), start, start), (steps, batch, units, bytes)
+    da, dh0, dc0 = _ffi.call("lstm_backward", x.dtype, given, results, sizes)
+    needs = (needs[0], *needs[3:])
+    dx, *rest = _recurrent.gradients(da, da, x, h0, y[0], w_ih, lengths, needs)
+    return dx, dh0, dc0, *rest, None

@@ -1,0 +1,37 @@
+"""rnn for JAX on the CPU: the walk through the steps in the native core, an XLA FFI call on XLA's
+threads. Maths, shapes and source: bpx/layers/rnn.py.
+"""
+
+import functools
+
+import jax
+
+from bpx_jax.kernels.cpu import _ffi, _recurrent
+from bpx_jax.kernels.cpu._ffi import arithmetic, as_type
+
+refuses = _recurrent.refuses
+
+
+@functools.partial(jax.jit, static_argnames="nonlinearity")
+def forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, *, nonlinearity):
+    a = _recurrent.projected(x, w_ih, b_ih, b_hh)
+    count, bytes = _recurrent.counts(lengths)
+    given = (a, as_type(h0, a.dtype), as_type(w_hh, a.dtype), count)
+    sizes = (*a.shape, bytes, int(nonlinearity == "relu"))
+    (y,) = _ffi.call("rnn_forward", x.dtype, given, ((a.shape, x.dtype),), sizes)
+    return y, (y,)
+
+
+@functools.partial(jax.jit, static_argnames=("needs", "nonlinearity"))
+def backward(dy, arrays, residuals, needs, *, nonlinearity):
+    x, h0, w_ih, w_hh, _, _, lengths = arrays
+    (y,) = residuals
+    wide = arithmetic(x.dtype)
+    count, bytes = _recurrent.counts(lengths)
+    given = (as_type(dy, x.dtype), y, as_type(w_hh, wide), count)
+    sizes = (*y.shape, bytes, int(nonlinearity == "relu"))
+    results = (y.shape, wide), (h0.shape, wide)
+    da, dh0 = _ffi.call("rnn_backward", x.dtype, given, results, sizes)
+    needs = (needs[0], *needs[2:])
+    dx, *rest = _recurrent.gradients(da, da, x, h0, y, w_ih, lengths, needs)
+    return dx, dh0, *rest, None
