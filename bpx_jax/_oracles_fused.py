@@ -1,4 +1,4 @@
-"""JAX's usual formulation of a linear layer and cross-entropy, for bpx_jax/oracles.py."""
+"""JAX's usual formulation of a linear layer and what it is fused with, for bpx_jax/oracles.py."""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,21 @@ def _linear_cross_entropy(
     return loss.sum() / (wy.sum() if num_items is None else num_items)
 
 
-ORACLES = {"linear_cross_entropy": _linear_cross_entropy}
+_GATES = {
+    "sigmoid": jax.nn.sigmoid,
+    "silu": jax.nn.silu,
+    "gelu": lambda g: jax.nn.gelu(g, approximate=False),
+    "gelu_tanh": lambda g: jax.nn.gelu(g, approximate=True),
+    "relu": jax.nn.relu,
+}
+
+
+def _gated_linear(x, gate, weight, bias=None, *, activation="silu"):
+    y = (x * _GATES[activation](gate)) @ weight.T
+    return y if bias is None else y + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
+
+
+ORACLES = {"linear_cross_entropy": _linear_cross_entropy, "gated_linear": _gated_linear}
 
 _NAN_MEAN = "value: the mean over nothing is NaN in JAX, 0 here"
 DIFFERS: dict[str, dict[str, str]] = {

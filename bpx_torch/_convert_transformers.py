@@ -12,6 +12,7 @@ import importlib
 
 import torch
 
+from bpx_torch import _convert_gated
 from bpx_torch import functional as F
 from bpx_torch.activations.piecewise import relu_squared
 
@@ -106,6 +107,7 @@ TABLE = {
     **{_model_type(name, "LayerNorm"): _t5 for name in _T5_NORMS.split()},
     **{f"transformers.activations.{name}": forward for name, forward in _ACTIVATIONS.items()},
     "transformers.pytorch_utils.Conv1D": _conv1d,
+    **{_model_type(name, "MLP"): _convert_gated.forward for name in _convert_gated.TYPES.split()},
 }
 
 
@@ -118,7 +120,9 @@ def counterpart(module, kind, checked):
     if type(module) is not kind:
         return None, "it is parametrized"
     if kind not in checked:
-        checked[kind] = _agrees(module, kind.forward, TABLE[_path(kind)])
+        ours = TABLE[_path(kind)]
+        agrees = _convert_gated.agrees if ours is _convert_gated.forward else _agrees
+        checked[kind] = agrees(module, kind.forward, ours)
     if not checked[kind]:
         return None, "its forward gives other values than the rule in this version of transformers"
     return _made(kind), None

@@ -1,4 +1,4 @@
-"""torch's linear layer and cross-entropy, one after the other, for bpx_torch/oracles.py."""
+"""torch's linear layer and what it is fused with, one after the other, for bpx_torch/oracles.py."""
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +36,20 @@ def _linear_cross_entropy(
     return loss.sum() / (wy.sum() if num_items is None else num_items)
 
 
-ORACLES = {"linear_cross_entropy": _linear_cross_entropy}
+_GATES = {
+    "sigmoid": torch.sigmoid,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda g: F.gelu(g, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+def _gated_linear(x, gate, weight, bias=None, *, activation="silu"):
+    return F.linear(x * _GATES[activation](gate), weight, bias)
+
+
+ORACLES = {"linear_cross_entropy": _linear_cross_entropy, "gated_linear": _gated_linear}
 
 _NAN_MEAN = "value: the mean over nothing is NaN in torch, 0 here"
 DIFFERS: dict[str, dict[str, str]] = {
