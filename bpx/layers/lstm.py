@@ -152,7 +152,8 @@ SPEC = Op(
     ),
     out="2 T B H",
     residuals={"y": "2 T B H", "gates": "T B G"},
-    saves=("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "lengths"),
+    saves=("x", "h0", "c0", "w_ih", "w_hh", "lengths"),
+    differentiable=("gates",),
     check=check,
     rejects=(
         Reject("w_ih has 15 rows, expected 20, 4 gates of 5 units", FEW),

@@ -37,9 +37,19 @@ def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths):
 
 
 def backward(dy, arrays, residuals, needs):
+    return through_time(arrays, residuals, needs, dy, None)
+
+
+def residuals_backward(dresiduals, arrays, residuals, needs):
+    return through_time(arrays, residuals, needs, None, dresiduals[0])
+
+
+def through_time(arrays, residuals, needs, dy, dgates):
+    """The gradients from that of y and, for a second derivative, from that of the gates."""
     # With p_t the gradient of h_t, q_t that of c_t, dy = (dp, dq) and s = tanh(c_t):
     #   q_t = dq_t + q_{t+1} f_{t+1} + p_t o (1 - s^2)
     #   da_t = [q_t g i (1 - i), q_t c_{t-1} f (1 - f), q_t i (1 - g^2), p_t s o (1 - o)]
+    #          + dgates_t [i (1 - i), f (1 - f), 1 - g^2, o (1 - o)]
     #   p_t = dp_t + da_{t+1} w_hh
     # the rest from all steps at once
     x, h0, c0, w_ih, w_hh, _, _, lengths = arrays
@@ -51,6 +61,11 @@ def backward(dy, arrays, residuals, needs):
     k_q = torch.cat([g * i * (1 - i), before(c0, c) * f * (1 - f), i * (1 - g.square())], -1)
     k_p = s * o * (1 - o)
     w, dh, dc = w_hh.to(h.dtype), torch.zeros_like(h[0]), torch.zeros_like(c[0])
+    dy = torch.zeros_like(residuals[0]) if dy is None else dy
+    from_gates = [None] * len(x)
+    if dgates is not None:
+        slopes = torch.cat([i * (1 - i), f * (1 - f), 1 - g.square(), o * (1 - o)], -1)
+        from_gates = list((cut(dgates.to(h.dtype), runs) * slopes).unbind(0))
     da = []
     for dp, dq, through_t, k_q_t, k_p_t, f_t in backwards(
         *(cut(d, runs) for d in dy.to(h.dtype)), through, k_q, k_p, f
@@ -58,6 +73,8 @@ def backward(dy, arrays, residuals, needs):
         p = dp + dh
         q = dq + dc + p * through_t
         da.append(torch.cat([q.repeat(1, 3) * k_q_t, p * k_p_t], 1))
+        if (more := from_gates.pop()) is not None:
+            da[-1] = da[-1] + more
         dh, dc = da[-1] @ w, q * f_t
     da = stacked(da)
     needs = (needs[0], *needs[3:])
@@ -69,7 +86,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.lstm"),
-        Kernel("plain", forward, backward),
+        Kernel("plain", forward, backward, residuals_backward=residuals_backward),
     ),
     autocast="lower",
 )
