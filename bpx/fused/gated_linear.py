@@ -57,7 +57,7 @@ def check(dims: Dims, o: Options) -> None:
 def cases(draw: Any) -> Iterator[Case]:
     for activation in UNITS:
         chosen = {"activation": activation}
-        x, gate = draw(2, 3, 5), 2 * draw(2, 3, 5)
+        x, gate = draw(2, 3, 5), draw(2, 3, 5)
         given = {"x": x, "gate": gate, "weight": draw(7, 5), "bias": draw(7)}
         yield Case(f"{activation}", given, chosen)
     kinks = {"x": draw(1, 3), "gate": np.array([[0.0, -0.0, 1.5]]), "weight": draw(2, 3)}
