@@ -8,7 +8,7 @@ import numpy as np
 
 from bpx import _inputs, rule
 from bpx._timing import Candidate, Prepared, Saved
-from bpx_jax import OPTIMIZERS, RULES
+from bpx_jax import OPTIMIZERS, RULES, optim
 from bpx_jax.oracles import ORACLES, own_optimizers
 
 NAME = "jax"
@@ -59,7 +59,8 @@ class Bench:
     def prepare_optimizer(
         self, name: str, shapes: list[tuple[int, ...]], dtype: str, seed: int = 0
     ) -> Prepared:
-        """One update applied to parameters of these shapes, buffers donated, default options."""
+        """One update applied to parameters of these shapes, buffers donated, default options; where
+        ours can move parameters itself, "bpx, stepping" does."""
         own = own_optimizers()
         makers = {"own": own[name]} if name in own else {}
         makers["bpx"] = OPTIMIZERS[name]
@@ -68,7 +69,12 @@ class Bench:
             pairs = _inputs.params(shapes, seed)
             params = [self._array(p, dtype) for p, _ in pairs]
             grads = [self._array(g, dtype) for _, g in pairs]
-            candidates[label] = Candidate(_stepping(make(LEARNING_RATE), params, grads))
+            tx = make(LEARNING_RATE)
+            candidates[label] = Candidate(_stepping(_applied(tx), params, grads, tx))
+            if label == "bpx" and hasattr(tx.update, "move"):
+                copies = [jnp.array(p) for p in params]
+                run = _stepping(optim.stepping(tx), copies, grads, tx)
+                candidates["bpx, stepping"] = Candidate(run)
         return Prepared(candidates, "bpx")
 
     def _array(self, a, dtype):
@@ -115,13 +121,17 @@ def peak_bytes(compiled) -> int | None:
     return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
 
-def _stepping(optimizer, params, grads):
-    def update(params, state):
-        moved, state = optimizer.update(grads, state, params)
+def _applied(tx):
+    def step(grads, state, params):
+        moved, state = tx.update(grads, state, params)
         return jax.tree.map(jnp.add, params, moved), state
 
-    step = jax.jit(update, donate_argnums=(0, 1))
-    carried = [params, optimizer.init(params)]
+    return step
+
+
+def _stepping(move, params, grads, tx):
+    step = jax.jit(lambda params, state: move(grads, state, params), donate_argnums=(0, 1))
+    carried = [params, tx.init(params)]
 
     def run():
         carried[:] = jax.block_until_ready(step(*carried))
