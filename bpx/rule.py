@@ -47,32 +47,38 @@ class Kernel:
     refuses: Callable[[tuple[Any, ...], Dims], str | None] = always
     residuals_backward: Callable[..., Any] | None = None
     residuals_tangent: Callable[..., Any] | None = None
-    module: str | None = None
+    find: Callable[[], Any] | None = None
 
     def loaded(self) -> Kernel:
         """A lazy kernel with the functions of its module in place of what calls them."""
-        if self.module is None:
+        if self.find is None:
             return self
-        module = importlib.import_module(self.module)
-        return replace(self, forward=module.forward, backward=module.backward)
+        found = self.find()
+        return replace(self, forward=found.forward, backward=found.backward)
 
     @staticmethod
-    def lazy(name: str, module: str) -> Kernel:
-        """A kernel whose module is imported when first asked; a failing import is its refusal."""
+    def lazy(name: str, module: str, entry: str | None = None) -> Kernel:
+        """A kernel whose module is imported when first asked; a failing import is its refusal. The
+        module holds its functions, or those of a family: in KERNELS[entry]."""
+
+        def find() -> Any:
+            found = importlib.import_module(module)
+            return found if entry is None else found.KERNELS[entry]
 
         def call(function: str) -> Callable[..., Any]:
             def run(*args: Any, **kwargs: Any) -> Any:
-                return getattr(importlib.import_module(module), function)(*args, **kwargs)
+                return getattr(find(), function)(*args, **kwargs)
 
             return run
 
         def refuses(arrays: tuple[Any, ...], dims: Dims) -> str | None:
             try:
-                return importlib.import_module(module).refuses(arrays, dims)
+                refusal: str | None = find().refuses(arrays, dims)
             except ImportError as error:
                 return str(error)
+            return refusal
 
-        return Kernel(name, call("forward"), call("backward"), refuses=refuses, module=module)
+        return Kernel(name, call("forward"), call("backward"), refuses=refuses, find=find)
 
 
 class Rule:

@@ -5,6 +5,7 @@ from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 
 from bpx.spec import SpecError
+from bpx_torch.kernels.cpu import _losses
 
 KINDS = {
     "index": ((torch.int64, torch.int32, torch.uint8), "an integer dtype"),
@@ -37,9 +38,11 @@ def check_indices(spec, arrays, dims, options) -> None:
         if traced or torch._C._are_functorch_transforms_active():
             continue
         high = dims[arg.below]
+        ignored = None if arg.ignore is None else options[arg.ignore]
+        if _losses.labels_inside(a, high, ignored):
+            continue
         a = a.long()  # torch would wrap the numbers it is compared with to uint8
         bad = (a < 0) | (a >= high)
-        ignored = None if arg.ignore is None else options[arg.ignore]
         if ignored is not None:
             bad &= a != ignored
         if bad.any():

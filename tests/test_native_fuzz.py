@@ -30,7 +30,7 @@ def test_a_wrong_kernel_is_seen(monkeypatch):
         dx, *rest = kernel.backward(*args, **options)
         return None if dx is None else dx * 1.01, *rest
 
-    planted = dataclasses.replace(kernel, backward=wrong, module=None)
+    planted = dataclasses.replace(kernel, backward=wrong, find=None)
     rule = type(RULE)(RULE.spec, (planted, RULE.plain), RULE.autocast)
     monkeypatch.setattr("bpx_torch.RULES", {"layer_norm": rule})
     with pytest.raises(AssertionError, match="layer_norm: gradient is"):

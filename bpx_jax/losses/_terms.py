@@ -30,4 +30,10 @@ def terms(spec: Op, f: Callable, partials: tuple[Callable, ...]) -> Rule:
         g = each(dy.astype(wide[0].dtype), wide[0].size, reduction)
         return tuple(g * partial(*wide, **options) for partial in partials)
 
-    return Rule(spec, (Kernel("plain", forward, backward),))
+    return Rule(
+        spec,
+        (
+            Kernel.lazy("cpu", "bpx_jax.kernels.cpu.losses", spec.name),
+            Kernel("plain", forward, backward),
+        ),
+    )

@@ -47,7 +47,13 @@ def backward(dy, arrays, residuals, needs, *, reduction):
     return dx, dtarget, dweight
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.losses", SPEC.name),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def binary_cross_entropy(x, target, weight=None, *, reduction="mean"):

@@ -46,7 +46,13 @@ def backward(dy, arrays, residuals, needs, *, reduction):
     return dlogits, dtarget, dweight, dpos
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.losses", SPEC.name),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def binary_cross_entropy_with_logits(

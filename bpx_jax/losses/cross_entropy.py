@@ -111,7 +111,13 @@ def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smo
     return dlogits, None, dweight
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.cross_entropy"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def cross_entropy(

@@ -38,7 +38,13 @@ def backward(dy, arrays, residuals, needs, *, reduction):
     return g * of_p, g * of_q
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.jsd"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def jsd(x, target, *, reduction="mean"):

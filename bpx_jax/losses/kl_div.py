@@ -42,7 +42,13 @@ def backward(dy, arrays, residuals, needs, *, reduction, log_target):
     return -g * p, g * slope
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.losses", SPEC.name),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def kl_div(x, target, *, reduction="mean", log_target=False):

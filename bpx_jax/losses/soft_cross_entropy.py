@@ -41,7 +41,13 @@ def backward(dy, arrays, residuals, needs, *, reduction, label_smoothing):
     return dlogits, dtarget, dweight
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.soft_cross_entropy"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def soft_cross_entropy(logits, target, weight=None, *, reduction="mean", label_smoothing=0.0):

@@ -25,7 +25,14 @@ def tangent(tangents, arrays, residuals, *, dim):
     return (tx - (torch.exp(yf) * tx).sum(dim, keepdim=True)).to(tangents[0].dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast={"cuda": "float32"})
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.log_softmax"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast={"cuda": "float32"},
+)
 
 
 def log_softmax(x, *, dim=-1):

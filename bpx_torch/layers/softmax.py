@@ -28,7 +28,14 @@ def tangent(tangents, arrays, residuals, *, dim):
     return slope_times(tangents[0], residuals[0], dim)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast={"cuda": "float32"})
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.softmax"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast={"cuda": "float32"},
+)
 
 
 def softmax(x, *, dim=-1):

@@ -52,4 +52,8 @@ def difference(spec: Op, f: Callable, df: Callable, keep: Callable | None = None
         plain = replace(
             plain, residuals_backward=residuals_backward, residuals_tangent=residuals_tangent
         )
-    return Rule(spec, (plain,), autocast="float32")
+    return Rule(
+        spec,
+        (Kernel.lazy("cpu", "bpx_torch.kernels.cpu.losses", spec.name), plain),
+        autocast="float32",
+    )

@@ -46,4 +46,11 @@ def terms(
             moved = moved if t is None else moved + partial(*wide, **options) * t.to(moved.dtype)
         return reduce(moved, reduction).to(arrays[0].dtype)
 
-    return Rule(spec, (Kernel("plain", forward, backward, tangent),), autocast)
+    return Rule(
+        spec,
+        (
+            Kernel.lazy("cpu", "bpx_torch.kernels.cpu.losses", spec.name),
+            Kernel("plain", forward, backward, tangent),
+        ),
+        autocast,
+    )

@@ -61,7 +61,14 @@ def tangent(tangents, arrays, residuals, *, reduction):
     return reduce(t, reduction).to(arrays[0].dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.losses", SPEC.name),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="float32",
+)
 
 
 def binary_cross_entropy(x, target, weight=None, *, reduction="mean"):

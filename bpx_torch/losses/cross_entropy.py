@@ -138,7 +138,14 @@ def tangent(tangents, arrays, residuals, *, ignore_index, reduction, label_smoot
     return t.to(logits.dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.cross_entropy"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="float32",
+)
 
 
 def cross_entropy(

@@ -44,7 +44,14 @@ def tangent(tangents, arrays, residuals, *, reduction):
     return reduce(0.5 * t.sum(-1), reduction).to(arrays[0].dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.jsd"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="float32",
+)
 
 
 def jsd(x, target, *, reduction="mean"):

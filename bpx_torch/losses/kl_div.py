@@ -58,7 +58,14 @@ def tangent(tangents, arrays, residuals, *, reduction, log_target):
     return reduced(t, reduction).to(arrays[0].dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.losses", SPEC.name),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="float32",
+)
 
 
 def kl_div(x, target, *, reduction="mean", log_target=False):

@@ -65,7 +65,14 @@ def tangent(tangents, arrays, residuals, *, reduction, label_smoothing):
     return reduce(t.sum(-1), reduction).to(arrays[0].dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.soft_cross_entropy"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="float32",
+)
 
 
 def soft_cross_entropy(logits, target, weight=None, *, reduction="mean", label_smoothing=0.0):

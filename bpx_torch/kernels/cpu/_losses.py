@@ -1,0 +1,40 @@
+"""What the native kernels of the losses share: numbers of reductions, labels, types."""
+
+import struct
+
+import torch
+
+from bpx import native
+from bpx_torch.kernels.cpu import _call, _pool
+
+PACK = struct.Struct("6q").pack
+REDUCTIONS = {"none": 0, "sum": 1, "mean": 2}
+
+
+def refuses(arrays, *alike):
+    """None, or why no kernel runs; `alike` are read in the type of the first of the arrays, which
+    must lose nothing of them."""
+    if (reason := _call.refuses(arrays)) is not None:
+        return reason
+    dtype = arrays[0].dtype
+    for a in alike:
+        if a is not None and torch.promote_types(a.dtype, dtype) != dtype:
+            return f"an argument is {_call._name(a)} beside {_call._name(arrays[0])}"
+    return None
+
+
+def ignoring(ignore_index):
+    """(whether a label is ignored, which); one that no integer type can hold is not."""
+    held = ignore_index is not None and -(2**63) <= ignore_index < 2**63
+    return (1, ignore_index) if held else (0, 0)
+
+
+def labels_inside(target, classes, ignore_index):
+    """Whether a kernel saw that every label is a class or ignored; False where none could look."""
+    if type(target) is not torch.Tensor or not target.is_contiguous():
+        return False
+    if native.available() is not None:
+        return False
+    call = target.data_ptr(), target.numel(), target.element_size(), classes
+    packed = PACK(*call, *ignoring(ignore_index))
+    return native.kernel("labels_outside")(packed, *_pool.parallel_for()) == 0

@@ -1,0 +1,45 @@
+"""cross_entropy for torch on the CPU: the native core by pointer.
+
+Each row of logits is read once in forward, once in backward, whatever the options.
+Maths, shapes and source: bpx/losses/cross_entropy.py.
+"""
+
+import torch
+
+from bpx_torch.kernels.cpu import _call
+from bpx_torch.kernels.cpu._call import arithmetic, readable
+from bpx_torch.kernels.cpu._losses import REDUCTIONS, ignoring
+
+
+def refuses(arrays, dims):
+    return _call.refuses(arrays)
+
+
+def sizes(logits, target, ignore_index, reduction):
+    label = target.element_size(), *ignoring(ignore_index)
+    return target.numel(), logits.shape[-1], *label, REDUCTIONS[reduction]
+
+
+def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
+    dtype, wide = logits.dtype, arithmetic(logits.dtype)
+    logits, weight = readable(logits, dtype), readable(weight, wide)
+    target = readable(target, target.dtype)
+    lse = torch.empty(target.shape, dtype=wide)
+    y = torch.empty(target.shape if reduction == "none" else (), dtype=dtype)
+    of = sizes(logits, target, ignore_index, reduction)
+    given = (logits, target, weight, y, lse)
+    _call.run("cross_entropy_forward", dtype, given, of, (label_smoothing,))
+    return y, (lse,)
+
+
+def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing):
+    logits, target, weight = arrays
+    dtype, wide = logits.dtype, arithmetic(logits.dtype)
+    logits, weight, dy = readable(logits, dtype), readable(weight, wide), readable(dy, dtype)
+    target, lse = readable(target, target.dtype), readable(residuals[0], wide)
+    dlogits = torch.empty_like(logits) if needs[0] else None
+    dweight = torch.empty_like(weight) if needs[2] else None
+    of = sizes(logits, target, ignore_index, reduction)
+    given = (dy, logits, target, weight, lse, dlogits, dweight)
+    _call.run("cross_entropy_backward", dtype, given, of, (label_smoothing,))
+    return dlogits, None, dweight
