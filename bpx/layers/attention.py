@@ -143,8 +143,9 @@ def check(dims: Dims, o: Options) -> None:
         "of at least 0",
     )
     require(
-        dims["H"] == dims["K"] or (dims["K"] > 0 and dims["H"] % dims["K"] == 0),
-        f"attention: query has {dims['H']} heads, expected a multiple of key's {dims['K']}",
+        dims["H"] == dims["K"] or (dims["H"] > 0 < dims["K"] and dims["H"] % dims["K"] == 0),
+        f"attention: query has {dims['H']} heads, expected a multiple of key's {dims['K']}"
+        + " above 0" * (not dims["H"]),
     )
     for name, mark in (("bias", "1"), ("mask", "2")):
         if f"B{mark}" in dims:
@@ -210,6 +211,10 @@ SPEC = Op(
         Reject(
             "query has 4 heads, expected a multiple of key's 3",
             GIVEN | {"key": (2, 3, 5, 6), "value": (2, 3, 5, 7)},
+        ),
+        Reject(
+            "query has 0 heads, expected a multiple of key's 2 above 0",
+            GIVEN | {"query": (2, 0, 3, 6)},
         ),
         Reject("value has shape (2, 2, 4, 7), but dim S is 5", GIVEN | {"value": (2, 2, 4, 7)}),
         Reject("query has shape (4, 3, 6), expected (B H T D)", GIVEN | {"query": (4, 3, 6)}),

@@ -41,7 +41,7 @@ class Blocks:
 
     def grouped(self, a):
         """(B, H, ...) as (B, K, G, ...); a dim of size 1 keeps it."""
-        heads = self.heads[1:] if a.shape[1] > 1 or self.heads[1:] == (1, 1) else (1, 1)
+        heads = self.heads[1:] if a.shape[1] != 1 or self.heads[1:] == (1, 1) else (1, 1)
         return a.reshape(a.shape[0], *heads, *a.shape[2:])
 
     def rows(self, a):

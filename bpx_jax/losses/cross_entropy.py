@@ -68,7 +68,8 @@ def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing)
 
 
 def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing):
-    # With p = exp(logits - lse), s = label_smoothing, g = dy (over sum(wy) in a mean) and
+    # p = softmax(logits), taken anew: exp(logits - lse) is off by |lse| eps. With
+    # s = label_smoothing, g = dy (over sum(wy) in a mean) and
     # pull = (1 - s) wy + s/V sum(weight), the weight of all that a row's lse enters:
     #   dlogits = g * (pull * p                          through lse
     #                  - (1 - s) wy onehot(target)       through the label's logit
@@ -90,7 +91,7 @@ def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smo
 
     hit = (1 - s) * wy
     pull = hit + s / v * classwise(weight, x).sum(-1) if s else hit
-    p = jnp.exp(x - lse[..., None])
+    p = jax.nn.softmax(x, -1)
     dlogits = (g * pull)[..., None] * p - jnp.where(onehot, (g * hit)[..., None], 0.0)
     if s:
         dlogits = dlogits - (s / v * g)[..., None] * classwise(weight, x)

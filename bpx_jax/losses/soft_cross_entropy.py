@@ -26,7 +26,8 @@ def forward(logits, target, weight, *, reduction, label_smoothing):
 
 
 def backward(dy, arrays, residuals, needs, *, reduction, label_smoothing):
-    # With p = exp(logits - lse) and g = dy (over the number of rows in a mean):
+    # With p = softmax(logits), taken anew since exp(logits - lse) is off by |lse| eps, and
+    # g = dy (over the number of rows in a mean):
     #   dlogits = g * (sum_V(weight q) p - weight q)          through lse, through the logits
     #   dtarget = -g * (1 - s) weight logp,  dweight = -sum of g * q * logp over the rows
     x = at_least_float32(arrays[0])
@@ -35,7 +36,7 @@ def backward(dy, arrays, residuals, needs, *, reduction, label_smoothing):
     q, wq, logp = lines(x, target, weight, lse, label_smoothing)
     g = each(dy.astype(x.dtype), lse.size, reduction)
     g = jnp.broadcast_to(g, lse.shape)[..., None]
-    dlogits = g * (wq.sum(-1, keepdims=True) * jnp.exp(x - lse[..., None]) - wq)
+    dlogits = g * (wq.sum(-1, keepdims=True) * jax.nn.softmax(x, -1) - wq)
     dtarget = -g * (1 - label_smoothing) * scaled(logp, weight)
     dweight = (-g * q * logp).sum(tuple(range(x.ndim - 1))) if needs[2] else None
     return dlogits, dtarget, dweight

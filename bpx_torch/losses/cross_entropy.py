@@ -61,7 +61,8 @@ def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing)
 
 
 def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing):
-    # With p = exp(logits - lse), s = label_smoothing, g = dy (over sum(wy) in a mean) and
+    # p = softmax(logits), taken anew: exp(logits - lse) is off by |lse| eps. With
+    # s = label_smoothing, g = dy (over sum(wy) in a mean) and
     # pull = (1 - s) wy + s/V sum(weight), the weight of all that a row's lse enters:
     #   dlogits = g * (pull * p                          through lse
     #                  - (1 - s) wy onehot(target)       through the label's logit
@@ -85,7 +86,7 @@ def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smo
         pull = hit
         if s:
             pull = hit + s / v * (v if weight is None else weight.sum())
-        p = torch.exp(x - lse.unsqueeze(-1))
+        p = torch.softmax(x, -1)
         dlogits = (g * pull).unsqueeze(-1) * p
         dlogits = dlogits.scatter_add(-1, label.unsqueeze(-1), (-g * hit).unsqueeze(-1))
         if s:
@@ -118,7 +119,7 @@ def tangent(tangents, arrays, residuals, *, ignore_index, reduction, label_smoot
     t, twy = torch.zeros_like(wy), torch.zeros_like(wy)
     if tx is not None:
         tx = tx.to(x.dtype)
-        mean = (torch.exp(x - lse.unsqueeze(-1)) * tx).sum(-1)
+        mean = (torch.softmax(x, -1) * tx).sum(-1)
         t = t + (1 - s) * wy * (mean - at(tx, label))
         if s:
             even = torch.ones_like(x) if weight is None else weight

@@ -29,7 +29,8 @@ def forward(logits, target, weight, *, reduction, label_smoothing):
 
 
 def backward(dy, arrays, residuals, needs, *, reduction, label_smoothing):
-    # With p = exp(logits - lse) and g = dy (over the number of rows in a mean):
+    # With p = softmax(logits), taken anew since exp(logits - lse) is off by |lse| eps, and
+    # g = dy (over the number of rows in a mean):
     #   dlogits = g * (sum_V(weight q) p - weight q)          through lse, through the logits
     #   dtarget = -g * (1 - s) weight logp,  dweight = -sum of g * q * logp over the rows
     x, target, weight = widened(arrays)
@@ -38,7 +39,7 @@ def backward(dy, arrays, residuals, needs, *, reduction, label_smoothing):
     g = each(dy.to(x.dtype), lse.numel(), reduction).unsqueeze(-1)
     dlogits = dtarget = dweight = None
     if needs[0]:
-        p = torch.exp(x - lse.unsqueeze(-1))
+        p = torch.softmax(x, -1)
         dlogits = g * (wq.sum(-1, keepdim=True) * p - wq)
     if needs[1]:
         dtarget = -g * (1 - label_smoothing) * (logp if weight is None else weight * logp)
@@ -56,7 +57,7 @@ def tangent(tangents, arrays, residuals, *, reduction, label_smoothing):
     q, wq, logp = lines(x, target, weight, lse, label_smoothing)
     t = torch.zeros_like(x)
     if tx is not None:
-        mean = (torch.exp(x - lse.unsqueeze(-1)) * tx).sum(-1, keepdim=True)
+        mean = (torch.softmax(x, -1) * tx).sum(-1, keepdim=True)
         t = t + wq * (mean - tx)
     if ttarget is not None:
         t = t - (1 - label_smoothing) * (logp if weight is None else weight * logp) * ttarget
