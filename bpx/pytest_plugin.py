@@ -8,7 +8,8 @@
         bpx_check()              # test_by_checks[my_rule::layout::dy-transposed] and so on
 
 `--bpx-budget` gives every rule so many seconds for more seeds, `--bpx-seed` another first seed. The
-ids are those of the plan, so that pytest-xdist spreads them over its workers.
+ids are those of the plan, so that pytest-xdist spreads them over its workers. Where Hypothesis is
+installed, it draws sizes and edge values for one of the checks (`drawn::hypothesis`), by that seed.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def pytest_generate_tests(metafunc: Any) -> None:
     how = {"seed": metafunc.config.getoption("--bpx-seed"), **marker.kwargs}
     quick, full = how.pop("quick", False), how.pop("full", False)
     trial = api.prepare(*marker.args, **how)
-    planned = api.plan(trial, quick=quick, full=full)
+    planned = api.plan(trial, quick=quick, full=full, draw=True)
     metafunc.parametrize(
         "bpx_check",
         [_Judged(trial, check) for check in planned],
