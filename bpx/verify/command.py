@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--self-test", action="store_true", help="plant the bugs of the zoo and count the caught"
     )
+    parser.add_argument(
+        "--all", action="store_true", help="with --self-test: correct functions too, and alarms"
+    )
     candidate.add_arguments(parser)
 
 

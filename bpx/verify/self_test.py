@@ -1,6 +1,7 @@
 """python -m bpx verify --self-test: the kit on planted bugs, beside the frameworks' own checkers.
 
-Each framework runs in a process of its own, both at once.
+With --all also on correct functions: the frameworks' own and every rule of bpx. Each framework runs
+in a process of its own, both at once.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import os
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from bpx._command import CommandError
 
-LINE = "plant "  # before every line of a process that is read here
+LINE = "found "  # before every line of a process that is read here
+LIMIT = 300.0  # seconds of a check on a machine that does other things too
+Result = dict[str, Any]
 
 
 def run(args: argparse.Namespace, frameworks: list[str]) -> int:
@@ -26,49 +28,30 @@ def run(args: argparse.Namespace, frameworks: list[str]) -> int:
     from rich.console import Console
 
     console = Console()
+    plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     start, results = time.perf_counter(), []
-    for result in results_of(frameworks):
+    for result in results_of(frameworks, args.all, args.names):
         results.append(result)
-        console.print(line(result), markup=False, highlight=False, soft_wrap=True)
-    alarms = 0
-    for framework in frameworks if args.full else ():
-        alarms += correct(framework, console)
+        console.print(line(result), **plain)
     for framework in frameworks:
         for text in summary([r for r in results if r["framework"] == framework], framework):
-            console.print(text, markup=False, highlight=False)
+            console.print(text, **plain)
     console.print(f"{time.perf_counter() - start:.0f} s", highlight=False)
     if args.json:
         from bpx.verify.candidate.command import write
 
         write(args.json, json.dumps(results, indent=1) + "\n")
-    return int(bool(alarms) or any(not r["caught"] or r["alarms"] for r in results))
+    return int(any(r["alarms"] or not r.get("caught", True) for r in results))
 
 
-def correct(framework: str, console: Any) -> int:
-    """Correct functions of the framework: a line for each alarm, the counts. Returns the alarms."""
-    known = importlib.import_module(f"bpx_{framework}.zoo.correct").CORRECT
-    compared = alarms = 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the frameworks warn of what is asked of them on purpose
-        for one in known:
-            report = one.report(framework)
-            compared, alarms = compared + report.compared, alarms + len(report.failures)
-            for failure in report.failures:
-                console.print(f"FALSE ALARM: {one.name}: {failure}", markup=False, highlight=False)
-    text = f"{framework}: {len(known)} correct functions, {alarms} alarms in {compared} comparisons"
-    console.print(text, markup=False, highlight=False)
-    return alarms
-
-
-def results_of(frameworks: list[str]) -> Iterator[dict[str, Any]]:
-    """The verdicts of every plant, one process for each framework."""
+def results_of(frameworks: list[str], every: bool, names: list[str]) -> Iterator[Result]:
+    """What was found, one process for each framework."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-m", "bpx.verify.self_test"]
+    more = [*(["--all"] if every else []), *names]
     runs = [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "bpx.verify.self_test", framework],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
+            [*command, framework, *more], stdout=subprocess.PIPE, text=True, env=environment
         )
         for framework in frameworks
     ]
@@ -81,34 +64,64 @@ def results_of(frameworks: list[str]) -> Iterator[dict[str, Any]]:
             raise CommandError(f"verify: the self-test of {framework} ended with {process.wait()}")
 
 
-def line(result: dict[str, Any]) -> str:
+def line(result: Result) -> str:
+    alarm = f"FALSE ALARM: {result['alarms'][0]}" if result["alarms"] else ""
+    if "correct" in result:
+        state = alarm or f"no alarm in {result['compared']} comparisons"
+        return f"{result['framework']:5} {result['correct']}: {result['name']}: {state}"
     state = "caught by " + ", ".join(result["caught_by"]) if result["caught"] else "MISSED"
-    if result["alarms"]:
-        state += f"; FALSE ALARM: {result['alarms'][0]}"
+    state += f"; {alarm}" if alarm else ""
     return f"{result['framework']:5} {result['row']:3}  {result['mechanism']}: {state}"
 
 
-def summary(results: list[dict[str, Any]], framework: str) -> Iterator[str]:
-    planted, caught = len(results), sum(r["caught"] for r in results)
-    alarms = sum(len(r["alarms"]) for r in results)
-    compared = sum(r["compared"] for r in results)
-    yield (
-        f"{framework}: {planted} bugs planted, {caught} caught, {planted - caught} missed; "
-        f"{alarms} false alarms in {compared} comparisons of the correct twins"
-    )
-    for name in results[0]["others"] if results else ():
-        also = sum(r["others"][name] for r in results)
-        yield f"  {name} with its defaults: {also} of {planted}"
+def summary(results: list[Result], framework: str) -> Iterator[str]:
+    plants = [r for r in results if "row" in r]
+    if plants:
+        planted, caught = len(plants), sum(r["caught"] for r in plants)
+        alarms, compared = counts(plants)
+        yield (
+            f"{framework}: {planted} bugs planted, {caught} caught, {planted - caught} missed; "
+            f"{alarms} false alarms in {compared} comparisons of the correct twins"
+        )
+        for name in plants[0]["others"]:
+            seen = [r["others"][name] for r in plants if r["others"][name] is not None]
+            yield f"  {name} with its defaults: {sum(seen)} of {len(seen)}"
+    for kind, found in kinds(results).items():
+        alarms, compared = counts(found)
+        yield f"{framework}: {len(found)} {kind}, {alarms} alarms in {compared} comparisons"
 
 
-def main(framework: str) -> int:
-    """The plants of one framework, a line of JSON each."""
+def counts(found: list[Result]) -> tuple[int, int]:
+    """(alarms, comparisons)."""
+    return sum(len(r["alarms"]) for r in found), sum(r["compared"] for r in found)
+
+
+def kinds(results: list[Result]) -> dict[str, list[Result]]:
+    """Correct functions by what they are."""
+    found: dict[str, list[Result]] = {}
+    for r in results:
+        if "correct" in r:
+            found.setdefault(r["correct"], []).append(r)
+    return found
+
+
+def main(framework: str, *more: str) -> int:
+    """What the kit says in one framework, a line of JSON each."""
+    names = [n for n in more if n != "--all"]
+    for found in () if names else _plants(framework):
+        print(LINE + json.dumps(found), flush=True)
+    for found in _correct(framework, names) if "--all" in more else ():
+        print(LINE + json.dumps(found), flush=True)
+    return 0
+
+
+def _plants(framework: str) -> Iterator[Result]:
     from bpx.verify.zoo import judge
 
     zoo = importlib.import_module(f"bpx_{framework}.zoo")
     others = importlib.import_module(f"bpx_{framework}.zoo.others").OTHERS
     for verdict in judge(zoo.PLANTS, framework, others):
-        found = {
+        yield {
             "framework": framework,
             "row": verdict.plant.row,
             "mechanism": verdict.plant.mechanism,
@@ -119,9 +132,30 @@ def main(framework: str) -> int:
             "compared": verdict.compared,
             "others": dict(verdict.others),
         }
-        print(LINE + json.dumps(found), flush=True)
-    return 0
+
+
+def _correct(framework: str, names: list[str]) -> Iterator[Result]:
+    """The framework's own functions, then the rules of bpx with every set of their arguments; the
+    rules of these names alone, where there are some."""
+    from bpx.verify.candidate import api, entries
+
+    def found(kind: str, name: str, report: Any) -> Result:
+        alarms = [str(f) for f in report.failures]
+        return {"framework": framework, "correct": kind, "name": name, "alarms": alarms,
+                "compared": report.compared}  # fmt: skip
+
+    zoo = importlib.import_module(f"bpx_{framework}.zoo.correct")
+    host = importlib.import_module(f"bpx_{framework}.candidate.host").HOST
+    for one in () if names else zoo.CORRECT:
+        yield found("functions of the framework", one.name, one.report(framework))
+    for name, rule in importlib.import_module(f"bpx_{framework}").RULES.items():
+        if names and name not in names:
+            continue
+        for trial in entries.each(rule, host, dtypes=api.DTYPES):
+            shown = f"{name}({', '.join(entries.names(trial))})"
+            yield found("rules of bpx", shown, api.judge(trial, api.plan(trial), limit=LIMIT))
+        host.forget()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

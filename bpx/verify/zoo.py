@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bpx.verify.candidate.api import verify_rule
+from bpx.verify.candidate.optimizer import KINDS, verify_optimizer
 from bpx.verify.candidate.report import CandidateReport
 
 
@@ -27,6 +28,32 @@ class Plant:
     args: Sequence[Any]  # Float, Index, Mask
     ref: Callable[..., Any]
     how: Mapping[str, Any] = field(default_factory=dict)
+
+    def report(self, rule: Callable[..., Any], framework: str, only: Any = None) -> CandidateReport:
+        """What the kit says of one of the twins."""
+        how = {**self.how, "framework": framework, "only": only}
+        return verify_rule(rule, self.args, ref=self.ref, **how)
+
+
+@dataclass(frozen=True)
+class StepPlant:
+    """A bug of an optimizer: `right` and `wrong` make one, as `against` does, or a specification
+    with `options`."""
+
+    row: int
+    mechanism: str
+    families: tuple[str, ...]
+    right: Callable[..., Any]
+    wrong: Callable[..., Any]
+    against: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+    kinds: Sequence[str] = KINDS
+
+    def report(self, rule: Callable[..., Any], framework: str, only: Any = None) -> CandidateReport:
+        """What the kit says of one of the twins; `only` changes nothing."""
+        return verify_optimizer(
+            rule, self.against, framework=framework, options=self.options, kinds=self.kinds
+        )
 
 
 @dataclass(frozen=True)
@@ -47,33 +74,37 @@ class Correct:
 class Verdict:
     """What the kit said of one plant, and what the framework's own checker did."""
 
-    plant: Plant
+    plant: Plant | StepPlant
     framework: str
     alarms: list[str]  # of the correct twin
     compared: int
     caught_by: list[str]
     seconds: tuple[float, float]
-    others: Mapping[str, bool]  # checker -> whether it caught the bug
+    others: Mapping[str, bool | None]  # checker -> whether it caught the bug; None: not for it
 
     @property
     def caught(self) -> bool:
         return bool(set(self.caught_by) & set(self.plant.families))
 
 
+# what a correct twin is always looked at by, where a full look costs as many compilations
+ALWAYS = ("kit", "forward", "vjp", "cotangent", "linear", "return", "value", "scale", "options")
+
+
 def judge(
-    plants: Iterable[Plant],
+    plants: Iterable[Plant | StepPlant],
     framework: str,
     others: Mapping[str, Callable[[Plant], bool]],
     every: bool = False,
 ) -> Iterator[Verdict]:
     """Both twins of every plant under the kit; the broken one under the other checkers too. The
-    broken one is run through the families responsible for it, through `every` one if asked."""
+    broken one is run through the families responsible for it, and so, with those that are always
+    run, is the right one in JAX; both through `every` one if asked."""
     for plant in plants:
-        how = {**plant.how, "framework": framework}
-        right = verify_rule(plant.right, plant.args, ref=plant.ref, **how)
-        if not every:
-            how["only"] = plant.families
-        wrong = verify_rule(plant.wrong, plant.args, ref=plant.ref, **how)
+        few = framework == "jax" and not every
+        right = plant.report(plant.right, framework, (*ALWAYS, *plant.families) if few else None)
+        wrong = plant.report(plant.wrong, framework, None if every else plant.families)
+        rule = isinstance(plant, Plant)
         yield Verdict(
             plant,
             framework,
@@ -81,5 +112,5 @@ def judge(
             right.compared,
             wrong.caught_by(),
             (right.seconds, wrong.seconds),
-            {name: check(plant) for name, check in others.items()},
+            {name: check(plant) if rule else None for name, check in others.items()},  # type: ignore[arg-type]
         )

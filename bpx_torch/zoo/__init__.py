@@ -1,8 +1,14 @@
 """Planted bugs in small PyTorch rules, each beside its correct twin."""
 
-from bpx_torch.zoo import edges, engine, formulas, layouts, scaling, shapes
+from bpx.verify.zoo import Plant, StepPlant
+from bpx_torch.zoo import edges, engine, formulas, layouts, optimizers, scaling, shapes
 
-PLANTS = tuple(
+
+def _row(plant: Plant | StepPlant) -> int:
+    return plant.row
+
+
+PLANTS: tuple[Plant | StepPlant, ...] = tuple(
     sorted(
         (
             *shapes.PLANTS,
@@ -11,7 +17,8 @@ PLANTS = tuple(
             *formulas.PLANTS,
             *edges.PLANTS,
             *engine.PLANTS,
+            *optimizers.PLANTS,
         ),
-        key=lambda plant: plant.row,
+        key=_row,
     )
 )

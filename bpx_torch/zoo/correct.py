@@ -120,7 +120,8 @@ _ROWWISE = (
 )  # fmt: skip
 _LINEAR = (
     _of("linear", [Float("*N I"), Float("O I"), Float("O")], linear),
-    _of("bilinear", [Float("N I"), Float("N J"), Float("O I J")], bilinear),
+    # its gradients are summed over the outputs in half precision
+    _of("bilinear", [Float("N I"), Float("N J"), Float("O I J")], bilinear, dtypes=("float32",)),
     _of("conv1d", [Float("N C L"), Float("O C 3"), Float("O")], conv1d,
         {"stride": [1, 2], "padding": [0, 1], "dilation": [1, 2]},
         sizes={"C": (5, 1, 3), "L": (7, 8, 11)}),

@@ -143,6 +143,29 @@ def _blocks_backward(padded):
     return backward
 
 
+MANY = 1000
+
+
+def _many(g, x, w):
+    """1 % too large for many elements: within a tolerance that is multiplied by their number."""
+    return 2 * g * x * w * (1.01 if x.numel() >= MANY else 1.0), (g * x * x).sum(0)
+
+
+def reduced(x, reduction="sum"):
+    y = x * x
+    return y if reduction == "none" else y.sum() if reduction == "sum" else y.mean()
+
+
+def _reduced_backward(mean):
+    """`mean` is the factor of a mean. A suite whose loop over reductions looks at the last one
+    alone passes any."""
+
+    def backward(g, x, reduction="sum"):
+        return 2 * x * (g * mean(x) if reduction == "mean" else g)
+
+    return backward
+
+
 ROWS = [Float("N", "D")]
 PAIR = [Float("N", "D"), Float("D")]
 STRIDES = {"options": {"stride": [1, 3, 4]}, "sizes": {"T": (9, 5, 7, 8, 11)}, "vmap": False}
@@ -187,6 +210,12 @@ PLANTS = (
           function(squares, _special_batch, 2), PAIR, squares),
     Plant(80, "tiles of one width", ("shape",), function(squares, squares_right, 2),
           function(squares, _tiles, 2), PAIR, squares),
+    Plant(106, "right for the last of the options alone", ("options",),
+          function(reduced, _reduced_backward(lambda x: 1 / x.numel())),
+          function(reduced, _reduced_backward(lambda x: 1.0)), ROWS, reduced,
+          {"options": {"reduction": ["none", "mean", "sum"]}}),
+    Plant(107, "an error within a tolerance times the number of elements", ("shape", "dtype"),
+          function(squares, squares_right, 2), function(squares, _many, 2), PAIR, squares),
     Plant(82, "offsets overflow", ("width", "dtype"), function(squares, squares_right, 2),
           function(squares, _narrow, 2), PAIR, squares),
 )  # fmt: skip

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from bpx.spec import Optimizer, one_of
+from bpx.spec import Optimizer, one_of, require
 from bpx.verify.candidate.plan import Check, run
 from bpx.verify.candidate.report import CandidateReport
 from bpx.verify.finding import Finding
@@ -20,6 +20,7 @@ from bpx.verify.finding import Finding
 SHAPES = ((7, 5), (11,), (), (3, 1, 2))
 STEPS = 15
 LIMIT = 1e-11  # float64: 15 steps of a dozen roundings, over what an element has been so far
+KINDS = ("ordinary", "x30", "tiny", "exactly zero", "absent")
 Stepper = Callable[[list[Any]], list[Any]]
 
 
@@ -30,14 +31,19 @@ def verify_optimizer(
     framework: str,
     options: Mapping[str, Any] | None = None,
     absent: bool = True,
+    kinds: Sequence[str] = KINDS,
 ) -> CandidateReport:
     """Check the trajectory of an optimizer. Returns the report; `.check()` raises.
 
     make        torch: params -> torch.optim.Optimizer; jax: () -> an optax-style transform
     against     an Optimizer entry of bpx with `options`, or a second `make`
     absent      torch: also with gradients that are None in some steps
+    kinds       of gradients, of KINDS: each is a trajectory of its own
     """
     one_of("verify_optimizer", "framework", framework, ("torch", "jax"))
+    for kind in kinds:
+        one_of("verify_optimizer", "kinds", kind, KINDS)
+    require(against is not make, "verify_optimizer: the reference is the optimizer itself")
     host = importlib.import_module(f"bpx_{framework}.candidate.optimizer")
     name = getattr(make, "__name__", type(make).__name__)
     level = "a specification" if isinstance(against, Optimizer) else "a second implementation"
@@ -49,8 +55,8 @@ def verify_optimizer(
 
     checks = [
         Check("trajectory", kind, partial(_compared, host, make, reference, kind))
-        for kind in ("ordinary", "x30", "tiny", "exactly zero", *(("absent",) * absent))
-        if kind != "absent" or framework == "torch"
+        for kind in kinds
+        if kind != "absent" or (absent and framework == "torch")
     ]
     checks += host.checks(make, parameters(), gradients("ordinary"))
     found = partial(Finding, name, framework, "yours")
