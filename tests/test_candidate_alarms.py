@@ -1,6 +1,6 @@
 """No alarm from correct functions of torch, of JAX and of bpx; and what is said of torch itself.
 
-Here some of them; every one is counted by `python -m bpx verify --self-test --full`.
+Here some of them; every one is counted by `python -m bpx verify --self-test --all`.
 """
 
 import importlib
@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 import bpx
-from bpx.verify import Float, Index, verify_rule
+from bpx.verify import Float, verify_rule
 
 # under "error" what torch warns of would be the rule's crash
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -42,27 +42,41 @@ def test_what_is_found_in_torch_itself():
     assert "shape" in first["conv1d"]
 
 
-OWN = {
-    "affine": [Float("*N"), Float(), Float()],
-    "layer_norm": [Float("*N D")],  # its weight and bias are optional, and left out
-    # the rule keeps the rounded logsumexp, which costs |logsumexp| eps where logits are large
-    "cross_entropy": [Float("*N V", low=-8.0, high=8.0), Index("*N", below="V")],
-}
+# one without an axis, one that cancels to 0 over a row of one element, one of large logits, one
+# that differs from its derivative on purpose
+OWN = ("affine", "layer_norm", "cross_entropy", "clipped_straight_through_sign")
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_rules_of_bpx_against_their_entries(name):
+    """With every set of arguments that may be given; all of them are in `--self-test --all`."""
+    pytest.importorskip("torch")
+    import bpx_torch
+    from bpx.verify.candidate import api
+    from bpx.verify.candidate.entries import each
+    from bpx_torch.candidate.host import HOST
+
+    rule = bpx_torch.RULES[name]
+    trials = list(each(rule, HOST, dtypes=api.DTYPES))
+    assert len(trials) == {"layer_norm": 4, "cross_entropy": 2}.get(name, 1)
+    for trial in trials:
+        api.judge(trial, api.plan(trial)).check()
+
+
+def test_a_wrong_rule_of_bpx_is_found_by_its_entry_alone():
     pytest.importorskip("torch")
     import bpx_torch
 
-    entry = {e.name: e for e in bpx.ALL}[name]
-    sizes = {"D": (5, 3, 9)} if name == "layer_norm" else {}
-    rule, left_out = bpx_torch.RULES[name], [None] * (len(entry.args) - len(OWN[name]))
+    rule = bpx_torch.RULES["rms_norm"]
 
-    def given(*arrays):
-        return rule(*arrays, *left_out)
+    def wrong(x, weight, eps):
+        return rule(1.0 * x.detach() + 0.0 * x, weight, eps=eps) + 0.999 * (x - x.detach())
 
-    verify_rule(given, OWN[name], spec=entry, framework="torch", sizes=sizes).check()
+    report = verify_rule(wrong, spec=rule.spec, framework="torch", quick=True)
+    assert {"vjp", "cotangent"} <= set(report.caught_by())
+    assert not verify_rule(rule, quick=True).failures
+    with pytest.raises(bpx.SpecError, match="args is None, expected a rule of bpx or spec="):
+        verify_rule(rule, sizes={"D": (3,)})
 
 
 def test_arguments_too_large_together_are_left_out():

@@ -5,7 +5,7 @@ import pytest
 from bpx.spec import SpecError
 from bpx.verify import Float, Index, verify_rule
 from bpx.verify.candidate.arguments import read
-from bpx.verify.candidate.points import pairwise
+from bpx.verify.candidate.pairs import pairwise
 
 torch = pytest.importorskip("torch")
 

@@ -48,6 +48,11 @@ class JaxHost:
         jax.config.update("jax_enable_x64", True)
         self._compiled: dict[Any, Any] = {}
 
+    def forget(self) -> None:
+        """Drop what was compiled for functions that are done with."""
+        self._compiled.clear()
+        jax.clear_caches()
+
     def array(self, a: Any, dtype: str) -> Any:
         a = np.asarray(a)
         return jax.device_put(a.astype(DTYPES[dtype]) if a.dtype.kind == "f" else a)

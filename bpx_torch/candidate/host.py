@@ -50,6 +50,9 @@ class TorchHost:
     name = "torch"
     few = False
 
+    def forget(self) -> None:
+        """Nothing is kept."""
+
     def tensor(self, array: Any, dtype: str, grad: bool = False) -> torch.Tensor:
         t = torch.from_numpy(np.array(array))  # a copy: what the rule does to it stays with it
         if t.is_floating_point():

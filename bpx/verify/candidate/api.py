@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from bpx.spec import SpecError, one_of, require
-from bpx.verify.candidate import arithmetic, guards
+from bpx.spec import Op, SpecError, one_of, require
+from bpx.verify.candidate import arithmetic, drawn, guards
 from bpx.verify.candidate.arguments import Argument, Float
+from bpx.verify.candidate.entries import of_entry
 from bpx.verify.candidate.framework import framework_of
 from bpx.verify.candidate.levels import Defined, Differences, Function, Specification
 from bpx.verify.candidate.plan import Check, Outcome, run
@@ -32,7 +33,7 @@ HANGS = 2  # checks that hang before the rest is left out
 
 def verify_rule(
     rule: Callable[..., Any],
-    args: Sequence[Argument],
+    args: Sequence[Argument] | None = None,
     *,
     spec: Any = None,
     ref: Callable[..., Any] | None = None,
@@ -59,7 +60,8 @@ def verify_rule(
     rule        a callable on torch tensors or JAX arrays with a derivative of its own: the apply of
                 an autograd.Function or the class itself, a custom_op, a module, a custom_vjp, a
                 custom_jvp, or a plain function; returns an array or a tuple of them
-    args        one Float, Index or Mask for each argument, in order
+    args        one Float, Index or Mask for each argument, in order; left out for a rule of bpx,
+                or where `spec` is an entry of it: then arguments, sizes and options are the entry's
     spec        level A: NumPy (forward(*args), backward(dy, *args)), an object with both, or an
                 entry of bpx
     ref         level B: the same function in plain operations of the framework
@@ -75,7 +77,8 @@ def verify_rule(
     nondeterministic   True: two runs may differ by rounding
     waivers     check id, or its beginning -> why a failure there is accepted; listed in the report
     framework   "torch" or "jax"; found out from the rule where it can be
-    quick       the most telling checks only; `full`: more seeds, more sizes, compilation
+    quick       the most telling checks only; `full`: more seeds, more sizes, compilation, points
+                drawn by Hypothesis where it is installed
     budget      seconds to spend on more seeds, beyond the plan
     only        run only the check with this id (family::name), or these families
 
@@ -94,9 +97,15 @@ def verify_rule(
     return judge(trial, planned, progress, budget)
 
 
-def plan(trial: Trial, *, quick: bool = False, full: bool = False) -> list[Check]:
-    """Every check that will be run, in order; ids are unique and known before anything runs."""
+def plan(
+    trial: Trial, *, quick: bool = False, full: bool = False, draw: bool = False
+) -> list[Check]:
+    """Every check that will be run, in order; ids are unique and known before anything runs.
+    `draw` has Hypothesis draw points, as `full` does."""
     found = [*guards.checks(trial), *arithmetic.checks(trial, quick, full)]
+    if full or (draw and not quick):
+        examples = drawn.MANY if full else drawn.EXAMPLES
+        found.append(Check("drawn", "hypothesis", partial(drawn.run, trial, examples)))
     found += trial.host.checks(trial, quick, full)
     seen: dict[str, int] = {}
     unique = []
@@ -111,8 +120,10 @@ def judge(
     planned: Sequence[Check],
     progress: Callable[[int, int, str], None] | None = None,
     budget: float = 0.0,
+    limit: float = SECONDS,
 ) -> CandidateReport:
-    """Run the checks one after the other, then seeds for as long as `budget` seconds last."""
+    """Run the checks one after the other, then seeds for as long as `budget` seconds last. A check
+    that takes more than `limit` seconds hangs."""
     found = partial(Finding, trial.name, trial.host.name, "yours")
     outcomes: list[Outcome] = []
     hanging, start = 0, time.perf_counter()
@@ -123,26 +134,30 @@ def judge(
             skipped = found(leg=check.family, case=check.name, what="", skipped="the rule hangs")
             outcomes.append(Outcome(check, [skipped], 0.0))
             continue
-        outcome = run(check, found, SECONDS)
+        outcome = run(check, found, limit)
         hanging += any("did not end within" in f.message for f in outcome.findings)
         outcomes.append(outcome)
     end, k = time.perf_counter() + budget, 100
     while time.perf_counter() < end and not hanging:
         point, k = trial.points.generic(k), k + 1
-        outcomes.append(
-            run(Check("vjp", point.name, partial(trial.compared, point)), found, SECONDS)
-        )
+        outcomes.append(run(Check("vjp", point.name, partial(trial.compared, point)), found, limit))
     printed = "".join(o.printed for o in outcomes)
     noisy = Check("behaviour", "prints nothing", lambda: ())
     text = f"prints {printed.strip()[:80]!r}" if printed else ""
     quiet = [found(leg="behaviour", case=noisy.name, what="output", message=text)]
     outcomes.append(Outcome(noisy, quiet, 0.0))
+    told = dict.fromkeys(" ".join(text.split())[:120] for o in outcomes for text in o.warned)
+    if told:
+        warns = [
+            found(leg="behaviour", case="warnings", what="", skipped=f"warns: {t}") for t in told
+        ]
+        outcomes.append(Outcome(Check("behaviour", "warnings", lambda: ()), warns, 0.0))
     return CandidateReport(trial, outcomes, time.perf_counter() - start)
 
 
 def prepare(
     rule: Callable[..., Any],
-    args: Sequence[Argument],
+    args: Sequence[Argument] | None = None,
     *,
     spec: Any = None,
     ref: Callable[..., Any] | None = None,
@@ -162,12 +177,15 @@ def prepare(
     """The trial of a rule: arguments of verify_rule, checked."""
     one_of("verify_rule", "kinks", kinks, ("reference", "free"))
     require(callable(rule), f"verify_rule: the rule is {rule!r}, expected a callable")
-    wrong = [a for a in args if not isinstance(a, Argument)]
-    require(not wrong, f"verify_rule: an argument is {wrong[:1]}, expected Float, Index or Mask")
-    require(
-        any(isinstance(a, Float) and a.grad for a in args),
-        "verify_rule: no argument has a gradient, expected a Float",
-    )
+    if args is not None:
+        wrong = [a for a in args if not isinstance(a, Argument)]
+        require(
+            not wrong, f"verify_rule: an argument is {wrong[:1]}, expected Float, Index or Mask"
+        )
+        require(
+            any(isinstance(a, Float) and a.grad for a in args),
+            "verify_rule: no argument has a gradient, expected a Float",
+        )
     require(
         spec is None or ref is None,
         "verify_rule: both spec and ref are given, expected one of them",
@@ -177,6 +195,19 @@ def prepare(
     chosen = framework or framework_of(rule)
     one_of("verify_rule", "framework", chosen, ("torch", "jax"))
     host = importlib.import_module(f"bpx_{chosen}.candidate.host").HOST
+    more: dict[str, Any] = {
+        "dtypes": tuple(dtypes), "twice": twice, "vmap": vmap, "nondeterministic": nondeterministic,
+        "free_kinks": kinks == "free", "waivers": waivers or {},
+    }  # fmt: skip
+    if args is None:
+        entry = getattr(rule, "spec", None) if spec is None else spec
+        unused = ref is None and not options and not sizes and surrogate is None and linear
+        if not (isinstance(entry, Op) and unused):
+            raise SpecError(
+                "verify_rule: args is None, expected a rule of bpx or spec=an entry of it, without "
+                "ref, options, sizes, surrogate and linear, which are the entry's"
+            )
+        return of_entry(rule, entry, host, seed=seed, **more)
     f = host.callable_of(rule)
     asked = tuple(isinstance(a, Float) and a.grad for a in args)
     reference: Any
@@ -196,6 +227,5 @@ def prepare(
         )
     return Trial(
         host.name_of(rule), host, f, reference, Points(args, options or {}, sizes or {}, seed),
-        asked, tuple(dtypes), bool(surrogate), linear, twice, vmap, nondeterministic,
-        kinks == "free", waivers or {},
+        asked, surrogate=bool(surrogate), linear=linear, **more,
     )  # fmt: skip

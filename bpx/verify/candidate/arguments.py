@@ -127,7 +127,16 @@ class Mask(_Argument):
     """A boolean argument, True where something takes part."""
 
 
-Argument = Float | Index | Mask
+class Integers(_Argument):
+    """Integers in 0 <= i < below of one dtype that carry no position: random bits, the words of a
+    key."""
+
+    def __init__(self, *dims: Dim, below: int, dtype: str) -> None:
+        super().__init__(*dims)
+        self.below, self.dtype = below, dtype
+
+
+Argument = Float | Index | Mask | Integers
 
 
 def read(text: str) -> list[Argument]:

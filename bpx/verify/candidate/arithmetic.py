@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from bpx.verify.bound import UNIT
-from bpx.verify.candidate.levels import STEP, Differences, differences, directional
+from bpx.verify.candidate.levels import STEP, Differences, Specification, directional
+from bpx.verify.candidate.measure import measured
 from bpx.verify.candidate.plan import Check, NotRun
 from bpx.verify.candidate.points import Point
-from bpx.verify.candidate.trial import COTANGENTS, Trial, measured
+from bpx.verify.candidate.rounding import lost
+from bpx.verify.candidate.trial import COTANGENTS, Trial
+from bpx.verify.candidate.twice import second
 from bpx.verify.draw import Draw
 
 Found = Iterator[dict[str, Any]]
 SLOW = 4000  # elements from which a call is timed at an eighth of the size first
+LONGEST = 0.5  # seconds
 OPTIONAL = ("bfloat16", "float16")  # a rule need not run in them
 
 
@@ -72,7 +76,9 @@ def _guarded(trial: Trial, point: Point) -> Found:
             trial.reference.like(trial.inputs(point), point.options)
     except Exception as error:
         raise NotRun(f"the reference raises {type(error).__name__} here") from error
-    if point.sizes and not trial.host.few and sum(a.size for a in point.arrays) > SLOW:
+    # where a new shape is a compilation, timing one would cost as much as it saves
+    timed = not trial.host.few or isinstance(trial.reference, Specification)
+    if point.sizes and timed and sum(a.size for a in point.arrays) > SLOW:
         _not_slow(trial, point)
     optional = point.empty or point.dtype in OPTIONAL
     try:
@@ -86,11 +92,31 @@ def _guarded(trial: Trial, point: Point) -> Found:
 
 
 def _not_slow(trial: Trial, point: Point) -> None:
-    """Long dims are for rules whose cost is linear in them: a slow one is named, not waited for."""
-    start = time.perf_counter()
-    trial.host.like(trial.counted, trial.points.middle(point), point.options)
-    if (seconds := (time.perf_counter() - start) * 64) > 0.1:
-        raise NotRun(f"a call at this size would take about {seconds:.1g} s, were it quadratic")
+    """Long dims are for rules whose cost is linear in them: a slow one is named, not waited for;
+    and so is a slow reference, which is called a dozen times."""
+    arrays = trial.points.middle(point)
+    larger = sum(a.size for a in point.arrays) / max(sum(a.size for a in arrays), 1)
+    ys: list[Any] = []
+
+    def call() -> None:
+        ys[:] = trial.host.like(trial.counted, arrays, point.options)
+
+    def reference() -> None:
+        trial.reference.vjp(arrays, trial.cotangents(ys, "float64"), point.options)
+
+    for what, run in (("call", call), ("gradient of the reference", reference)):
+        seconds = min(_cpu(run), _cpu(run)) * larger**2
+        if seconds > LONGEST:
+            raise NotRun(
+                f"a {what} at this size would take about {seconds:.1g} s, were it quadratic"
+            )
+
+
+def _cpu(run: Callable[[], None]) -> float:
+    """Seconds of this process alone: what else the machine does leaves no point out."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
 
 
 def each_output(trial: Trial) -> Found:
@@ -123,6 +149,13 @@ def linear(trial: Trial) -> Found:
             size = np.abs(a * b1) + np.abs(b2)
             limit = 64 * UNIT["float64"] * (size + size.max(initial=0.0)) + 1e-300
             found = measured(b, a * b1 + b2, limit, "float64")
+            if found.get("ratio", 0.0) > 1:  # terms may cancel in each of the three
+                for g, factor in ((g1, abs(a)), (g2, 1.0), (both, 1.0)):
+                    noise = lost(
+                        *(pull(g, low, trial.asked)[1][i] for low in ("float32", "float64"))
+                    )
+                    limit = limit + factor * noise
+                found = measured(b, a * b1 + b2, limit, "float64")
             yield {"what": f"gradient of argument {i}", **found}
 
 
@@ -173,56 +206,3 @@ def calculus(trial: Trial) -> Found:
         from bpx.verify.surrogate import REFUSED
 
         yield {"what": "surrogate", "message": "" if differs else REFUSED}
-
-
-def second(trial: Trial) -> Found:
-    """Gradient of <v, gradient>: right, or an error. Never a constant that says nothing."""
-    point, host = trial.points.generic(1), trial.host
-    arrays = trial.inputs(point)
-    dys = trial.cotangents(trial.reference.like(arrays, point.options), "float64")
-    vs = [
-        np.asarray(Draw(f"v {i}", trial.points.seed + 3)(*a.shape)) if want else None
-        for i, (a, want) in enumerate(zip(arrays, trial.asked, strict=True))
-    ]
-    try:
-        every = host.twice(trial.counted, arrays, point.options, dys, vs, trial.asked)
-    except Exception as error:
-        if trial.twice:
-            raise
-        text = " ".join(str(error).split())[:120]
-        yield {"what": "refuses", "message": "", "skipped": f"second derivatives: {text}"}
-        return
-    if trial.twice is False:
-        yield {
-            "what": "second derivative",
-            "message": "gives numbers, expected an error (declared twice=False)",
-        }
-        return
-
-    def loss(moved: Any) -> float:
-        grads = trial.reference.vjp(moved, dys, point.options)
-        pairs = zip(vs, grads, strict=True)
-        return sum(float((v * g).sum()) for v, g in pairs if v is not None and g is not None)
-
-    # what is subtracted is rounded: by this much over the step, however small the difference
-    terms = zip(vs, trial.reference.vjp(arrays, dys, point.options), strict=True)
-    lost = UNIT["float64"] * sum(
-        float(np.abs(v * g).sum()) for v, g in terms if v is not None and g is not None
-    )
-    for i, want in enumerate(trial.asked):
-        if want:
-            near, far = (differences(loss, arrays, i, h) for h in (STEP / 2, STEP))
-            largest = max(float(np.abs(near).max(initial=0.0)), _size(vs, dys))
-            limit = np.full(near.shape, 1e-6 * largest + 8 * lost / (STEP / 2))
-            smooth = np.abs(near - far) <= 1e-7 * largest
-            for got in every:
-                value = np.zeros(near.shape) if got[i] is None else got[i]
-                found = measured(value, np.where(smooth, near, np.nan), limit, "float64")
-                yield {"what": f"second derivative by argument {i}", **found}
-
-
-def _size(vs: Any, dys: Any) -> float:
-    """A size below which a second derivative is rounding: products of what goes in."""
-    return 1e-3 * max(
-        float(np.abs(v).max(initial=0.0)) for v in (*vs, *dys) if v is not None
-    )  # fmt: skip

@@ -67,6 +67,10 @@ class Specification:
     def vjp(
         self, arrays: Arrays, dys: Arrays, options: Options, dtype: str = "float64"
     ) -> list[Any]:
+        found = self._every(arrays, dys, options, dtype)
+        return found[: len(arrays)] if self._entry else found
+
+    def _every(self, arrays: Arrays, dys: Arrays, options: Options, dtype: str) -> list[Any]:
         dy = dys[0] if len(dys) == 1 else tuple(dys)
         with np.errstate(all="ignore"):
             grads = self._backward(
@@ -74,8 +78,7 @@ class Specification:
                 *self._padded(_cast(arrays, dtype)),
                 **self._options(options),
             )
-        found = list(grads) if isinstance(grads, tuple | list) else [grads]
-        return found[: len(arrays)] if self._entry else found
+        return list(grads) if isinstance(grads, tuple | list) else [grads]
 
 
 class Function:
@@ -150,18 +153,26 @@ class Defined:
         return list(self.host.call(self.definition, [*given, *arrays], options, dtype))
 
 
-def differences(loss: Callable[[Arrays], float], arrays: Arrays, i: int, step: float = STEP) -> Any:
-    """Gradient of a scalar function of arrays by arrays[i], one element at a time."""
+def differences(
+    loss: Callable[[Arrays], float],
+    arrays: Arrays,
+    i: int,
+    step: float = STEP,
+    places: Any = None,
+) -> Any:
+    """Gradient of a scalar function of arrays by arrays[i], one element at a time; by the elements
+    at `places` of the flat array alone, flat, where they are given."""
     x = np.array(arrays[i], dtype=float)
-    grad = np.zeros(x.shape)
-    for place in np.ndindex(x.shape):
-        h = step * max(1.0, abs(float(x[place])))
+    chosen = range(x.size) if places is None else places
+    grad = np.zeros(len(chosen))
+    for n, place in enumerate(chosen):
+        h = step * max(1.0, abs(float(x.flat[place])))
         for k, weight in enumerate(WEIGHTS, 1):
             for sign in (1, -1):
                 moved = x.copy()
-                moved[place] += sign * k * h
-                grad[place] += sign * weight * loss([*arrays[:i], moved, *arrays[i + 1 :]]) / h
-    return grad
+                moved.flat[place] += sign * k * h
+                grad[n] += sign * weight * loss([*arrays[:i], moved, *arrays[i + 1 :]]) / h
+    return grad.reshape(x.shape) if places is None else grad
 
 
 def directional(

@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 
 from bpx.verify.bound import TINY, UNIT, movement
+from bpx.verify.finding import compare
 
 K = {"float64": 64.0, "float32": 64.0, "bfloat16": 4.0, "float16": 4.0}
+MOST = {"float64": np.inf, "float32": 3.4028e38, "bfloat16": 3.3895e38, "float16": 65504.0}
 WIDEST = 1e4  # units of roundoff of the largest element; beyond it a reference is unstable
 Arrays = Sequence[Any]
 
@@ -60,3 +62,21 @@ def widened(
         unstable = ~(lost_most <= WIDEST * u * float(largest))
         found.append(np.where(unstable, np.inf, limit + 16 * lost_most + 4 * most))
     return found
+
+
+def measured(got: Any, want: Any, limit: Any, dtype: str) -> dict[str, Any]:
+    """The error of a result. Where the reference is not finite nothing is compared: the formula of
+    the reference may overflow where a better one does not."""
+    if got is None:
+        if not np.nan_to_num(want).any():
+            return {}
+        return {"message": "is absent, expected an array that is not zero"}
+    got = np.asarray(got)
+    if got.shape != want.shape:
+        return {"message": f"has shape {got.shape}, expected {want.shape}"}
+    finite = (np.abs(want) <= MOST[dtype]) & np.isfinite(want) & np.isfinite(limit)
+    if want.size and not finite.any():
+        return {"skipped": "the reference is not finite, or unstable, here"}
+    got, limit = np.where(finite, got, 0.0), np.where(finite, limit, 1.0)
+    eps, ratio, message = compare(got, np.where(finite, want, 0.0), limit, dtype)
+    return {"eps": eps, "ratio": ratio, "message": message}

@@ -7,6 +7,7 @@ import io
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ FAMILIES = {
     "layout": ("Y", "memory layouts of arguments and of the incoming gradient"),
     "shape": ("H", "sizes 0, 1, odd, around blocks, long; ranks"),
     "value": ("V", "zeros, ties, ends of the domain, ignored and repeated indices"),
+    "drawn": ("N", "sizes and edge values drawn by Hypothesis"),
     "scale": ("C", "very small and very large values, one outlier"),
     "dtype": ("D", "float32, bfloat16 and float16 against float64"),
     "purity": ("P", "arguments, incoming gradient and saved tensors stay as they are"),
@@ -73,6 +75,7 @@ class Outcome:
     findings: list[Finding]
     seconds: float
     printed: str = ""
+    warned: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -97,15 +100,18 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def run(check: Check, found: Callable[..., Finding], seconds: float) -> Outcome:
-    """One check with everything that may go wrong in it caught and named."""
+    """One check with everything that may go wrong in it caught and named. A warning is kept, and is
+    no failure, not even where the interpreter was told to make errors of them."""
     start, findings = time.perf_counter(), []
-    out = io.StringIO()
+    out, warned = io.StringIO(), list[str]()
 
     def finding(**rest: Any) -> Finding:
         return found(leg=check.family, case=check.name, **rest)
 
     try:
-        with contextlib.redirect_stdout(out), limited(seconds):
+        with contextlib.redirect_stdout(out), limited(seconds), warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = lambda text, *_, **__: warned.append(str(text))
             for item in check.run():
                 findings.append(item if isinstance(item, Finding) else finding(**item))
     except NotRun as reason:
@@ -117,4 +123,5 @@ def run(check: Check, found: Callable[..., Finding], seconds: float) -> Outcome:
     except Exception as error:
         text = " ".join(str(error).split())
         findings.append(finding(what="", message=f"raises {type(error).__name__}: {text[:300]}"))
-    return Outcome(check, findings, time.perf_counter() - start, out.getvalue())
+    texts = tuple(dict.fromkeys(warned))
+    return Outcome(check, findings, time.perf_counter() - start, out.getvalue(), texts)

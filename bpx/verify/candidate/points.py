@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from bpx.verify.candidate.arguments import Argument, Float, Index, Sizes
+from bpx.verify.candidate.arguments import Argument, Float, Index, Integers, Sizes
+from bpx.verify.candidate.pairs import pairwise
 from bpx.verify.candidate.special import FLOATS, INDICES
 from bpx.verify.draw import Draw
 
@@ -85,12 +86,28 @@ class Points:
             elif isinstance(arg, Index):
                 limit = arg.limit(self.args, sizes)
                 found.append(draw.index(max(limit, 1), *shape) if limit else np.zeros(shape, int))
+            elif isinstance(arg, Integers):
+                found.append(draw.index(arg.below, *shape).astype(arg.dtype))
             else:
                 found.append(draw(*shape) > -0.5)
         return tuple(found)
 
-    def _fits(self, sizes: Sizes) -> bool:
+    def fits(self, sizes: Sizes) -> bool:
+        """Whether the arrays of these sizes may be made."""
         return sum(math.prod(a.shape(sizes)) for a in self.args) <= MOST
+
+    def changed(self, base: Sizes, name: str, value: Any) -> Sizes | None:
+        """The sizes with another one; None where these are no sizes."""
+        sizes = {**base, name: value}
+        return sizes if self.fits(sizes) else None
+
+    def ones(self) -> Sizes | None:
+        """Every size 1 that may be."""
+        return {n: (1,) if n.startswith("*") else self.allowed.get(n, (1,))[0] for n in self.names}
+
+    def for_options(self, options: Mapping[str, Any], k: int) -> Sizes | None:
+        """Sizes to try these options at."""
+        return self.sizes(k)
 
     def generic(self, k: int = 0) -> Point:
         sizes = self.sizes(k)
@@ -109,8 +126,8 @@ class Points:
                 values += [] if few else [17, 33, 65, 129]
                 values += [LONG + 1, 1025] if full else [LONG + 1] if not few else []
             for value in values:
-                sizes = {**base, name: value}
-                if value == base[name] or not self._fits(sizes):
+                sizes = self.changed(base, name, value)
+                if value == base[name] or sizes is None:
                     continue
                 arrays = self.arrays(sizes, "shape")
                 shown = "x".join(map(str, value)) or "none" if isinstance(value, tuple) else value
@@ -118,11 +135,8 @@ class Points:
                 yield Point(
                     "shape", f"{name}={shown}", arrays, self.first, empty=empty, sizes=sizes
                 )
-        if self.names and not few:
-            sizes = {
-                n: (1,) if n.startswith("*") else self.allowed.get(n, (1,))[0] for n in self.names
-            }
-            yield Point("shape", "all=1", self.arrays(sizes, "shape"), self.first)
+        if self.names and not few and (ones := self.ones()) is not None:
+            yield Point("shape", "all=1", self.arrays(ones, "shape"), self.first)
 
     def values(self) -> Iterator[Point]:
         """Zeros of both signs, ties, ends of the domain, large values, constant rows; indices that
@@ -135,7 +149,7 @@ class Points:
                 yield replace(base, family="value", name=name, arrays=arrays, kink=kink)
         for name, of_index in INDICES.items():
             if any(isinstance(a, Index) for a in self.args):
-                arrays = self._indexed(base.arrays, of_index)
+                arrays = self._indexed(base.arrays, of_index, self.sizes(1))
                 if arrays is not None:
                     yield replace(base, family="value", name=name, arrays=arrays)
 
@@ -150,8 +164,8 @@ class Points:
             new.append(a)
         return tuple(new) if any_changed else None
 
-    def _indexed(self, arrays: Any, change: Any) -> tuple[Any, ...] | None:
-        sizes, new, any_changed = self.sizes(1), [], False
+    def _indexed(self, arrays: Any, change: Any, sizes: Sizes) -> tuple[Any, ...] | None:
+        new, any_changed = [], False
         for arg, a in zip(self.args, arrays, strict=True):
             if isinstance(arg, Index) and a.size:
                 b = change(arg, a, arg.limit(self.args, sizes))
@@ -187,8 +201,8 @@ class Points:
             yield replace(point, family="dtype", name=dtype, dtype=dtype)
             long = [n for n in self.names if not n.startswith("*") and n not in self.allowed]
             for name in long[: 1 if few else None]:
-                sizes = {**self.sizes(), name: LONG + 1}
-                if self._fits(sizes):
+                sizes = self.changed(self.sizes(), name, LONG + 1)
+                if sizes is not None:
                     arrays, shown = self.arrays(sizes, "dtype"), f"{dtype} {name}={LONG + 1}"
                     yield Point("dtype", shown, arrays, self.first, dtype, sizes=sizes)
 
@@ -202,8 +216,8 @@ class Points:
     def wide(self) -> Iterator[Point]:
         """More elements than 16-bit offsets reach, and as many equal values in float16."""
         long = [n for n in self.names if not n.startswith("*") and n not in self.allowed]
-        large = [(n, {**self.sizes(2), n: HUGE + 1}) for n in long[-1:]]
-        for name, sizes in ((n, s) for n, s in large if self._fits(s)):
+        large = [(n, self.changed(self.sizes(2), n, HUGE + 1)) for n in long[-1:]]
+        for name, sizes in ((n, s) for n, s in large if s is not None):
             arrays, shown = self.arrays(sizes, "wide"), f"{name}={HUGE + 1}"
             yield Point("width", shown, arrays, self.first, sizes=sizes, gross=1e-9)
             equal = self._changed(arrays, lambda _, a: np.full_like(a, a.flat[0]))
@@ -214,35 +228,12 @@ class Points:
     def options(self) -> Iterator[Point]:
         """Every pair of option values at least once, at points of their own."""
         for chosen, k in itertools.product(pairwise(self.choices), (0, 1)):
-            point = self.generic(k)
+            if (sizes := self.for_options(chosen, k)) is None:
+                continue
+            point = Point("options", "", self.arrays(sizes, f"generic {k}"), chosen)
             name = ",".join(f"{n}={v}" for n, v in chosen.items() if len(self.choices[n]) > 1)
-            yield replace(point, family="options", name=name, options=chosen)
+            yield replace(point, name=name)
             for index in ("some ignored",) if k else ():
-                arrays = self._indexed(point.arrays, INDICES[index])
+                arrays = self._indexed(point.arrays, INDICES[index], sizes)
                 if arrays is not None:
-                    yield replace(point, family="options", name=f"{name} {index}", arrays=arrays,
-                                  options=chosen)  # fmt: skip
-
-
-def pairwise(choices: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Few combinations in which every pair of values of two options occurs; greedy."""
-    names = [n for n, v in choices.items() if len(v) > 1]
-    fixed = {n: v[0] for n, v in choices.items()}
-    if not names:
-        return []
-    if len(names) == 1:
-        return [{**fixed, names[0]: v} for v in choices[names[0]]]
-    everything = [
-        dict(zip(names, c, strict=True)) for c in itertools.product(*(choices[n] for n in names))
-    ]
-
-    def pairs(c: dict[str, Any]) -> set[Any]:
-        return {(a, repr(c[a]), b, repr(c[b])) for a, b in itertools.combinations(names, 2)}
-
-    left = set().union(*map(pairs, everything))
-    found = []
-    while left:
-        best = max(everything, key=lambda c: len(pairs(c) & left))
-        left -= pairs(best)
-        found.append({**fixed, **best})
-    return found
+                    yield replace(point, name=f"{name} {index}", arrays=arrays)

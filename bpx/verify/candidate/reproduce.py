@@ -8,7 +8,7 @@ kit.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from bpx.verify.candidate.points import Point
 from bpx.verify.candidate.trial import COTANGENTS, Trial
 from bpx.verify.finding import Finding
 
-AT_A_POINT = ("forward", "vjp", "cotangent", "shape", "value", "scale", "dtype", "options")
+AT_A_POINT = ("forward", "vjp", "cotangent", "shape", "value", "scale", "dtype", "options", "drawn")
 MOST = 40  # elements written out; more are made by a formula
 LINES = 15
 
@@ -45,14 +45,16 @@ def _point(trial: Trial, finding: Finding) -> Point | None:
         return points.generic(int(finding.case.split()[1]))
     if finding.leg == "cotangent":
         return points.generic(0) if finding.case in COTANGENTS else None
-    every = {
+    every: dict[str, Callable[[], Iterable[Point]]] = {
         "shape": lambda: points.shapes(few, True),
         "value": points.values,
         "scale": points.scales,
         "dtype": lambda: points.dtypes(trial.dtypes, few),
         "options": points.options,
-    }.get(finding.leg)
-    return next((p for p in every() if p.name == finding.case), None) if every else None
+        "drawn": lambda: [p for p in (trial.drawn,) if p is not None],
+    }
+    found = every.get(finding.leg, tuple)()
+    return next((p for p in found if p.name == finding.case), None)
 
 
 def _smaller(trial: Trial, point: Point) -> Iterator[Point]:

@@ -9,6 +9,8 @@ import numpy as np
 
 from bpx.verify.candidate.arguments import Float, Index
 
+LEAST = float(np.finfo(np.float64).tiny)  # a smaller number may be flushed to zero
+
 
 def _special(arg: Float, a: Any) -> Any:
     """The declared values and their neighbours, one ulp to either side, over and over."""
@@ -23,11 +25,11 @@ def _same(v: float) -> float:
 
 
 def _below(v: float) -> float:
-    return float(np.nextafter(v, -np.inf))
+    return float(np.nextafter(v, -np.inf)) if v else -LEAST
 
 
 def _above(v: float) -> float:
-    return float(np.nextafter(v, np.inf))
+    return float(np.nextafter(v, np.inf)) if v else LEAST
 
 
 def _ends(arg: Float, a: Any) -> Any:

@@ -10,13 +10,15 @@ import numpy as np
 
 from bpx.verify.bound import TINY, UNIT
 from bpx.verify.candidate.levels import DIFFERENCED, Differences
-from bpx.verify.candidate.measure import K, limits, widened
+from bpx.verify.candidate.measure import WIDEST, K, limits, measured, widened
 from bpx.verify.candidate.plan import NotRun
 from bpx.verify.candidate.points import Point, Points
+from bpx.verify.candidate.rounding import SAMPLES, near, vanishes
 from bpx.verify.draw import Draw
-from bpx.verify.finding import compare
 
-SAMPLES = 4  # of what a formula loses in low precision
+# Of a bound: beyond it rounding is a failure, too. In float64 it is none up to WIDEST u of the
+# largest element; whether a rule loses digits is judged in float32, at points of their own.
+JUST = {"float64": np.inf, "float32": 4.0}
 LARGEST = 64  # elements that differences (level C) are taken of, one by one
 
 
@@ -53,7 +55,7 @@ class Trial:
     reference: Any
     points: Points
     asked: tuple[bool, ...]
-    dtypes: tuple[str, ...]
+    dtypes: tuple[str, ...] = ()
     surrogate: bool = False
     linear: bool = True
     twice: bool | None = None
@@ -62,6 +64,7 @@ class Trial:
     free_kinks: bool = False
     waivers: Mapping[str, str] = field(default_factory=dict)
     counted: Counted = field(init=False)
+    drawn: Point | None = None  # the last one that failed
 
     def __post_init__(self) -> None:
         self.counted = Counted(self.f)
@@ -178,27 +181,42 @@ class Trial:
             found = [
                 measured(g, w, b, point.dtype) for g, w, b in zip(got, wanted, wide(), strict=True)
             ]
+            self._rounding(found, got, wanted, expected, point, f or self.counted)
         for i, (what, one) in enumerate(zip(names, found, strict=True)):
             if ("forward" if i < len(ys) else "vjp") in parts:
                 yield {"what": what, "dtype": point.dtype, **one}
 
-
-def measured(got: Any, want: Any, limit: Any, dtype: str) -> dict[str, Any]:
-    """The error of a result. Where the reference is not finite nothing is compared: the formula of
-    the reference may overflow where a better one does not."""
-    if got is None:
-        if not np.nan_to_num(want).any():
-            return {}
-        return {"message": "is absent, expected an array that is not zero"}
-    got = np.asarray(got)
-    if got.shape != want.shape:
-        return {"message": f"has shape {got.shape}, expected {want.shape}"}
-    finite = np.isfinite(want) & np.isfinite(limit)
-    if want.size and not finite.any():
-        return {"skipped": "the reference is not finite, or unstable, here"}
-    got, limit = np.where(finite, got, 0.0), np.where(finite, limit, 1.0)
-    eps, ratio, message = compare(got, np.where(finite, want, 0.0), limit, dtype)
-    return {"eps": eps, "ratio": ratio, "message": message}
+    def _rounding(
+        self, found: list[Any], got: Any, wanted: Any, expected: Wanted, point: Point, f: Any
+    ) -> None:
+        """Failures that are rounding pass: where the reference is 0, or rounding beside what went
+        in, and its bound therefore none; and beyond a bound by as much as JUST says."""
+        inputs, dys = (
+            max(_largest(a) for a in arrays if a is not None and a.dtype.kind == "f")
+            for arrays in (expected.inputs, expected.dys)
+        )
+        sizes = {}
+        for k, one in enumerate(found):
+            ratio, want = one.get("ratio", 0.0), _largest(wanted[k])
+            size = inputs if k < len(expected.dys) else dys * max(inputs, 1.0) ** 2
+            if ratio > 1 and not one.get("message"):
+                if want <= WIDEST * UNIT["float64"] * size and point.gross:
+                    found[k] = {"ratio": _largest(got[k] - wanted[k]) / (point.gross * size)}
+                elif want <= WIDEST * UNIT["float64"] * size:
+                    sizes[k] = size
+                elif ratio <= JUST.get(point.dtype, 1.0):
+                    sizes[k] = want
+        if not sizes:
+            return
+        other = "float32" if point.dtype == "float64" else "float64"
+        runs = []
+        for arrays, given in near(expected.inputs, expected.dys):
+            ys, grads = self.host.pull(f, arrays, point.options, given, other, self.asked)
+            runs.append([*ys, *(g for g, want in zip(grads, self.asked, strict=True) if want)])
+        for k, size in sizes.items():
+            many = runs if size != _largest(wanted[k]) else runs[:1]
+            ratio = vanishes(got[k], [r[k] for r in many], wanted[k], point.dtype, size)
+            found[k] = {"eps": 0.0, "ratio": ratio} if ratio <= 1 else found[k]
 
 
 def _largest(values: Any) -> float:
