@@ -14,13 +14,17 @@ pytestmark = pytest.mark.skipif(native.available() is not None, reason=str(nativ
 ROWS = {"N": 301, "V": 257}  # ten chunks of a ragged number of rows
 FLAT = {"N": 77_003}
 SIZES = {
-    **dict.fromkeys(("cross_entropy", "soft_cross_entropy", "jsd"), ROWS),
+    **dict.fromkeys(
+        ("cross_entropy", "soft_cross_entropy", "jsd", "nll_loss", "multi_margin"), ROWS
+    ),
     **dict.fromkeys(losses.KERNELS, FLAT),
 }
 SOFTMAX = ("softmax", "log_softmax")
 WEIGHTS = {
     "cross_entropy": {"weight": 257},
     "soft_cross_entropy": {"weight": 257},
+    "nll_loss": {"weight": 257},
+    "multi_margin": {"weight": 257},
     "binary_cross_entropy": {"weight": 77_003},
     "binary_cross_entropy_with_logits": {"weight": 77_003, "pos_weight": 77_003},
 }
@@ -71,7 +75,7 @@ def near(got, want, dtype=torch.float64):
 def test_many_chunks_give_the_plain_result_with_any_number_of_threads(threads, name, reduction):
     options = {"reduction": reduction, **OPTIONS.get(name, {})}
     arrays, found = drawn(name, torch.float64), []
-    if name == "cross_entropy":
+    if name in ("cross_entropy", "nll_loss"):
         arrays[1][[3, 250]] = -100
     for n in (1, 2, 3):
         threads(n)
@@ -187,7 +191,7 @@ def test_options_that_choose_another_kernel(name, options):
 def test_autograd_through_the_rule(name):
     x = torch.linspace(-1, 2, 12, dtype=torch.float64).reshape(3, 4).requires_grad_()
     rest = (x.detach().flip(0) / 3,)
-    if name == "cross_entropy":
+    if name in ("cross_entropy", "nll_loss"):
         rest = (torch.tensor([1, 0, 3]), None)
     with rule.use("cpu"):
         assert torch.autograd.gradcheck(lambda x: RULES[name](x, *rest), (x,))

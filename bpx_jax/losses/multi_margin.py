@@ -45,7 +45,13 @@ def backward(dy, arrays, residuals, needs, *, p, margin, reduction):
     return dx, None, dweight
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.multi_margin"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def multi_margin(x, target, weight=None, *, p=1, margin=1.0, reduction="mean"):

@@ -47,7 +47,13 @@ def backward(dy, arrays, residuals, needs, *, ignore_index, reduction):
     return dx, None, dweight
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.nll_loss"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def nll_loss(x, target, weight=None, *, ignore_index=-100, reduction="mean"):

@@ -64,7 +64,14 @@ def tangent(tangents, arrays, residuals, *, p, margin, reduction):
     return reduce(t / x.shape[-1], reduction).to(x.dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.multi_margin"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="float32",
+)
 
 
 def multi_margin(x, target, weight=None, *, p=1, margin=1.0, reduction="mean"):

@@ -90,7 +90,7 @@ PLAIN = Kernel(
     residuals_backward=residuals_backward,
     residuals_tangent=residuals_tangent,
 )
-RULE = Rule(SPEC, (PLAIN,), autocast="float32")
+RULE = Rule(SPEC, (Kernel.lazy("cpu", "bpx_torch.kernels.cpu.nll_loss"), PLAIN), autocast="float32")
 
 
 def nll_loss(x, target, weight=None, *, ignore_index=-100, reduction="mean"):

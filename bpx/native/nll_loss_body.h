@@ -1,0 +1,140 @@
+/* One element type (each_type.h). Included by nll_loss.c.
+ *
+ * wy is the weight of a row's label: 0 where it is ignored, NaN where it is no class. */
+typedef struct {
+    int64_t rows, classes, label_bytes, ignores, ignored, reduction;
+} FN(Sizes);
+
+typedef struct {
+    const T *x, *dy;
+    const A *weight, *picked;
+    T *out; /* y of the rows, or dx */
+    A *picked_out;
+    double *loss, *count; /* partial sums of each chunk */
+    bpx_labels labels;
+    int64_t rows, chunks;
+    int reduction;
+    A g;
+} FN(State);
+
+BPX_INLINE A FN(label_weight)(const FN(State) *s, int64_t label) {
+    if (bpx_is_ignored(&s->labels, label)) return 0;
+    if (!bpx_is_class(&s->labels, label)) return (A)NAN;
+    return s->weight == NULL ? 1 : s->weight[label];
+}
+
+/* Forward: picks x[target], 0 in an ignored row. Backward (x NULL): sums over what was picked. */
+static void FN(pick_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
+    const int64_t last = bpx_first_row(chunk + 1, s->chunks, s->rows);
+    double total = 0, count = 0;
+    for (int64_t row = bpx_first_row(chunk, s->chunks, s->rows); row < last; row++) {
+        const int64_t label = bpx_label(&s->labels, row);
+        const A wy = FN(label_weight)(s, label);
+        A xy = 0;
+        if (s->x == NULL) {
+            xy = s->picked[row];
+        } else if (!bpx_is_ignored(&s->labels, label)) {
+            const int64_t at = bpx_is_class(&s->labels, label) ? label : 0;
+            xy = LOAD(s->x[row * s->labels.classes + at]);
+        }
+        if (s->picked_out != NULL) s->picked_out[row] = xy;
+        if (s->out != NULL) s->out[row] = STORE(-wy * xy);
+        total -= (double)(wy * xy);
+        count += (double)wy;
+    }
+    s->loss[chunk] = total, s->count[chunk] = count;
+}
+
+/* dx = -g wy onehot(target) */
+static void FN(put_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
+    const int64_t last = bpx_first_row(chunk + 1, s->chunks, s->rows), n = s->labels.classes;
+    for (int64_t row = bpx_first_row(chunk, s->chunks, s->rows); row < last; row++) {
+        const int64_t label = bpx_label(&s->labels, row);
+        T *dx = s->out + row * n;
+        memset(dx, 0, (size_t)n * sizeof(T));
+        if (bpx_is_ignored(&s->labels, label)) continue;
+        if (bpx_is_class(&s->labels, label)) {
+            const A g = s->reduction == BPX_NONE ? LOAD(s->dy[row]) : s->g;
+            dx[label] = STORE(-g * FN(label_weight)(s, label));
+        } else {
+            for (int64_t i = 0; i < n; i++) dx[i] = STORE((A)NAN);
+        }
+    }
+}
+
+static FN(State) FN(state)(const FN(Sizes) *c, const void *target, const A *weight) {
+    FN(State) s = {.rows = c->rows, .weight = weight, .reduction = (int)c->reduction};
+    s.labels = (bpx_labels){target, c->label_bytes, c->classes, c->ignores, c->ignored};
+    return s;
+}
+
+static void FN(pick)(FN(State) *s, bpx_parallel_for parallel, void *host, double *loss,
+                     double *count) {
+    double losses[BPX_MAX_CHUNKS], counts[BPX_MAX_CHUNKS];
+    s->loss = losses, s->count = counts, s->chunks = bpx_chunks(s->rows, 16);
+    bpx_run(parallel, host, s->chunks, FN(pick_task), s);
+    *loss = 0, *count = 0;
+    for (int64_t chunk = 0; chunk < s->chunks; chunk++)
+        *loss += losses[chunk], *count += counts[chunk];
+}
+
+typedef struct {
+    const T *x;
+    const void *target;
+    const A *weight;
+    T *y;
+    A *picked;
+    FN(Sizes) sizes;
+} FN(Forward);
+
+BPX_EXPORT int FN(bpx_nll_loss_forward)(const void *call, bpx_parallel_for parallel, void *host) {
+    const FN(Forward) *c = call;
+    FN(State) s = FN(state)(&c->sizes, c->target, c->weight);
+    double loss, count;
+    s.x = c->x, s.picked_out = c->picked;
+    if (s.reduction == BPX_NONE) s.out = c->y;
+    FN(pick)(&s, parallel, host, &loss, &count);
+    if (s.reduction == BPX_SUM_OF_ROWS) *c->y = STORE((A)loss);
+    if (s.reduction == BPX_MEAN) *c->y = STORE((A)(count == 0 ? 0 : loss / count));
+    return 0;
+}
+
+typedef struct {
+    const T *dy;
+    const void *target;
+    const A *weight, *picked;
+    T *dx;
+    A *dweight;
+    FN(Sizes) sizes;
+} FN(Backward);
+
+/* dweight[c] = -sum of g * x[target] over the rows with label c
+ *              - sum of g * y over them, in a mean             through sum(wy) */
+BPX_EXPORT int FN(bpx_nll_loss_backward)(const void *call, bpx_parallel_for parallel, void *host) {
+    const FN(Backward) *c = call;
+    FN(State) s = FN(state)(&c->sizes, c->target, c->weight);
+    double loss, count;
+    A y = 0;
+    s.dy = c->dy, s.picked = c->picked, s.g = LOAD(*c->dy);
+    if (s.reduction == BPX_MEAN) {
+        FN(pick)(&s, parallel, host, &loss, &count);
+        s.g = count == 0 ? 0 : (A)((double)s.g / count);
+        y = count == 0 ? 0 : (A)(loss / count);
+    }
+    if (c->dx != NULL) {
+        s.out = c->dx, s.chunks = bpx_chunks(s.rows, s.labels.classes);
+        bpx_run(parallel, host, s.chunks, FN(put_task), &s);
+    }
+    if (c->dweight == NULL) return 0;
+    for (int64_t i = 0; i < s.labels.classes; i++) c->dweight[i] = 0;
+    for (int64_t row = 0; row < s.rows; row++) {
+        const int64_t label = bpx_label(&s.labels, row);
+        const A g = s.reduction == BPX_NONE ? LOAD(s.dy[row]) : s.g;
+        if (bpx_is_ignored(&s.labels, label)) continue;
+        if (bpx_is_class(&s.labels, label)) c->dweight[label] -= g * (s.picked[row] + y);
+        else c->dweight[0] = (A)NAN;
+    }
+    return 0;
+}
