@@ -129,17 +129,33 @@ class Rule(rule.Rule):
         spec, plain = self.spec, self.plain
         names = tuple(spec.options)
 
+        def of_shapes(half):
+            """A backward that is given shapes alone where the entry keeps no more. They become what
+            JAX does not trace in here, for it would ask for their values."""
+
+            def backward(dy, kept, residuals):
+                kept = tuple(
+                    jax.ShapeDtypeStruct(a.shape[1:], a.dtype)
+                    if a is not None and arg.name in spec.shapes
+                    else a
+                    for arg, a in zip(spec.args, kept, strict=True)
+                )
+                return half(dy, kept, residuals)
+
+            return backward
+
         def pair(values, needs):
             """Forward and backward of the kernel; where JAX differentiates a kernel it cannot see
             into, for a second derivative, it differentiates the plain rule."""
             options = dict(zip(names, values, strict=True))
             forward = functools.partial(kernel.forward, **options)
-            backward = functools.partial(kernel.backward, needs=needs, **options)
+            backward = of_shapes(functools.partial(kernel.backward, needs=needs, **options))
             if kernel is plain:
                 return forward, backward
+            by_hand = of_shapes(functools.partial(plain.backward, needs=needs, **options))
             return (
                 _seen_as(forward, functools.partial(plain.forward, **options)),
-                _seen_as(backward, functools.partial(plain.backward, needs=needs, **options)),
+                _seen_as(backward, by_hand),
             )
 
         @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -165,12 +181,6 @@ class Rule(rule.Rule):
             dy, _ = cotangents  # residuals leave through stop_gradient
             values, dtypes = static
             kept, residuals = saved
-            kept = tuple(
-                jax.ShapeDtypeStruct(a.shape[1:], a.dtype)
-                if a is not None and arg.name in spec.shapes
-                else a
-                for arg, a in zip(spec.args, kept, strict=True)
-            )
             needs = self._needs(dtypes)  # XLA drops what nobody asked for
             grads = pair(values, needs)[1](dy, kept, residuals)
             # JAX takes a cotangent of any dtype without a word
