@@ -22,7 +22,13 @@ def backward(dy, arrays, residuals, needs):
     return dx, dweight, dbias
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.affine"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def affine(x, weight, bias):

@@ -5,16 +5,20 @@ import math
 import jax.numpy as jnp
 
 from bpx.layers.dropout import SPEC, factor, mask_shape, threshold
-from bpx.rule import Kernel
+from bpx.rule import Kernel, asked
 from bpx_jax import random
 from bpx_jax._dtype import at_least_float32
 from bpx_jax._rule import Rule
+from bpx_jax.kernels.cpu import dropout as native
 
 
 def keep_bits(key, shape, *, p):
     """The packed mask of a key: uint8, one bit for each element of shape, 1 with probability
     1 - p."""
-    word, least = random.bits(key, shape), threshold(p)
+    count, least = math.prod(shape), threshold(p)
+    if asked() in (None, "cpu") and native.refuses_key(count) is None:
+        return native.keep_bits(random.key_data(key), count, least)
+    word = random.bits(key, shape)
     keep = word >= jnp.uint32(least) if least < 2**32 else jnp.zeros(shape, bool)
     return jnp.packbits(keep, bitorder="little")
 
@@ -42,7 +46,13 @@ def backward(dy, arrays, residuals, needs, *, p, broadcast_dims):
     return scaled(dy, arrays[1], p, broadcast_dims), None
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.dropout"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def dropout(x, bits, *, p=0.5, broadcast_dims=()):

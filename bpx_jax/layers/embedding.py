@@ -32,7 +32,13 @@ def backward(dy, arrays, residuals, needs, *, padding_idx):
     return None, dweight if padding_idx is None else dweight.at[padding_idx].set(0)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.embedding"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def embedding(indices, weight, *, padding_idx=None):

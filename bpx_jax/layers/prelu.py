@@ -32,7 +32,13 @@ def backward(dy, arrays, residuals, needs, *, axis):
     return dx, dweight
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.prelu"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def prelu(x, weight, *, axis=1):

@@ -42,7 +42,13 @@ def backward(dy, arrays, residuals, needs, *, interleaved):
     return turn(dy, cos, -sin, interleaved), dcos, dsin
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.rope"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def rope(x, cos, sin, *, interleaved=False):

@@ -37,7 +37,13 @@ def tangent(tangents, arrays, residuals):
     return dy.to(x.dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.affine"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def affine(x, weight, bias):

@@ -5,9 +5,10 @@ import math
 import torch
 
 from bpx.layers.dropout import SPEC, factor, mask_shape, threshold
-from bpx.rule import Kernel
+from bpx.rule import Kernel, asked
 from bpx_torch import random
 from bpx_torch._rule import Rule
+from bpx_torch.kernels.cpu import dropout as native
 
 SIGN = -(2**31)
 
@@ -15,7 +16,11 @@ SIGN = -(2**31)
 def keep_bits(key, shape, *, p, device=None):
     """The packed mask of a key: uint8, one bit for each element of shape, 1 with probability
     1 - p."""
-    word, least = random.bits(key, shape, device=device).view(torch.int32).flatten(), threshold(p)
+    count, least = math.prod(shape), threshold(p)
+    if not torch.compiler.is_compiling() and isinstance(key, torch.Tensor) and device is None:
+        if asked() in (None, "cpu") and native.refuses_key(key, count) is None:
+            return native.keep_bits(key, count, least)
+    word = random.bits(key, shape, device=device).view(torch.int32).flatten()
     if least == 2**32:
         return pack(torch.zeros_like(word, dtype=torch.bool))
     # with its sign bit turned a word compares as the unsigned number that torch cannot compare
@@ -55,7 +60,13 @@ def tangent(tangents, arrays, residuals, *, p, broadcast_dims):
     return backward(tangents[0], arrays, (), None, p=p, broadcast_dims=broadcast_dims)[0]
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.dropout"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def dropout(x, bits, *, p=0.5, broadcast_dims=()):

@@ -55,7 +55,13 @@ def tangent(tangents, arrays, residuals, *, padding_idx):
     return dy.masked_fill((indices == padding_idx).unsqueeze(-1), 0)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.embedding"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def embedding(indices, weight, *, padding_idx=None):

@@ -48,7 +48,14 @@ def tangent(tangents, arrays, residuals, *, axis):
     return dy.to(x.dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="lower")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.prelu"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="lower",
+)
 
 
 def prelu(x, weight, *, axis=1):

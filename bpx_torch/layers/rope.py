@@ -62,7 +62,13 @@ def tangent(tangents, arrays, residuals, *, interleaved):
     return dy
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.rope"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def rope(x, cos, sin, *, interleaved=False):

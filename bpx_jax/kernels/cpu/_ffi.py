@@ -14,6 +14,7 @@ from bpx.native import compile
 
 TARGET = "bpx_call"
 NAMES = {"float32": "f32", "float64": "f64", "bfloat16": "bf16"}
+SUFFIXES = {**NAMES, "uint8": "u8"}
 
 
 @functools.cache
@@ -34,8 +35,8 @@ def available() -> str | None:
 def refuses(arrays):
     """None, or why no kernel of the core can run on these arrays. The first one gives the type;
     arrays after it may be of narrower ones, never float64 beside another."""
-    if (backend := jax.default_backend()) != "cpu":
-        return f"the default backend is {backend}"
+    if (reason := elsewhere()) is not None:
+        return reason
     first = arrays[0]
     if str(first.dtype) not in NAMES:
         return f"it takes float32, float64 and bfloat16, not {first.dtype}"
@@ -44,9 +45,16 @@ def refuses(arrays):
             return "an argument has no elements"
         if a is not None and a.dtype == jnp.float64 and first.dtype != jnp.float64:
             return f"an argument is float64 beside {first.dtype}"
+    return available()
+
+
+def elsewhere():
+    """None, or why a custom call would not run well where JAX runs."""
+    if (backend := jax.default_backend()) != "cpu":
+        return f"the default backend is {backend}"
     if (devices := jax.device_count()) > 1:
         return f"there are {devices} devices, and XLA would gather a sharded x for a custom call"
-    return available()
+    return None
 
 
 def call(kernel, dtype, arrays, results, sizes, numbers=(), *, fold=-1, aliases=None):
@@ -64,7 +72,7 @@ def call(kernel, dtype, arrays, results, sizes, numbers=(), *, fold=-1, aliases=
         input_output_aliases=aliases,
     )(
         *given,
-        kernel=f"{kernel}_{NAMES[str(jnp.dtype(dtype))]}",
+        kernel=f"{kernel}_{SUFFIXES[str(jnp.dtype(dtype))]}",
         sizes=np.array(sizes, np.int64),
         numbers=np.array(numbers, np.float64),
         elements=math.prod(arrays[0].shape),

@@ -10,6 +10,7 @@ from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.cpu import _pool
 
 NAMES = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
+SUFFIXES = {**NAMES, torch.uint8: "u8"}
 
 
 def refuses(arrays):
@@ -47,7 +48,7 @@ def run(kernel, dtype, arrays, sizes, numbers=()):
 def _bound(kernel, dtype, integers, numbers):
     return (
         struct.Struct(f"{integers}q{numbers}d").pack,
-        native.kernel(f"{kernel}_{NAMES[dtype]}"),
+        native.kernel(f"{kernel}_{SUFFIXES[dtype]}"),
     )
 
 

@@ -8,16 +8,7 @@ import torch
 
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
-
-
-def channels_behind(x):
-    """Whether x (B C *S) lies in memory as (B *S C), which torch calls channels_last."""
-    return not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
-
-
-def put_behind(x):
-    """x (B C *S) laid out as (B *S C)."""
-    return x.movedim(1, -1).contiguous().movedim(-1, 1)
+from bpx_torch.kernels.cpu._layout import channels_behind, put_behind
 
 
 def forward(x, weight, bias, groups, eps, *, variance):

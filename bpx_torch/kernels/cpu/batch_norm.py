@@ -6,7 +6,8 @@ import torch
 
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
-from bpx_torch.kernels.cpu._standardize import channels_behind, sizes
+from bpx_torch.kernels.cpu._layout import channels_behind
+from bpx_torch.kernels.cpu._standardize import sizes
 
 
 def refuses(arrays, dims):
