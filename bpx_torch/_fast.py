@@ -39,6 +39,7 @@ class Plan:
     dims: dict[str, Any]
     dtypes: tuple[torch.dtype | None, ...]
     shapes: list[Any]  # of the arguments of which only these are kept
+    unseen: list[Any]  # what stands in for them in backward: NaN of that shape, None where absent
     uniform: bool  # one floating dtype, that of the kernel's arithmetic: gradients have it already
 
 
@@ -93,11 +94,13 @@ class Fast:
             self.apply = super(torch.autograd.Function, owner.runs[self.place].saving()).apply
             self.forward = owner.kernels[self.place].loaded().forward
         floats = {a.dtype for a in arrays if a is not None and a.is_floating_point()}
+        shapes = owner.runs[self.place].shapes(arrays)
         return Plan(
             full,
             dims,
             tuple(None if a is None else a.dtype for a in arrays),
-            owner.runs[self.place].shapes(arrays),
+            shapes,
+            [s and torch.full((), torch.nan, **s[1]).expand(s[0]) for s in shapes],
             floats in ({torch.float32}, {torch.float64}),
         )
 
@@ -119,6 +122,7 @@ def saving(name, function, kernel, spec, kept, given):
     backward_by_value = function.backward
     n_args = len(spec.args)
     every = kept == tuple(range(n_args))
+    shaped = tuple(i for i, a in enumerate(spec.args) if a.name in spec.shapes)
     residuals_at = slice(len(kept), len(kept) + len(spec.residuals))
     rest = [None] * n_args
 
@@ -140,7 +144,6 @@ def saving(name, function, kernel, spec, kept, given):
         if (
             dy is None
             or not plan.uniform
-            or plan.shapes
             or torch.is_grad_enabled()
             or forward_ad._current_level >= 0
             or torch._C._are_functorch_transforms_active()
@@ -154,6 +157,8 @@ def saving(name, function, kernel, spec, kept, given):
         else:
             arrays = rest.copy()
             for i, a in zip(kept, saved, strict=False):
+                arrays[i] = a
+            for i, a in zip(shaped, plan.unseen, strict=True):
                 arrays[i] = a
         needs = ctx.needs_input_grad[1:]
         return (

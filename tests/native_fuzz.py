@@ -113,8 +113,11 @@ def one(chosen, rng):
             y = chosen(*arrays, **options)
     except SpecError as error:
         return "cpu refuses" if "cpu:" in str(error) else "does not fit"
-    with rule.use("plain"):
-        want = chosen(*arrays, **options)
+    try:
+        with rule.use("plain"):
+            want = chosen(*arrays, **options)
+    except SpecError:  # avg_pool over three axes, where torch's own has a limit
+        return "does not fit"
     near(chosen.spec, "y", y, want, dtype)
     wrt = [a for a in arrays if a is not None and a.requires_grad]
     if not wrt or not y.requires_grad:

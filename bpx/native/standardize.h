@@ -40,6 +40,10 @@ typedef struct {
 BPX_INLINE void bpx_merge(bpx_moments *m, double n, double sum, double about, double distances,
                           double squares) {
     const double mean = about + distances / n, apart = mean - m->mean, count = m->count + n;
+    if (m->count == 0) {
+        *m = (bpx_moments){n, mean, squares - distances * distances / n, sum};
+        return;
+    }
     m->squares += squares - distances * distances / n + apart * apart * (m->count * n / count);
     m->mean += apart * (n / count);
     m->count = count;

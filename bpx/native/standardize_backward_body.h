@@ -25,29 +25,27 @@ typedef struct {
 } FN(State);
 
 typedef struct {
-    double xhat, g, gx, dy, dyx;
+    double xhat, dy, dyx;
 } FN(Sums);
 
-BPX_INLINE void FN(add_run)(FN(Sums) *sums, const T *restrict x, const T *restrict dy, int64_t n,
-                            A mu, A rstd, A weight) {
+BPX_INLINE FN(Sums) FN(sum_run)(const T *restrict x, const T *restrict dy, int64_t n, A mu,
+                                A rstd) {
+    FN(Sums) sums = {0, 0, 0};
     for (int64_t at = 0; at < n; at += BPX_BLOCK) {
         const int64_t end = n - at < BPX_BLOCK ? n : at + BPX_BLOCK;
-        A shift = 0, g_sum = 0, gx_sum = 0, dy_sum = 0, dyx_sum = 0;
-#pragma omp simd reduction(+ : shift, g_sum, gx_sum, dy_sum, dyx_sum)
+        A shift = 0, dy_sum = 0, dyx_sum = 0;
+#pragma omp simd reduction(+ : shift, dy_sum, dyx_sum)
         for (int64_t i = at; i < end; i++) {
-            const A xhat = (LOAD(x[i]) - mu) * rstd, d = LOAD(dy[i]), g = d * weight;
+            const A xhat = (LOAD(x[i]) - mu) * rstd, d = LOAD(dy[i]);
             shift += xhat;
-            g_sum += g;
-            gx_sum += g * xhat;
             dy_sum += d;
             dyx_sum += d * xhat;
         }
-        sums->xhat += shift;
-        sums->g += g_sum;
-        sums->gx += gx_sum;
-        sums->dy += dy_sum;
-        sums->dyx += dyx_sum;
+        sums.xhat += shift;
+        sums.dy += dy_sum;
+        sums.dyx += dyx_sum;
     }
+    return sums;
 }
 
 BPX_INLINE void FN(write_run)(T *restrict dx, const T *restrict x, const T *restrict dy, int64_t n,
@@ -72,26 +70,27 @@ BPX_CLONES static void FN(backward_sets)(const FN(State) *s, int64_t first, int6
         const A mu = c->mean[set], rstd = c->rstd[set];
         const A *weight = c->weight == NULL ? NULL : c->weight + set % k->period * k->channels;
         double *along = s->along + set * k->channels, *about = s->about + set * k->channels;
-        FN(Sums) all = {0, 0, 0, 0, 0};
+        double xhat_sum = 0, g_sum = 0, gx_sum = 0;
         for (int64_t run = 0; run < k->runs; run++) {
             const int64_t own = k->channels == 1 ? 0 : run;
-            FN(Sums) sums = {0, 0, 0, 0, 0};
-            FN(add_run)(&sums, x + run * k->stride, dy + run * k->stride, k->places, mu, rstd,
-                        weight == NULL ? 1 : weight[own]);
+            const double w = weight == NULL ? 1 : weight[own];
+            const FN(Sums) sums =
+                FN(sum_run)(x + run * k->stride, dy + run * k->stride, k->places, mu, rstd);
             if (own == run) along[own] = about[own] = 0;
             along[own] += sums.dyx;
             about[own] += sums.dy;
-            all.xhat += sums.xhat;
-            all.g += sums.g;
-            all.gx += sums.gx;
+            xhat_sum += sums.xhat;
+            /* an infinite weight makes NaN of a dy of 0, which a sum of dy no longer tells */
+            g_sum += isfinite(w) ? w * sums.dy : NAN;
+            gx_sum += isfinite(w) ? w * sums.dyx : NAN;
         }
-        const double shift = c->running ? 0 : all.xhat / count;
-        const double g_mean = c->running ? 0 : all.g / count;
-        const double gx_mean = c->running ? 0 : all.gx / count - shift * g_mean;
+        const double shift = c->running ? 0 : xhat_sum / count;
+        const double g_mean = c->running ? 0 : g_sum / count;
+        const double gx_mean = c->running ? 0 : gx_sum / count - shift * g_mean;
         for (int64_t own = 0; own < k->channels; own++)
             along[own] = FN(without)(along[own], shift, about[own]);
-        if (c->drunning_mean != NULL) c->drunning_mean[set] = -rstd * (A)all.g;
-        if (c->drunning_var != NULL) c->drunning_var[set] = (A)-0.5 * (rstd * rstd) * (A)all.gx;
+        if (c->drunning_mean != NULL) c->drunning_mean[set] = -rstd * (A)g_sum;
+        if (c->drunning_var != NULL) c->drunning_var[set] = (A)-0.5 * (rstd * rstd) * (A)gx_sum;
         for (int64_t run = 0; run < k->runs && c->dx != NULL; run++) {
             const A w = weight == NULL ? 1 : weight[k->channels == 1 ? 0 : run];
             const int64_t at = set * k->step + run * k->stride;

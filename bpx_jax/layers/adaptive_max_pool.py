@@ -18,7 +18,13 @@ def backward(dy, arrays, residuals, needs, *, output_size):
     return (give(at_least_float32(dy), first_maxima(x, output_size), x),)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.adaptive_max_pool"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def adaptive_max_pool(x, *, output_size=1):

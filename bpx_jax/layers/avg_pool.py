@@ -33,7 +33,13 @@ def backward(dy, arrays, residuals, needs, **options):
     return (spread(divided(at_least_float32(dy), sizes, options), sizes, options),)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.avg_pool"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def avg_pool(

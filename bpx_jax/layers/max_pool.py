@@ -24,7 +24,13 @@ def backward(dy, arrays, residuals, needs, **options):
     return (give(at_least_float32(dy), first_maxima(x, options), x),)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.max_pool"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def max_pool(x, *, kernel_size=2, stride=None, padding=0, dilation=1, ceil_mode=False):

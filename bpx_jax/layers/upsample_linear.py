@@ -26,7 +26,13 @@ def backward(dy, arrays, residuals, needs, *, size, scale_factor, align_corners)
     return (dx,)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.upsample_linear"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def upsample_linear(x, *, size=None, scale_factor=2.0, align_corners=False):

@@ -39,7 +39,13 @@ def tangent(tangents, arrays, residuals, *, output_size):
     return means(tangents[0], output_size)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.adaptive_avg_pool"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def adaptive_avg_pool(x, *, output_size=1):

@@ -37,7 +37,13 @@ def tangent(tangents, arrays, residuals, *, output_size):
     return take(tangents[0], winners(x, output_size))
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.adaptive_max_pool"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def adaptive_max_pool(x, *, output_size=1):

@@ -60,7 +60,13 @@ def tangent(tangents, arrays, residuals, **options):
     return forward(tangents[0], **options)[0]
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.avg_pool"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def avg_pool(

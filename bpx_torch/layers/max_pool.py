@@ -32,7 +32,13 @@ def tangent(tangents, arrays, residuals, **options):
     return take(tangents[0], winners(x, options))
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.max_pool"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+)
 
 
 def max_pool(x, *, kernel_size=2, stride=None, padding=0, dilation=1, ceil_mode=False):

@@ -29,7 +29,14 @@ def tangent(tangents, arrays, residuals, **options):
     return forward(tangents[0], **options)[0]
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast={"cuda": "float32"})
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.upsample_nearest"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast={"cuda": "float32"},
+)
 
 
 def upsample_nearest(x, *, size=None, scale_factor=2.0, exact=False):
