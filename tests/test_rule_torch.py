@@ -73,7 +73,7 @@ def test_hessian_through_a_residual_with_a_derivative(name, how):
             of(rule), values, vectorize=how.startswith("old"), outer_jacobian_strategy=way
         )
     torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-13)
-    assert (how == "short") == bool(rule.fast.plans)
+    assert how != "short" or any(rule.fast.plans.values())
 
 
 def test_a_wrong_derivative_of_a_residual_is_found():
