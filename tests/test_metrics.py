@@ -73,6 +73,20 @@ def test_plateau_in_torch(trial: dict[str, Any]) -> None:
     )
 
 
+def test_plateau_lowers_a_group_that_was_added_and_not_by_eps() -> None:
+    """As torch's: the number `min_lr` is every group's, and a change by eps itself is none."""
+    rows = {}
+    for module in (torch.optim.lr_scheduler, optim.lr_scheduler):
+        opt = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
+        plateau = module.ReduceLROnPlateau(opt, factor=0.5, patience=0, min_lr=0.25, eps=0.25)
+        more = {"params": [torch.nn.Parameter(torch.ones(1))], "lr": 4.0}
+        opt.add_param_group(more)
+        rows[module] = follow(plateau, [1.0] * 7)
+    theirs, ours = rows.values()
+    assert ours == theirs
+    assert ours[-1] == [0.5, 0.5]
+
+
 @pytest.mark.parametrize("trial", PLATEAU.trials, ids=label)
 def test_plateau_in_jax(trial: dict[str, Any]) -> None:
     monitor = transforms.reduce_lr_on_plateau(**complete(PLATEAU, trial))
