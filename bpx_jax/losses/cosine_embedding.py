@@ -56,7 +56,13 @@ def backward(dy, arrays, residuals, needs, *, margin, eps, reduction):
     return dcos * p1, dcos * p2, g * dtarget
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.cosine_embedding"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def cosine_embedding(x1, x2, target, *, margin=0.0, eps=1e-12, reduction="mean"):

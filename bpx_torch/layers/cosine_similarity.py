@@ -46,7 +46,14 @@ def tangent(tangents, arrays, residuals, *, eps):
     return sum(terms[1:], terms[0]).to(arrays[0].dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast={"cuda": "float32"})
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.cosine_similarity"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast={"cuda": "float32"},
+)
 
 
 def cosine_similarity(x1, x2, *, eps=1e-8):

@@ -71,7 +71,14 @@ def tangent(tangents, arrays, residuals, *, margin, eps, reduction):
     return reduce(t, reduction).to(arrays[0].dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.cosine_embedding"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="float32",
+)
 
 
 def cosine_embedding(x1, x2, target, *, margin=0.0, eps=1e-12, reduction="mean"):
