@@ -72,6 +72,9 @@ def draw(spec, rng):
         ]
     except (SpecError, TypeError, KeyError, ValueError):
         return None
+    for i, arg in enumerate(spec.args):
+        if arg.name.startswith("w_"):  # of a recurrence, which would be chaotic with larger ones
+            arrays[i] = 0.5 * arrays[i] / np.sqrt(arrays[i].shape[-1])
     return arrays, options
 
 
