@@ -11,6 +11,7 @@ from bpx.rule import Kernel
 from bpx.spec import Op
 from bpx_jax._dtype import at_least_float32
 from bpx_jax._rule import Rule
+from bpx_jax.kernels.cpu import elementwise
 
 
 def row(spec: Op, f: Callable, df: Callable, *, mask: Callable | None = None) -> Rule:
@@ -31,4 +32,4 @@ def row(spec: Op, f: Callable, df: Callable, *, mask: Callable | None = None) ->
         saved = at_least_float32(kept) if kept is not None else None
         return (df(at_least_float32(dy), saved, **options).astype(dy.dtype),)
 
-    return Rule(spec, (Kernel("plain", forward, backward),))
+    return Rule(spec, (*elementwise.kernels(spec), Kernel("plain", forward, backward)))

@@ -11,6 +11,7 @@ from bpx.rule import Kernel
 from bpx.spec import Op
 from bpx_torch._dtype import at_least_float32
 from bpx_torch._rule import Rule
+from bpx_torch.kernels.cpu import elementwise
 
 
 def row(
@@ -44,4 +45,6 @@ def row(
     def tangent(tangents, arrays, residuals, **options):
         return slope_times(tangents[0], arrays, residuals, **options)
 
-    return Rule(spec, (Kernel("plain", forward, backward, tangent),), autocast)
+    return Rule(
+        spec, (*elementwise.kernels(spec), Kernel("plain", forward, backward, tangent)), autocast
+    )

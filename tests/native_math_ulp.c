@@ -104,10 +104,15 @@ static Result every_f32(const Function *f, uint64_t step) {
         for (int i = 0; i < n; i++) {
             if (!in_domain(f, x[i])) continue;
             const double right = f->narrow(x[i]);
-            int e = 0;
-            frexp(right, &e);
-            const double ulp = ldexp(1.0, (e < -125 ? -125 : e) - 24);
-            note(&r, x[i], y[i], right, (y[i] - right) / ulp, 0x1.ffffffp127);
+            uint64_t bits_right;
+            memcpy(&bits_right, &right, sizeof right);
+            int e = (int)(bits_right >> 52 & 0x7ff) - 1023;
+            const uint64_t ulp_bits = (uint64_t)((e < -126 ? -126 : e) - 23 + 1023) << 52;
+            double ulp;
+            memcpy(&ulp, &ulp_bits, sizeof ulp);
+            const double off = (y[i] - right) / ulp;
+            if (fabs(off) <= r.worst && right != 0) r.count++; /* nothing to note; false for NaN */
+            else note(&r, x[i], y[i], right, off, 0x1.ffffffp127);
         }
     }
     return r;

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bpx
+from bpx import native
 from bpx.spec import Case
 from bpx.verify.bound import PATH, UNIT, movement
 from bpx.verify.reference import cases
@@ -123,18 +124,30 @@ def wanted(name, index, dtype, flushes):
     return arrays, dy, options, found
 
 
+def core(framework):
+    """What knows whether the native kernels can run; asking registers them with XLA."""
+    return importlib.import_module("bpx_jax.kernels.cpu._ffi") if framework == "jax" else native
+
+
 @pytest.mark.parametrize("dtype", [*DTYPES, *WIDE])
 @pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("kernel", ["plain", "cpu"])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_every_value(framework, name, dtype):
+def test_every_value(framework, kernel, name, dtype):
     package = importlib.import_module(f"bpx_{framework}.verify")
     runner, rule = package.RUNNER(), package.RULES[name]
+    if kernel not in {k.name for k in rule.kernels}:
+        pytest.skip(f"{name} has no {kernel} kernel")
+    if kernel == "cpu" and dtype == "float16":
+        pytest.skip("the cpu kernels refuse float16")
+    if kernel == "cpu" and (reason := core(framework).available()) is not None:
+        pytest.skip(reason)
     wrong = []
     for index in range(len(options_of(rule.spec))):
         arrays, dy, options, found = wanted(name, index, dtype, framework == "jax")
         case = Case("every value", arrays, options)
-        y, _ = runner.value(rule, "plain", case, dtype)
-        grads = runner.gradient(rule, "plain", case, dy, dtype)
+        y, _ = runner.value(rule, kernel, case, dtype)
+        grads = runner.gradient(rule, kernel, case, dy, dtype)
         for what, got, (low, high) in zip(
             ("y", *(f"d{a}" for a in arrays)), (y, *grads), found, strict=True
         ):

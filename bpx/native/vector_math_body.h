@@ -25,6 +25,12 @@ BPX_INLINE T F(with_sign)(T y, T x) {
     return F(from_bits)(F(bits)(y) | (F(bits)(x) & ~K(ABS_MASK)));
 }
 
+/* To the nearest integer, halves to even */
+BPX_INLINE T F(round)(T x) {
+    const T a = F(abs)(x), y = (a + K(INTEGERS)) - K(INTEGERS);
+    return F(with_sign)(a < K(INTEGERS) ? y : a, x);
+}
+
 BPX_INLINE T F(pow2)(I n) { return F(from_bits)((U)(n + K(BIAS)) << K(MANTISSA)); }
 
 /* The exponent e for which sqrt(1/2) <= 2^-e u < sqrt(2), u normal */
@@ -42,11 +48,24 @@ BPX_INLINE T F(scaled)(T p, I n) {
     return (C(1.0) + p) * F(pow2)(half) * F(pow2)(n - half);
 }
 
-/* e^(high + low), |low| below 0.1 and `high` with so few bits that high - n ln2_hi is exact */
+/* The same for n <= 0, where 2^(n + DOWN) is a normal number */
+BPX_INLINE T F(scaled_down)(T p, I n) {
+    return (C(1.0) + p) * F(pow2)(n + K(DOWN)) * F(from_bits)((U)(K(BIAS) - K(DOWN)) << K(MANTISSA));
+}
+
+/* e^(high + low) <= 1, |low| below 0.1 and `high` with so few bits that high - n ln2_hi is exact */
 BPX_INLINE T F(exp_sum)(T high, T low) {
     const T z = high * K(LOG2E) + K(SHIFT), k = z - K(SHIFT);
     const T r = (high - k * K(LN2_HI)) + (low - k * K(LN2_LO));
-    return F(scaled)(r + r * r * F(poly_exp)(r), (I)(F(bits)(z) - F(bits)(K(SHIFT))));
+    return F(scaled_down)(r + r * r * F(poly_exp)(r), (I)(F(bits)(z) - F(bits)(K(SHIFT))));
+}
+
+/* e^-|x| */
+BPX_INLINE T F(exp_minus)(T x) {
+    const T a = F(abs)(x), b = a > -K(EXP_LOW) ? -K(EXP_LOW) : a;
+    const T z = K(SHIFT) - b * K(LOG2E), k = z - K(SHIFT);
+    const T r = (-b - k * K(LN2_HI)) - k * K(LN2_LO);
+    return F(scaled_down)(r + r * r * F(poly_exp)(r), (I)(F(bits)(z) - F(bits)(K(SHIFT))));
 }
 
 BPX_INLINE T F(exp)(T x) {
@@ -122,7 +141,7 @@ BPX_INLINE T F(tanh)(T x) {
 /* 1 / (1 + t) and t / (1 + t) with t = e^-|x|: the lower tail keeps its digits. What 1 + t lost to
  * rounding is taken off in the end, times 1 / (1 + t), which is y or 1 - y. */
 BPX_INLINE T F(sigmoid)(T x) {
-    const T t = F(exp)(-F(abs)(x)), s = C(1.0) + t, lost = t - (s - C(1.0));
+    const T t = F(exp_minus)(x), s = C(1.0) + t, lost = t - (s - C(1.0));
     const T y = (x < C(0.0) ? t : C(1.0)) / s;
     return y - y * (lost * (x < C(0.0) ? C(1.0) - y : y));
 }

@@ -2,9 +2,10 @@
 #ifndef BPX_VECTOR_MATH_F32_H
 #define BPX_VECTOR_MATH_F32_H
 
-enum { BPX_MANTISSA_f32 = 23, BPX_BIAS_f32 = 127 };
+enum { BPX_MANTISSA_f32 = 23, BPX_BIAS_f32 = 127, BPX_DOWN_f32 = 32 };
 #define BPX_ABS_MASK_f32 0x7fffffffu
 #define BPX_SHIFT_f32 0x1.8p23f        /* adding it rounds to an integer, in the low bits of the sum */
+#define BPX_INTEGERS_f32 0x1p23f /* from here on every number is one */
 #define BPX_SQRT_HALF_BITS_f32 0x3f3504f3
 #define BPX_TINY_f32 0x1p-126f
 #define BPX_EXP_LOW_f32 (-105.0f)
@@ -12,7 +13,7 @@ enum { BPX_MANTISSA_f32 = 23, BPX_BIAS_f32 = 127 };
 #define BPX_EXPM1_LOW_f32 (-18.0f)
 #define BPX_LOG1P_FAR_f32 25 /* from 2^25 on the 1 of 1 + x is below half a unit */
 #define BPX_TANH_END_f32 10.0f
-#define BPX_NDTR_END_f32 14.3f
+#define BPX_NDTR_END_f32 14.5f /* the density is 0 from here on */
 #define BPX_ERF_END_f32 4.0f
 #define BPX_MILLS_CENTRE_f32 3.0f
 #define BPX_SPLIT_MASK_f32 0xfffff000u /* keeps 12 bits */

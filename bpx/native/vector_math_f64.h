@@ -2,9 +2,10 @@
 #ifndef BPX_VECTOR_MATH_F64_H
 #define BPX_VECTOR_MATH_F64_H
 
-enum { BPX_MANTISSA_f64 = 52, BPX_BIAS_f64 = 1023 };
+enum { BPX_MANTISSA_f64 = 52, BPX_BIAS_f64 = 1023, BPX_DOWN_f64 = 128 };
 #define BPX_ABS_MASK_f64 0x7fffffffffffffffu
 #define BPX_SHIFT_f64 0x1.8p52
+#define BPX_INTEGERS_f64 0x1p52 /* from here on every number is one */
 #define BPX_SQRT_HALF_BITS_f64 0x3fe6a09e667f3bcd
 #define BPX_TINY_f64 0x1p-1022
 #define BPX_EXP_LOW_f64 (-746.0)

@@ -13,6 +13,7 @@ from bpx.rule import Kernel
 from bpx.spec import Op
 from bpx_jax._dtype import at_least_float32
 from bpx_jax._rule import Rule
+from bpx_jax.kernels.cpu import gated as cpu
 
 SQRT_HALF, SQRT_2_PI = 0.7071067811865476, 2.5066282746310002
 TWO_SQRT_2_OVER_PI, CUBIC = 1.5957691216057308, 0.044715
@@ -37,7 +38,7 @@ def row(spec: Op, f: Callable, df: Callable) -> Rule:
         dx = (dy * f(g, **options)).astype(arrays[0].dtype)
         return dx, (dy * df(g, **options) * x).astype(arrays[1].dtype)
 
-    return Rule(spec, (Kernel("plain", forward, backward),))
+    return Rule(spec, (*cpu.kernels(spec), Kernel("plain", forward, backward)))
 
 
 def _dsilu(g):

@@ -1,0 +1,93 @@
+/* Kernels of functions of one element, forward and backward: one pass over memory.
+ *
+ * A body (each_type.h) defines y = f(x) and dx = dy f'(x) of each entry,
+ *     Y(name) { return ...; }      of x and the options a, b
+ *     DX(name) { return ...; }     of dy, x (or what the entry keeps in its place), a and b
+ * and lists its kernels:
+ *     FORWARD(name)                x -> y
+ *     FORWARD_MASK(name)           x -> y, mask: where M(name), of bytes 0 and 1, holds
+ *     BACKWARD(name)               dy, x or y -> dx
+ *     BACKWARD_MASK(name)          dy, mask -> dx = DX(name) with the mask as m
+ * The call is the arrays, then n, a, b. */
+#ifndef BPX_ELEMENTWISE_H
+#define BPX_ELEMENTWISE_H
+
+#include "core.h"
+#include "vector_math.h"
+
+typedef void (*bpx_elements)(const void *call, int64_t first, int64_t last);
+
+typedef struct {
+    bpx_elements run;
+    const void *call;
+    int64_t n, chunks;
+} bpx_elements_state;
+
+/* Between chunks at a multiple of 64: vectors do not straddle the cache lines of an aligned array. */
+static int64_t bpx_first_element(const bpx_elements_state *s, int64_t chunk) {
+    const int64_t first = bpx_first_row(chunk, s->chunks, s->n);
+    return chunk == s->chunks ? first : first & ~(int64_t)63;
+}
+
+static void bpx_elements_task(void *state, int64_t chunk) {
+    const bpx_elements_state *s = state;
+    s->run(s->call, bpx_first_element(s, chunk), bpx_first_element(s, chunk + 1));
+}
+
+static inline int bpx_run_elements(bpx_elements run, const void *call, int64_t n,
+                                   bpx_parallel_for parallel, void *host) {
+    bpx_elements_state s = {.run = run, .call = call, .n = n, .chunks = bpx_chunks(n, 1)};
+    bpx_run(parallel, host, s.chunks, bpx_elements_task, &s);
+    return 0;
+}
+
+#define Y(name) BPX_INLINE A FN(name##_y)(A x, A a, A b)
+#define M(name) BPX_INLINE int FN(name##_m)(A x, A a, A b)
+#define DX(name) BPX_INLINE A FN(name##_dx)(A dy, A x, A a, A b)
+#define DX_MASK(name) BPX_INLINE A FN(name##_dx)(A dy, int m, A a, A b)
+
+/* `fields` are the arrays of the call c, the rest is what is done to elements first ... last - 1. */
+#define ELEMENTS(name, fields, ...)                                                                \
+    typedef struct {                                                                               \
+        fields int64_t n;                                                                          \
+        double a, b;                                                                               \
+    } FN(name##_call);                                                                             \
+    BPX_CLONES static void FN(name##_run)(const void *call, int64_t first, int64_t last) {         \
+        const FN(name##_call) *c = call;                                                           \
+        const A a = (A)c->a, b = (A)c->b;                                                          \
+        (void)a, (void)b;                                                                          \
+        __VA_ARGS__                                                                                \
+    }                                                                                              \
+    BPX_EXPORT int FN(bpx_##name)(const void *call, bpx_parallel_for parallel, void *host) {       \
+        const FN(name##_call) *c = call;                                                           \
+        return bpx_run_elements(FN(name##_run), call, c->n, parallel, host);                       \
+    }
+
+#define EACH _Pragma("omp simd") for (int64_t i = first; i < last; i++)
+
+#define FORWARD(name)                                                                              \
+    ELEMENTS(name##_forward, const T *x; T *y;, const T *restrict x = c->x; T *restrict y = c->y;  \
+             EACH y[i] = STORE(FN(name##_y)(LOAD(x[i]), a, b));)
+
+#define FORWARD_MASK(name)                                                                         \
+    ELEMENTS(name##_forward, const T *x; T *y; uint8_t *mask;, const T *restrict x = c->x;         \
+             T *restrict y = c->y; uint8_t *restrict mask = c->mask; EACH {                        \
+                 const A v = LOAD(x[i]);                                                           \
+                 y[i] = STORE(FN(name##_y)(v, a, b));                                              \
+                 mask[i] = (uint8_t)FN(name##_m)(v, a, b);                                         \
+             })
+
+#define BACKWARD(name)                                                                             \
+    ELEMENTS(name##_backward, const T *dy; const T *kept; T *dx;, const T *restrict dy = c->dy;    \
+             const T *restrict kept = c->kept; T *restrict dx = c->dx;                             \
+             EACH dx[i] = STORE(FN(name##_dx)(LOAD(dy[i]), LOAD(kept[i]), a, b));)
+
+#define BACKWARD_MASK(name)                                                                        \
+    ELEMENTS(name##_backward, const T *dy; const uint8_t *mask; T *dx;,                            \
+             const T *restrict dy = c->dy; const uint8_t *restrict mask = c->mask;                 \
+             T *restrict dx = c->dx;                                                               \
+             EACH dx[i] = STORE(FN(name##_dx)(LOAD(dy[i]), mask[i], a, b));)
+
+#define BOTH(name) FORWARD(name) BACKWARD(name)
+
+#endif

@@ -1,0 +1,30 @@
+"""Gated linear units for JAX on the CPU: the native core as an XLA FFI call, in one pass.
+
+Maths: bpx/activations/gated.py.
+"""
+
+from bpx.rule import Kernel
+from bpx_jax.kernels.cpu import _ffi
+from bpx_jax.kernels.cpu.elementwise import called, refuses
+
+
+def kernels(spec):
+    """The cpu kernel; none for reglu, of which XLA makes one pass too."""
+    return () if spec.name == "reglu" else (_kernel(spec),)
+
+
+def _kernel(spec):
+    def forward(x, gate, **options):
+        name, numbers = called(spec, options)
+        given, result = (x, gate.astype(x.dtype)), ((x.shape, x.dtype),)
+        (y,) = _ffi.call(f"{name}_forward", x.dtype, given, result, (x.size,), numbers, fold=0)
+        return y, ()
+
+    def backward(dy, arrays, residuals, needs, **options):
+        name, numbers = called(spec, options)
+        x, gate = arrays
+        given = (dy.astype(x.dtype), x, gate.astype(x.dtype))
+        results = [(x.shape, x.dtype) if need else None for need in needs]
+        return _ffi.call(f"{name}_backward", x.dtype, given, results, (x.size,), numbers, fold=0)
+
+    return Kernel("cpu", forward, backward, refuses=refuses)
