@@ -21,7 +21,7 @@ from bpx.verify.draw import Draw
 
 Found = Iterator[dict[str, Any]]
 SLOW = 4000  # elements from which a call is timed at an eighth of the size first
-LONGEST = 0.5  # seconds
+LONGEST = 0.25  # seconds
 OPTIONAL = ("bfloat16", "float16")  # a rule need not run in them
 
 
