@@ -11,8 +11,12 @@ def refuses(arrays, *alike):
     """None, or why no kernel runs; `alike` are read in the type of the first of the arrays, which
     must lose nothing of them."""
     dtype = arrays[0].dtype
+    held = jnp.finfo(dtype)
     for a in alike:
-        if a is not None and jnp.promote_types(a.dtype, dtype) != dtype:
+        if a is None or a.dtype == dtype:
+            continue
+        given = jnp.finfo(a.dtype)
+        if given.nmant > held.nmant or given.maxexp > held.maxexp:
             return f"an argument is {a.dtype} beside {dtype}"
     return _ffi.refuses(arrays)
 
