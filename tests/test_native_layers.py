@@ -75,7 +75,7 @@ CASES = {
     "max_pool, dilation": (
         "max_pool",
         (draw(3, 2, 9, 31, 17).round(decimals=1),),
-        {"kernel_size": 3, "stride": (1, 2, 3), "dilation": (1, 2, 2), "ceil_mode": True},
+        {"kernel_size": 3, "stride": (1, 2, 3), "dilation": (2, 3, 2), "ceil_mode": True},
     ),
     "max_pool, long": ("max_pool", (draw(2, 3, 9001),), {}),
     "avg_pool": (
