@@ -107,7 +107,8 @@ def one(chosen, rng):
     for arg, a in zip(chosen.spec.args, given, strict=True):
         if a is not None:
             a = torch.from_numpy(np.ascontiguousarray(a))
-            a = laid_out(a.to(dtype) if arg.kind == "float" else a, rng)
+            a = a.to(dtype) if arg.kind == "float" else a
+            a = a if arg.kind == "key" else laid_out(a, rng)  # torch adds no uint32
             if arg.kind == "float" and rng.random() < 0.8:
                 a.requires_grad_()
         arrays.append(a)

@@ -184,7 +184,7 @@ def test_the_hand_written_backward_runs(name):
         names.add(node.name())
         queue += [n for n, _ in node.next_functions if n is not None]
     entry = name.split()[0].lower()
-    assert f"{entry}_plainBackward" in names
+    assert names & {f"{entry}_plainBackward", f"{entry}_cpuBackward"}
     assert not [n for n in names if "Addmm" in n or "Rnn" in n]
 
 
