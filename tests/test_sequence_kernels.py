@@ -9,7 +9,7 @@ import pytest
 
 import bpx
 from bpx import native, rule
-from bpx.layers import gru, linear_recurrence, lstm, rnn
+from bpx.layers import attention, gru, linear_recurrence, lstm, rnn
 from bpx.losses import ctc
 from bpx.verify.bound import UNIT
 
@@ -200,3 +200,48 @@ def test_the_number_of_threads_changes_no_bit(op, dtype):
         torch.set_num_threads(before)
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def heads(b=2, h=4, k=2, t=150, s=290, d=21, e=37, mask=None, seed=0):
+    g = np.random.default_rng(seed)
+    arrays = {"query": g.standard_normal((b, h, t, d)), "key": g.standard_normal((b, k, s, d))}
+    arrays["value"] = g.standard_normal((b, k, s, e))
+    arrays["mask"] = None if mask is None else g.uniform(size=mask) < 0.7
+    return arrays, g.standard_normal((b, h, t, e))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [
+        ({}, {"causal": True}),
+        ({"mask": (2, 1, 150, 290)}, {"softcap": 2.0, "scale": 0.4}),
+        ({"mask": (1, 4, 1, 130), "t": 300, "s": 130}, {"window": (70, 40)}),
+        ({"b": 1, "h": 1, "k": 1, "t": 1, "s": 129, "d": 1, "e": 1}, {"scale": 1.3}),
+        ({"mask": (2, 4, 150, 1), "k": 1, "s": 128, "d": 32, "e": 32}, {}),
+    ],
+)
+def test_attention(framework, sizes, options):
+    """Blocks of 64 queries and 128 keys with rests, blocks that are hidden, rows that see nothing;
+    sums of up to `terms` terms of scores below 40."""
+    arrays, dy = heads(**sizes)
+    found = run(framework, "attention", arrays, dy, **options)
+    o = attention.SPEC.complete(options)
+    given = {**arrays, "bias": None, "dropout_key": None}
+    want = [attention.SPEC.forward(**given, **o)[0], *attention.SPEC.backward(dy, **given, **o)]
+    terms = sum(arrays["key"].shape[2:]) + dy.shape[2] * arrays["query"].shape[1] + 40
+    limit = 4 * terms * UNIT["float64"]
+    for f, w in zip(found, [w for w in want if w is not None], strict=True):
+        assert np.abs(f - w).max() <= limit * max(np.abs(w).max(), 1)
+    assert limit < 1e-12
+
+
+def test_attention_with_a_bias_or_dropout_is_the_plain_rules():
+    torch = pytest.importorskip("torch")
+    from bpx_torch.kernels.cpu.attention import refuses
+
+    a = torch.ones(1, 1, 2, 3)
+    assert "plain" in refuses((a, a, a, a[..., :2], None, None), {})
+    assert "plain" in refuses((a, a, a, None, None, torch.ones(2, dtype=torch.int64)), {})
+    assert "beside" in refuses((a, a.bfloat16(), a, None, None, None), {})
+    assert refuses((a, a, a, None, None, None), {}) is None

@@ -182,6 +182,8 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("rows that see nothing", hidden, {"softcap": 2.0})
     gone: Options = {"dropout_p": 1.0, "window": (None, 0)}
     yield Case("all dropped", {**qkv(1, 1, 1, 2, 3, 4, 2), "dropout_key": key}, gone)
+    capped = {**qkv(2, 4, 2, 6, 7, 3, 2), "mask": mask(2, 1, 6, 7)}
+    yield Case("softcap, no bias", capped, {"softcap": 1.5, "window": (3, 2)})
     yield Case("one key", qkv(1, 2, 1, 1, 1, 1, 1), cancels=4.0)  # dquery and dkey are 0
     yield Case("no keys", qkv(1, 2, 2, 3, 0, 2, 3))
 

@@ -97,7 +97,7 @@ def plain(size=BLOCK):
     )
 
 
-RULE = Rule(SPEC, (plain(),))
+RULE = Rule(SPEC, (Kernel.lazy("cpu", "bpx_jax.kernels.cpu.attention"), plain()))
 
 
 def attention(

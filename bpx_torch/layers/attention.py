@@ -135,7 +135,9 @@ def plain(size=BLOCK):
     )
 
 
-RULE = Rule(SPEC, (plain(),), autocast="lower")
+RULE = Rule(
+    SPEC, (Kernel.lazy("cpu", "bpx_torch.kernels.cpu.attention"), plain()), autocast="lower"
+)
 
 
 def attention(

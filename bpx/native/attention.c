@@ -1,0 +1,31 @@
+/* Attention, forward and backward. Maths, shapes and source: bpx/layers/attention.py.
+ *
+ * Blocks of queries and keys: a block of scores lives in cache between the products that make and use
+ * it. Forward tasks own blocks of queries of a head; backward tasks own a key head with its query
+ * heads, so that every gradient has one owner. Blocks that causal or window hide wholly are left out. */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "core.h"
+#include "product.h"
+#include "vector_math.h"
+
+enum { BPX_QUERIES = 64, BPX_KEYS = 128 };
+
+#define EXP(x) (sizeof(A) == 8 ? (A)bpx_exp_f64((double)(x)) : (A)bpx_exp_f32((float)(x)))
+#define TANH(x) (sizeof(A) == 8 ? (A)bpx_tanh_f64((double)(x)) : (A)bpx_tanh_f32((float)(x)))
+
+/* Sizes and options, in the order in which both calls end. `left` and `right`: how far a query sees,
+ * or at least the number of queries and keys; `mask_steps`: 0 where it has size 1. */
+typedef struct {
+    int64_t batch, heads, key_heads, queries, keys, features, columns, left, right, capped;
+    int64_t mask_steps[4];
+    double scale, softcap;
+} bpx_attention_sizes;
+
+static inline int64_t bpx_least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t bpx_most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+#define BODY "attention_body.h"
+#include "each_type.h"

@@ -1,0 +1,123 @@
+/* The backward half of attention_body.h. */
+
+/* Scores to p = e^(s - lse), and dp to ds = p (dp - <dy, y>), times the slope of the softcap. */
+BPX_CLONES static void FN(harden)(const FN(State) *s, int64_t rows, int64_t count, const A *lse,
+                                  const A *delta, A *scores, A *products, const A *slopes) {
+    for (int64_t i = 0; i < rows; i++) {
+        A *restrict p = scores + i * BPX_KEYS, *restrict dp = products + i * BPX_KEYS;
+        const A *restrict slope = slopes + i * BPX_KEYS;
+        const A level = lse[i] == -(A)INFINITY ? 0 : lse[i], mean = delta[i];
+#pragma omp simd
+        for (int64_t j = 0; j < count; j++) {
+            p[j] = EXP(p[j] - level);
+            dp[j] = p[j] * (dp[j] - mean);
+        }
+        if (s->n.capped) {
+            for (int64_t j = 0; j < count; j++) dp[j] *= slope[j];
+        }
+    }
+}
+
+/* Work memory of a backward task: what its key head has packed and summed, and a block's parts. */
+typedef struct {
+    A *keys, *values, *turned, *dkey, *dvalue;
+    A *q, *g, *packed_q, *packed_g, *dq, *scores, *products, *slopes;
+} FN(Work);
+
+static int64_t FN(work)(const FN(State) *s, A *memory, FN(Work) *w) {
+    const bpx_attention_sizes *n = &s->n;
+    const int64_t keys = bpx_padded(n->keys, sizeof(A)), block = BPX_QUERIES * BPX_KEYS;
+    A **parts[] = {&w->keys, &w->values, &w->turned, &w->dkey, &w->dvalue, &w->q, &w->g,
+                   &w->packed_q, &w->packed_g, &w->dq, &w->scores, &w->products, &w->slopes};
+    const int64_t longest = BPX_KEYS * bpx_most(s->wide, s->tall); /* q is spare while packing */
+    const int64_t sizes[] = {keys * n->features, keys * n->columns, keys * s->wide, keys * s->wide,
+                             keys * s->tall, longest, BPX_QUERIES * n->columns,
+                             BPX_QUERIES * s->wide, BPX_QUERIES * s->tall, BPX_QUERIES * s->wide,
+                             block, block, block};
+    int64_t total = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        *parts[i] = memory == NULL ? NULL : memory + total;
+        total += (sizes[i] + 15) / 16 * 16;
+    }
+    return total;
+}
+
+static void FN(backward_block)(const FN(State) *s, const FN(Work) *w, int64_t head, int64_t i0) {
+    const bpx_attention_sizes *n = &s->n;
+    const int64_t d = n->features, e = n->columns;
+    const int64_t i1 = bpx_least(i0 + BPX_QUERIES, n->queries), rows = i1 - i0;
+    const int64_t row = head * n->queries + i0, end = FN(end_key)(s, i1);
+    A delta[BPX_QUERIES];
+    FN(widen)(rows * d, s->query + row * d, (A)n->scale, w->q);
+    FN(widen)(rows * e, s->dy + row * e, 1, w->g);
+    for (int64_t i = 0; i < rows; i++) { /* sum over j of dp_j p_j = <dy, y> */
+        A sum = 0;
+        for (int64_t c = 0; c < e; c++) sum += w->g[i * e + c] * LOAD(s->out[(row + i) * e + c]);
+        delta[i] = sum;
+    }
+    FN(bpx_pack)(d, rows, w->q, 1, d, w->packed_q);
+    FN(bpx_pack)(e, rows, w->g, 1, e, w->packed_g);
+    memset(w->dq, 0, (size_t)(rows * s->wide) * sizeof(A));
+    for (int64_t j0 = FN(first_key)(s, i0); j0 < end; j0 += BPX_KEYS) {
+        const int64_t j1 = bpx_least(j0 + BPX_KEYS, n->keys), count = j1 - j0;
+        memset(w->scores, 0, (size_t)(rows * BPX_KEYS) * sizeof(A));
+        memset(w->products, 0, (size_t)(rows * BPX_KEYS) * sizeof(A));
+        FN(bpx_product)(rows, count, d, w->q, d, 1, w->keys + j0 * d, w->scores, BPX_KEYS);
+        FN(scores)(s, head / n->heads, head % n->heads, i0, i1, j0, j1, w->scores, w->slopes);
+        FN(bpx_product)(rows, count, e, w->g, e, 1, w->values + j0 * e, w->products, BPX_KEYS);
+        FN(harden)(s, rows, count, s->lse + row, delta, w->scores, w->products, w->slopes);
+        /* dvalue = p^T dy,  dquery = scale dz key,  dkey = scale dz^T query */
+        FN(bpx_product)(count, e, rows, w->scores, 1, BPX_KEYS, w->packed_g, w->dvalue + j0 * s->tall,
+                        s->tall);
+        FN(bpx_product)(rows, d, count, w->products, BPX_KEYS, 1, w->turned + j0 * s->wide, w->dq,
+                        s->wide);
+        FN(bpx_product)(count, d, rows, w->products, 1, BPX_KEYS, w->packed_q, w->dkey + j0 * s->wide,
+                        s->wide);
+    }
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t c = 0; c < d; c++)
+            s->dquery[(row + i) * d + c] = w->dq[i * s->wide + c] * (A)n->scale;
+}
+
+static void FN(backward_task)(void *state, int64_t key_head) {
+    FN(State) *s = state;
+    const bpx_attention_sizes *n = &s->n;
+    FN(Work) w;
+    void *memory = malloc((size_t)(FN(work)(s, NULL, &w) + 16) * sizeof(A));
+    if (memory == NULL) {
+        s->task_failed = 1;
+        return;
+    }
+    FN(work)(s, FN(aligned)(memory), &w);
+    FN(pack_head)(s, key_head, w.keys, w.values, w.turned, w.q);
+    memset(w.dkey, 0, (size_t)(n->keys * s->wide) * sizeof(A));
+    memset(w.dvalue, 0, (size_t)(n->keys * s->tall) * sizeof(A));
+    const int64_t group = n->heads / n->key_heads;
+    for (int64_t head = key_head * group; head < (key_head + 1) * group; head++)
+        for (int64_t i0 = 0; i0 < n->queries; i0 += BPX_QUERIES) FN(backward_block)(s, &w, head, i0);
+    for (int64_t j = 0; j < n->keys; j++) {
+        const int64_t row = key_head * n->keys + j;
+        memcpy(s->dkey + row * n->features, w.dkey + j * s->wide, (size_t)n->features * sizeof(A));
+        memcpy(s->dvalue + row * n->columns, w.dvalue + j * s->tall,
+               (size_t)n->columns * sizeof(A));
+    }
+    free(memory);
+}
+
+typedef struct {
+    const T *dy, *query, *key, *value, *y;
+    const A *lse;
+    const uint8_t *mask;
+    A *dquery, *dkey, *dvalue;
+    bpx_attention_sizes n;
+} FN(Backward);
+
+BPX_EXPORT int FN(bpx_attention_backward)(const void *call, bpx_parallel_for parallel, void *host) {
+    const FN(Backward) *c = call;
+    FN(State) s = FN(state)(&c->n);
+    s.dy = c->dy, s.query = c->query, s.key = c->key, s.value = c->value, s.out = c->y;
+    s.lse = c->lse, s.mask = c->mask;
+    s.dquery = c->dquery, s.dkey = c->dkey, s.dvalue = c->dvalue;
+    bpx_run(parallel, host, s.n.batch * s.n.key_heads, FN(backward_task), &s);
+    return s.task_failed != 0;
+}
