@@ -14,7 +14,7 @@ from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
 from bpx import rule
-from bpx_torch._arguments import check_indices
+from bpx_torch._arguments import check_indices, check_types
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 REMEMBERED = 512
@@ -85,6 +85,7 @@ class Fast:
         """What the long way would choose; its errors are for the long way to raise."""
         owner = self.owner
         try:
+            check_types(owner.spec, arrays)
             full, dims = owner.bind(tuple(None if a is None else a.shape for a in arrays), options)
             if rule.choose(owner, arrays, dims) != self.place:
                 return None

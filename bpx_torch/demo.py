@@ -101,7 +101,7 @@ class Trainer:
                     for table in (RULES, ORACLES)
                 )
             found[f"whole network {part.name}".strip()] = tuple(
-                saved_bytes(partial(self._loss, table, part, given), params).made
+                saved_bytes(partial(self.loss, table, part, given), params).made
                 for table in (RULES, ORACLES)
             )
         return found

@@ -195,7 +195,7 @@ BUGS = {
     ),
     "adamax": (
         ("eps outside the maximum", "np.abs(g) + eps)", "np.abs(g)) + eps"),
-        ("infinity moment corrected", "* m / u", "* m / (u / (1 - b2**t))"),
+        ("infinity moment corrected", "else u)", "else u / (1 - b2**t))"),
         ("decay coupled", "if decoupled_weight_decay:", "if False:"),
     ),
     "nadam": (

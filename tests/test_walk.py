@@ -13,7 +13,6 @@ pytest.importorskip("rich")
 
 from bpx.__main__ import main
 from bpx.demo import walk
-from bpx.rule import Kernel
 
 VALUES = {"x": 0.7, "y": -1.3} | {
     f"{p}{k}": v
@@ -130,7 +129,7 @@ def test_a_wrong_rule_is_found(framework, entry, capsys, monkeypatch):
         grads = plain.backward(dy, arrays, residuals, needs, **options)
         return tuple(None if g is None else (1 + 1e-12) * g for g in grads)
 
-    wrong = rules[entry].with_plain(Kernel("plain", plain.forward, backward))
+    wrong = rules[entry].with_plain(replace(plain, backward=backward))
     monkeypatch.setitem(rules, entry, wrong)
     assert main(["walk"]) == 1
     err = capsys.readouterr().err
