@@ -106,7 +106,7 @@ def one(chosen, rng):
     arrays = []
     for arg, a in zip(chosen.spec.args, given, strict=True):
         if a is not None:
-            a = torch.from_numpy(np.ascontiguousarray(a))
+            a = torch.from_numpy(np.array(a))
             a = a.to(dtype) if arg.kind == "float" else a
             a = a if arg.kind == "key" else laid_out(a, rng)  # torch adds no uint32
             if arg.kind == "float" and rng.random() < 0.8:
