@@ -35,8 +35,14 @@ FOLLOW = {
     "reversible": lambda b: {"W": 2 * b["D"]},
     "ctc_loss": lambda b: {"Frames": b["T"] + 1, "Labels": b["S"] + 1},
     "dropout": lambda b: {"B": -(-int(np.prod(b["N"])) // 8)},
-    "attention": lambda b: {"H": b["K"] * (1 + b["H"] % 3)},
+    "attention": lambda b: _attention(b),
 }
+
+
+def _attention(bound):
+    """Query heads a multiple of the key heads; a bias and a mask over all of the scores."""
+    whole = {**{k: bound[k] for k in "BTS"}, "H": bound["K"] * (1 + bound["H"] % 3), "W": 2}
+    return whole | {k: whole[k[0]] for k in bound if k[1:] in ("1", "2")}
 
 
 def draw(spec, rng):
