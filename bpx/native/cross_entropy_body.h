@@ -54,7 +54,8 @@ BPX_CLONES static void FN(loss_rows)(const FN(State) *s, int64_t first, int64_t 
     }
 }
 
-/* With p = exp(logits - lse) and pull = (1 - s) wy + s/V sum(weight), all that a row's lse enters:
+/* With p = exp(logits - lse) / sum_V(exp(logits - lse)), which divides out the rounding of lse, and
+ * pull = (1 - s) wy + s/V sum(weight), all that a row's lse enters:
  *     dlogits = g * (pull * p                          through lse
  *                    - (1 - s) wy onehot(target)       through the label's logit
  *                    - s/V weight)                     through the smoothed logits
@@ -81,21 +82,23 @@ BPX_CLONES static void FN(gradient_rows)(const FN(State) *s, int64_t first, int6
             A pull = hit;
             if (s->s != 0) pull += s->even * s->sum_weight;
             pull = here ? g * pull : (A)NAN;
+            const A scale = pull / FN(row_mass)(x, dx, classes, lse);
+            const A of_label = scale * FN(row_exp)(x, dx, label * here, lse);
             if (s->s == 0) {
 #pragma omp simd
                 for (int64_t i = 0; i < classes; i++)
-                    dx[i] = STORE(pull * MATH(bpx_exp)(LOAD(x[i]) - lse));
+                    dx[i] = STORE(scale * FN(row_exp)(x, dx, i, lse));
             } else if (weight == NULL) {
 #pragma omp simd
                 for (int64_t i = 0; i < classes; i++)
-                    dx[i] = STORE(pull * MATH(bpx_exp)(LOAD(x[i]) - lse) - even);
+                    dx[i] = STORE(scale * FN(row_exp)(x, dx, i, lse) - even);
             } else {
 #pragma omp simd
                 for (int64_t i = 0; i < classes; i++)
-                    dx[i] = STORE(pull * MATH(bpx_exp)(LOAD(x[i]) - lse) - even * weight[i]);
+                    dx[i] = STORE(scale * FN(row_exp)(x, dx, i, lse) - even * weight[i]);
             }
             if (here) {
-                A at = pull * MATH(bpx_exp)(LOAD(x[label]) - lse) - g * hit;
+                A at = of_label - g * hit;
                 if (s->s != 0) at -= even * (weight == NULL ? 1 : weight[label]);
                 dx[label] = STORE(at);
             }

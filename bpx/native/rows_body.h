@@ -29,3 +29,21 @@ BPX_INLINE A FN(row_lse)(const T *restrict x, int64_t n) {
     BPX_SUM(mass, i, n, MATH(bpx_exp)(LOAD(x[i]) - top))
     return top + MATH(bpx_log)(mass);
 }
+
+/* The sum of e^(x - lse), near 1: it differs by the rounding of lse, |lse| eps. The exponentials are
+ * left in `out` where it can hold them without rounding them; row_exp finds them. */
+BPX_INLINE A FN(row_mass)(const T *restrict x, T *restrict out, int64_t n, A lse) {
+    A mass = 0;
+    if (sizeof(T) == sizeof(A)) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) out[i] = STORE(MATH(bpx_exp)(LOAD(x[i]) - lse));
+        BPX_SUM(mass, i, n, LOAD(out[i]))
+    } else {
+        BPX_SUM(mass, i, n, MATH(bpx_exp)(LOAD(x[i]) - lse))
+    }
+    return mass;
+}
+
+BPX_INLINE A FN(row_exp)(const T *restrict x, const T *restrict out, int64_t i, A lse) {
+    return sizeof(T) == sizeof(A) ? LOAD(out[i]) : MATH(bpx_exp)(LOAD(x[i]) - lse);
+}

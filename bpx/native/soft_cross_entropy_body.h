@@ -37,7 +37,8 @@ BPX_CLONES static double FN(loss_rows)(const FN(State) *s, int64_t first, int64_
     return total;
 }
 
-/*     dlogits = g * (sum_V(wq) p - wq)          through lse, through the logits
+/* With p = exp(logits - lse) / sum_V(exp(logits - lse)), which divides out the rounding of lse:
+ *     dlogits = g * (sum_V(wq) p - wq)          through lse, through the logits
  *     dtarget = -g * (1 - s) weight logp,  dweight = -sum of g * q * logp over the rows */
 BPX_CLONES static void FN(gradient_rows)(const FN(State) *s, int64_t first, int64_t last,
                                          A *restrict dweight) {
@@ -51,10 +52,11 @@ BPX_CLONES static void FN(gradient_rows)(const FN(State) *s, int64_t first, int6
             T *restrict dx = s->out + row * n;
             A whole = 0;
             BPX_SUM(whole, i, n, weight[i] * (keep * LOAD(target[i]) + even))
+            whole /= FN(row_mass)(x, dx, n, lse);
 #pragma omp simd
             for (int64_t i = 0; i < n; i++) {
                 const A wq = weight[i] * (keep * LOAD(target[i]) + even);
-                dx[i] = STORE(g * (whole * MATH(bpx_exp)(LOAD(x[i]) - lse) - wq));
+                dx[i] = STORE(g * (whole * FN(row_exp)(x, dx, i, lse) - wq));
             }
         }
         if (s->dtarget != NULL) {
