@@ -18,9 +18,11 @@ outside 0 <= target < V raises where its value can be seen; elsewhere its loss a
 that it enters are NaN.
 
 x and the result have one dtype; products are taken in the dtype of weight and summed in float32 at
-least, in which everything else is computed. Kept for backward are the arguments and one number for
-each row; backward computes the logits again, `chunk` columns at a time, and scales nothing in
-place, so that it can be called twice. The largest array is rows x chunk, or a gradient.
+least, in which everything else is computed. Kept for backward are the arguments and two numbers for
+each row, the top of its logits and log(sum_V(exp(z - top))): lse itself is rounded by |lse| eps,
+and exp(z - lse) with it, which is more than p - 1 where a row is nearly certain. Backward computes
+the logits again, `chunk` columns at a time, and scales nothing in place, so that it can be called
+twice. The largest array is rows x chunk, or a gradient.
 Source: Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models",
 arXiv:2411.09009, section 4 (the recomputation); z-loss: Chowdhery et al. 2022, "PaLM",
 arXiv:2204.02311, section 5; softcap: Gemma Team 2024, "Gemma 2", arXiv:2408.00118, section 2.
@@ -73,11 +75,13 @@ def forward(
     _, _, z, _, wy, total = _lines(x, weight, target, bias, class_weight, options)
     loss, (lse,) = cross_entropy.forward(z, target, class_weight, **_of_rows(options))
     loss = loss + options["z_loss"] * wy * lse * lse
+    top = z.real.max(-1)
+    kept = top, np.log(np.exp(z - top[..., None]).sum(-1))
     if options["reduction"] == "none":
-        return loss, (lse,)
+        return loss, kept
     if options["reduction"] == "sum":
-        return loss.sum(), (lse,)
-    return (loss.sum() / total if total != 0 else 0 * total), (lse,)
+        return loss.sum(), kept
+    return (loss.sum() / total if total != 0 else 0 * total), kept
 
 
 def backward(
@@ -95,7 +99,8 @@ def backward(
     cap, z_loss = options["softcap"], options["z_loss"]
     dwy: Any = np.zeros(wy.shape)
     dloss = np.broadcast_to(dy, wy.shape)
-    loss, (lse,) = forward(*given, **{**options, "reduction": "none", "num_items": None})
+    loss, (top, mass) = forward(*given, **{**options, "reduction": "none", "num_items": None})
+    lse = top + mass
     if options["reduction"] == "mean":
         if total == 0:
             return tuple(
@@ -185,7 +190,7 @@ SPEC = Op(
         Arg("class_weight", "V", optional=True),
     ),
     out=out,
-    residuals={"lse": "*N"},
+    residuals={"top": "*N", "mass": "*N"},
     saves=("x", "weight", "target", "bias", "class_weight"),
     options={
         "ignore_index": -100,

@@ -64,17 +64,21 @@ def logits(x, weight, bias, softcap):
 
 
 def kept(z, onehot, class_weight, s):
-    """(lse, z of the label, class_weight . z) of the rows in one chunk."""
+    """(top, mass, z of the label, class_weight . z) of the rows in one chunk: top is the largest
+    logit, mass is log(sum(exp(z - top)))."""
     zy = jnp.where(onehot, z, 0.0).sum(-1)
+    top = z.max(-1)
+    mass = jax.nn.logsumexp(z - top[:, None], -1)
     if not s:
-        return jax.nn.logsumexp(z, -1), zy, None
+        return top, mass, zy, None
     even = z if class_weight is None else z * class_weight[None]
-    return jax.nn.logsumexp(z, -1), zy, even.sum(-1)
+    return top, mass, zy, even.sum(-1)
 
 
 def joined(one, other):
-    even = None if one[2] is None else one[2] + other[2]
-    return jnp.logaddexp(one[0], other[0]), one[1] + other[1], even
+    top = jnp.maximum(one[0], other[0])
+    mass = jnp.logaddexp(one[1] + (one[0] - top), other[1] + (other[0] - top))
+    return top, mass, one[2] + other[2], None if one[3] is None else one[3] + other[3]
 
 
 def of_label(lse, zy, s, z_loss):

@@ -49,15 +49,15 @@ def forward(
         w, b, cw_part = vectors
         return kept(logits(x_rows, w, b, softcap), onehot, cw_part, s), None
 
-    (lse, zy, even), _ = walk(of_part, joined, (weight, bias, cw), rows[2], chunk)
-    loss = row_losses(lse, zy, even, rows, cw, v, s, z_loss)
+    (top, mass, zy, even), _ = walk(of_part, joined, (weight, bias, cw), rows[2], chunk)
+    loss = row_losses(top + mass, zy, even, rows, cw, v, s, z_loss)
     if reduction == "none":
         loss = loss.reshape(target.shape)
     elif reduction == "sum":
         loss = loss.sum()
     else:
         loss = over_labels(loss.sum(), rows[3]) if num_items is None else loss.sum() / num_items
-    return loss.astype(x.dtype), (lse.reshape(target.shape),)
+    return loss.astype(x.dtype), (top.reshape(target.shape), mass.reshape(target.shape))
 
 
 @functools.partial(jax.jit, static_argnames=("needs", *STATIC))
@@ -75,7 +75,8 @@ def backward(
     num_items,
     chunk,
 ):
-    # With p = exp(z - lse), s = label_smoothing, g = dy (over the count in a mean) and
+    # With lse = top + mass, p = exp(z - top - mass), s = label_smoothing, g = dy (over the count
+    # in a mean) and
     # pull = (1 - s) wy + 2 z_loss wy lse + s/V sum(class_weight), the weight of a row's lse:
     #   dz = g * (pull * p                          through lse
     #             - (1 - s) wy onehot(target)       through the label's logit
@@ -89,7 +90,8 @@ def backward(
     v, s = weight.shape[0], label_smoothing
     x_rows, cw, rows = prepared(x, weight, target, class_weight, ignore_index)
     ignored, _, label, wy = rows
-    lse = residuals[0].reshape(target.size)
+    top, mass = (r.reshape(target.size) for r in residuals)
+    lse = top + mass
     g = dy.astype(wy.dtype)
     mean_over_labels = reduction == "mean" and num_items is None
     if reduction == "none":
@@ -108,7 +110,9 @@ def backward(
     def of_part(vectors, onehot):
         w, b, cw_part = vectors
         z = logits(x_rows, w, b, softcap)
-        d = pull[:, None] * jnp.exp(z - lse[:, None]) - jnp.where(onehot, hit[:, None], 0.0)
+        d = pull[:, None] * jnp.exp(z - top[:, None] - mass[:, None]) - jnp.where(
+            onehot, hit[:, None], 0.0
+        )
         if s:
             even = even_pull[:, None]
             d = d - (even if cw_part is None else even * cw_part[None])
@@ -131,7 +135,7 @@ def backward(
 
     dclass_weight = None
     if needs[4]:
-        _, zy, even = of_rows
+        _, _, zy, even = of_rows
         dwy = of_label(lse, zy, s, z_loss)
         if mean_over_labels:
             loss = row_losses(lse, zy, even, rows, cw, v, s, z_loss)

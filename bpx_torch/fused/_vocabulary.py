@@ -53,6 +53,16 @@ def spread(z, class_weight):
     return (z if class_weight is None else z * class_weight).sum(-1)
 
 
+def joined(so_far, z):
+    """(top, mass) of the rows, the largest logit and log(sum(exp(z - top))), with a chunk's."""
+    top = z.amax(-1)
+    mass = torch.logsumexp(z - top.unsqueeze(-1), -1)
+    if so_far is None:
+        return top, mass
+    both = torch.maximum(so_far[0], top)
+    return both, torch.logaddexp(so_far[1] + (so_far[0] - both), mass + (top - both))
+
+
 def of_label(lse, zy, s, z_loss):
     """What the weight of a row's label multiplies."""
     kept = (1 - s) * (lse - zy)
@@ -74,6 +84,8 @@ def unseen():
     return not seen and forward_ad._current_level < 0
 
 
-def pulled(z, lse, pull, own):
+def pulled(z, top, mass, pull, own):
     """pull exp(z - lse), written over z where that is `own`: memory is what a chunk costs."""
-    return z.sub_(lse).exp_().mul_(pull) if own else pull * torch.exp(z - lse)
+    if own:
+        return z.sub_(top).sub_(mass).exp_().mul_(pull)
+    return pull * torch.exp(z - top - mass)

@@ -7,6 +7,7 @@ from bpx.rule import Kernel
 from bpx_torch._rule import Rule
 from bpx_torch.fused._vocabulary import (
     chunks,
+    joined,
     logits,
     of_label,
     picked,
@@ -37,22 +38,21 @@ def forward(
 ):
     v, s = weight.shape[0], label_smoothing
     x_rows, cw, rows = prepared(x, weight, target, class_weight, ignore_index)
-    lse, zy, even = None, torch.zeros_like(rows[3]), 0.0
+    kept, zy, even = None, torch.zeros_like(rows[3]), 0.0
     for _, w, b, cw_part, at, here in chunks(weight, bias, cw, rows[2], chunk):
         z = logits(x_rows, w, b, softcap)
-        of_part = torch.logsumexp(z, -1)
-        lse = of_part if lse is None else torch.logaddexp(lse, of_part)
+        kept = joined(kept, z)
         zy = picked(z, at, here, zy)
         if s:
             even = even + spread(z, cw_part)
-    loss = row_losses(lse, zy, even, rows, cw, v, s, z_loss)
+    loss = row_losses(sum(kept), zy, even, rows, cw, v, s, z_loss)
     if reduction == "none":
         loss = loss.reshape(target.shape)
     elif reduction == "sum":
         loss = loss.sum()
     else:
         loss = over_labels(loss.sum(), rows[3]) if num_items is None else loss.sum() / num_items
-    return loss.to(x.dtype), (lse.reshape(target.shape),)
+    return loss.to(x.dtype), tuple(k.reshape(target.shape) for k in kept)
 
 
 def backward(
@@ -69,7 +69,8 @@ def backward(
     num_items,
     chunk,
 ):
-    # With p = exp(z - lse), s = label_smoothing, g = dy (over the count in a mean) and
+    # With lse = top + mass, p = exp(z - top - mass), s = label_smoothing, g = dy (over the count
+    # in a mean) and
     # pull = (1 - s) wy + 2 z_loss wy lse + s/V sum(class_weight), the weight of a row's lse:
     #   dz = g * (pull * p                          through lse
     #             - (1 - s) wy onehot(target)       through the label's logit
@@ -83,7 +84,8 @@ def backward(
     v, s = weight.shape[0], label_smoothing
     x_rows, cw, rows = prepared(x, weight, target, class_weight, ignore_index)
     ignored, _, label, wy = rows
-    lse = residuals[0].reshape(-1)
+    top, mass = (r.reshape(-1) for r in residuals)
+    lse = top + mass
     g = dy.to(wy.dtype).reshape(-1)
     mean_over_labels = reduction == "mean" and num_items is None
     if mean_over_labels:
@@ -102,7 +104,7 @@ def backward(
     zy, even = torch.zeros_like(wy), 0.0
     for _, w, b, cw_part, at, here in chunks(weight, bias, cw, label, chunk):
         z = logits(x_rows, w, b, softcap)
-        d = pulled(z, lse.unsqueeze(-1), pull, own)
+        d = pulled(z, top.unsqueeze(-1), mass.unsqueeze(-1), pull, own)
         d.scatter_add_(-1, at.unsqueeze(-1), torch.where(here.unsqueeze(-1), hit, 0.0))
         if s:
             even_part = even_pull.unsqueeze(-1)
