@@ -1,78 +1,10 @@
 """The fused linear layer and cross-entropy where the kit's sizes do not reach: chunks, memory,
-gradients asked for twice, precision, rows and labels that do not count."""
-
-import importlib
+gradients asked for twice, rows and labels that do not count."""
 
 import numpy as np
 import pytest
 
-from bpx.verify.bound import UNIT
-
-FRAMEWORKS = ("torch", "jax")
-EVERY = {"label_smoothing": 0.1, "softcap": 3.0, "z_loss": 1e-2}
-
-
-def draws(n, d, v, seed=0, bias=True, weights=True):
-    g = np.random.default_rng(seed)
-    return {
-        "x": g.standard_normal((n, d)),
-        "weight": g.standard_normal((v, d)),
-        "target": g.integers(0, v, n),
-        "bias": g.standard_normal(v) if bias else None,
-        "class_weight": g.uniform(0.5, 1.5, v) if weights else None,
-    }
-
-
-def given(framework, arrays, dtype):
-    """The arrays of one framework, and those that have a gradient by name."""
-    if framework == "torch":
-        torch = pytest.importorskip("torch")
-
-        def put(a):
-            t = torch.tensor(a)
-            return t.to(getattr(torch, dtype)).requires_grad_() if a.dtype.kind == "f" else t
-    else:
-        jnp = pytest.importorskip("jax").numpy
-
-        def put(a):
-            return jnp.asarray(a, dtype if a.dtype.kind == "f" else a.dtype)
-
-    return {k: None if a is None else put(a) for k, a in arrays.items()}
-
-
-def run(framework, arrays, dtype="float64", own=False, **options):
-    """y and the gradients by name, as float64; of the framework's own operations with `own`."""
-    found = given(framework, arrays, dtype)
-    of = importlib.import_module(f"bpx_{framework}._oracles_fused" if own else f"bpx_{framework}")
-    f = of.ORACLES["linear_cross_entropy"] if own else of.RULES["linear_cross_entropy"]
-    names = [k for k, a in arrays.items() if a is not None and a.dtype.kind == "f"]
-    if framework == "torch":
-        import torch
-
-        y = f(*found.values(), **options)
-        wrt = [found[k] for k in names]
-        grads = torch.autograd.grad(y.sum(), wrt, allow_unused=True)
-        values = [None if v is None else v.detach().double().numpy() for v in (y, *grads)]
-    else:
-        import jax
-
-        def of_floats(floats, target):  # under jit nobody sees the labels
-            new = {**dict(zip(names, floats, strict=True)), "target": target}
-            y = f(*{**found, **new}.values(), **options)
-            return y.sum(), y
-
-        program = jax.jit(jax.grad(of_floats, has_aux=True))
-        grads, y = program([found[k] for k in names], found["target"])
-        values = [np.asarray(v.astype("float64")) for v in (y, *grads)]
-    return dict(zip(("y", *names), values, strict=True))
-
-
-def assert_equal(found, want, rtol=1e-12):
-    for name, w in want.items():
-        if w is not None:  # torch has no gradient for class weights
-            limit = rtol * np.abs(w).max(initial=1.0)  # the terms are of size 1
-            np.testing.assert_allclose(found[name], w, rtol=0, atol=limit, err_msg=name)
-
+from tests.linear_cross_entropy_runs import EVERY, FRAMEWORKS, assert_equal, draws, given, run
 
 SIZES = [(1, 3), (7, 1), (7, 3), (7, 6), (7, 7), (7, 8), (12, 4), (12, 5), (12, 11), (13, 12)]
 
@@ -208,48 +140,3 @@ def test_a_label_out_of_range_is_nan_where_it_cannot_be_seen():
     assert np.isnan(found["y"]).tolist() == [False, True, False, False]
     assert np.isnan(found["x"]).all(-1).tolist() == [False, True, False, False]
     assert np.isnan(found["weight"]).all()  # every class has a part in the row's lse
-
-
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_half_precision_logits_are_not_rounded(framework):
-    """Around 200 bfloat16 has steps of 1: a loss from rounded logits is off by as much."""
-    torch = pytest.importorskip("torch")
-    arrays = draws(16, 32, 50, weights=False)
-    arrays["bias"] = arrays["bias"] + 200.0
-    floats = ("x", "weight", "bias")
-    halves = {k: torch.tensor(arrays[k]).bfloat16().double().numpy() for k in floats}
-    halves = {**arrays, **halves}
-    want = run(framework, halves, own=True, reduction="none")
-    found = run(framework, halves, "bfloat16", reduction="none", chunk=7)
-    off = np.abs(found["y"] - want["y"])
-    assert (off <= UNIT["bfloat16"] * want["y"] + 16 * UNIT["float32"] * 200).all()
-    for k in floats:  # p, the gradient and its product: three roundings
-        assert np.abs(found[k] - want[k]).max() <= 4 * UNIT["bfloat16"] * np.abs(want[k]).max()
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_large_logits(framework, dtype):
-    """A row of dlogits is wy (p - onehot), which sums to nothing; exp(z - lse) would leave the
-    rounding of lse, 300 eps, in it."""
-    arrays = draws(9, 4, 13)
-    arrays["bias"] += 300
-    found = run(framework, arrays, dtype, chunk=4)
-    # a mean of 9 rows: sums of 13 numbers up to 1, each rounded in exp, the sum and the product
-    assert abs(found["bias"].sum()) <= 16 * UNIT[dtype]
-    want = run(framework, arrays, "float64", own=True)
-    for k in ("x", "weight", "bias"):  # the logits themselves round by 300 eps, apart
-        assert np.abs(found[k] - want[k]).max() <= 2 * 300 * UNIT[dtype] * np.abs(want[k]).max()
-
-
-def test_jax_sums_products_in_float32():
-    """XLA for the CPU would hide a product that is rounded to bfloat16; other devices would not."""
-    jax = pytest.importorskip("jax")
-    from bpx_jax.fused.linear_cross_entropy import linear_cross_entropy
-
-    x, weight, target, *_ = given("jax", draws(5, 4, 11), "bfloat16").values()
-    f = jax.grad(lambda x, weight: linear_cross_entropy(x, weight, target, chunk=4), (0, 1))
-    text = jax.jit(f).lower(x, weight).as_text()
-    products = [line for line in text.splitlines() if "dot_general" in line]
-    assert len(products) >= 4
-    assert not [line for line in products if not line.rstrip().endswith("f32>") or "xf32>," in line]
