@@ -4,8 +4,6 @@ import jax.numpy as jnp
 
 from bpx_jax.kernels.cpu import _ffi
 
-REDUCTIONS = {"none": 0, "sum": 1, "mean": 2}
-
 
 def refuses(arrays, *alike):
     """None, or why no kernel runs; `alike` are read in the type of the first of the arrays, which
@@ -32,12 +30,6 @@ def labels(target):
     """The labels in a type that kernels read: int64, int32 or uint8."""
     read = target.dtype in (jnp.int64, jnp.int32, jnp.uint8)
     return target if read else target.astype(jnp.int32)
-
-
-def ignoring(ignore_index):
-    """(whether a label is ignored, which); one that no integer type can hold is not."""
-    held = ignore_index is not None and -(2**63) <= ignore_index < 2**63
-    return (1, ignore_index) if held else (0, 0)
 
 
 def fold(reduction, *vectors):

@@ -1,7 +1,8 @@
 """adaptive_max_pool for JAX on the CPU, on XLA's own threads. Maths, shapes and source:
 bpx/layers/adaptive_max_pool.py."""
 
-from bpx_jax.kernels.cpu import _ffi, _pool_call, _windows
+from bpx.native import windows
+from bpx_jax.kernels.cpu import _ffi, _pool_call
 
 
 def refuses(arrays, dims):
@@ -9,10 +10,10 @@ def refuses(arrays, dims):
 
 
 def forward(x, *, output_size):
-    return _pool_call.maxima(x, _windows.adaptive(x.shape[2:], output_size)), ()
+    return _pool_call.maxima(x, windows.adaptive(x.shape[2:], output_size)), ()
 
 
 def backward(dy, arrays, residuals, needs, *, output_size):
     (x,) = arrays
-    axes = _windows.adaptive(x.shape[2:], output_size)
+    axes = windows.adaptive(x.shape[2:], output_size)
     return (_pool_call.maxima_backward(dy, x, axes),)

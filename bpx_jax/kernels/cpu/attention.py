@@ -5,10 +5,9 @@ the plain rule's.
 Maths, shapes and source: bpx/layers/attention.py.
 """
 
-import math
-
 import numpy as np
 
+from bpx.native.attention import arguments, steps
 from bpx_jax.kernels.cpu import _ffi
 from bpx_jax.kernels.cpu._ffi import arithmetic
 
@@ -22,23 +21,11 @@ def refuses(arrays, dims):
     return _ffi.refuses(arrays)
 
 
-def _steps(a):
-    """From one element to the next in each dim, 0 where there is one."""
-    if a is None:
-        return (0,) * 4
-    steps = np.cumprod((1, *a.shape[:0:-1]))[::-1]
-    return tuple(0 if n == 1 else int(s) for n, s in zip(a.shape, steps, strict=True))
-
-
 def _sizes(query, key, value, mask, options):
-    (b, h, t, d), (k, s) = query.shape, key.shape[1:3]
-    left, right = options["window"] or (None, None)
-    right = 0 if options["causal"] else right
-    left, right = (max(t, s) if n is None else min(n, max(t, s)) for n in (left, right))
-    cap, scale = options["softcap"], options["scale"]
-    sizes = (b, h, k, t, s, d, value.shape[3], left, right, int(cap is not None))
-    numbers = 1 / math.sqrt(d) if scale is None else scale, 1.0 if cap is None else cap
-    return (*sizes, *_steps(mask)), numbers
+    sizes, numbers = arguments(query.shape, key.shape, value.shape, options)
+    if mask is None:
+        return (*sizes, 0, 0, 0, 0), numbers
+    return (*sizes, *steps(mask.shape, np.cumprod((1, *mask.shape[:0:-1]))[::-1].tolist())), numbers
 
 
 def forward(query, key, value, bias, mask, dropout_key, **options):

@@ -4,9 +4,10 @@ Each row of logits is read once in forward, once in backward, whatever the optio
 Maths, shapes and source: bpx/losses/cross_entropy.py.
 """
 
+from bpx.native.losses import REDUCTIONS, ignoring
 from bpx_jax.kernels.cpu import _ffi, _losses
 from bpx_jax.kernels.cpu._ffi import arithmetic, as_type
-from bpx_jax.kernels.cpu._losses import REDUCTIONS, fold, ignoring, labels
+from bpx_jax.kernels.cpu._losses import fold, labels
 
 
 def refuses(arrays, dims):

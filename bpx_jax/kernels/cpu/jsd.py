@@ -3,8 +3,9 @@ bpx/losses/jsd.py."""
 
 import math
 
+from bpx.native.losses import REDUCTIONS
 from bpx_jax.kernels.cpu import _ffi, _losses
-from bpx_jax.kernels.cpu._losses import REDUCTIONS, fold
+from bpx_jax.kernels.cpu._losses import fold
 
 
 def refuses(arrays, dims):

@@ -5,12 +5,12 @@ computed chooses a kernel of its own by a suffix.
 Maths, shapes and sources: bpx/losses.
 """
 
-import math
 from functools import partial
 from types import SimpleNamespace
 
 import jax.numpy as jnp
 
+from bpx.native.losses import DIFFERENCES, TERMS, divisor, options_of
 from bpx_jax.kernels.cpu import _ffi
 from bpx_jax.kernels.cpu._ffi import arithmetic
 from bpx_jax.kernels.cpu._losses import fold, refuses
@@ -23,15 +23,6 @@ def refuses_others(arrays, dims):
     if x.dtype == jnp.bfloat16 and any(a is not None and a.shape != x.shape for a in arrays):
         return "the gradient of a broadcast weight would be summed in bfloat16"
     return refuses(arrays, *arrays[1:])
-
-
-def divisor(shape, reduction):
-    """What a sum is divided by; 0 where there is none."""
-    if reduction == "none":
-        return 0
-    if reduction == "batchmean":
-        return shape[0]
-    return math.prod(shape) if reduction == "mean" else 1
 
 
 def given(arrays, like):
@@ -84,20 +75,20 @@ def backward(name, chosen, dy, arrays, residuals, needs, *, reduction, **options
     )
 
 
-def difference_forward(name, option, kept, x, target, *, reduction, **options):
+def difference_forward(name, kept, x, target, *, reduction, **options):
     y, keep = _ffi.call(
         f"{name}_forward",
         x.dtype,
         (x, target.astype(x.dtype)),
         (out(x.shape, x.dtype, reduction), (x.shape, kept or arithmetic(x.dtype))),
         (x.size, divisor(x.shape, reduction)),
-        (options.get(option, 0.0),),
+        options_of(name, options),
         fold=fold(reduction),
     )
     return y, (keep,)
 
 
-def difference_backward(name, option, kept, dy, arrays, residuals, needs, *, reduction, **options):
+def difference_backward(name, kept, dy, arrays, residuals, needs, *, reduction, **options):
     (keep,) = residuals
     made = tuple((keep.shape, dy.dtype) if need else None for need in needs)
     return _ffi.call(
@@ -106,7 +97,7 @@ def difference_backward(name, option, kept, dy, arrays, residuals, needs, *, red
         (dy, keep),
         made,
         (keep.size, divisor(keep.shape, reduction)),
-        (options.get(option, 0.0),),
+        options_of(name, options),
         fold=fold(reduction),
     )
 
@@ -119,43 +110,15 @@ def term_kernel(name, chosen):
     )
 
 
-def difference_kernel(name, option, kept=None):
+def difference_kernel(name, kept):
     return SimpleNamespace(
-        forward=partial(difference_forward, name, option, kept),
-        backward=partial(difference_backward, name, option, kept),
+        forward=partial(difference_forward, name, kept),
+        backward=partial(difference_backward, name, kept),
         refuses=refuses_others,
     )
 
 
-def numbers(*given, suffix=""):
-    """What follows the name of the kernel, and its three options."""
-    return suffix, (*given, *(0.0,) * (3 - len(given)))
-
-
-def poisson(log_input, full, eps):
-    return numbers(eps, suffix=("" if log_input else "_rate") + ("_full" if full else ""))
-
-
-def focal(alpha, gamma):
-    suffix = "" if gamma in (0, 1, 2, 3) else "_any"
-    return numbers(alpha or 0.0, float(alpha is not None), gamma, suffix=suffix)
-
-
-TERMS = {
-    "binary_cross_entropy": numbers,
-    "binary_cross_entropy_with_logits": numbers,
-    "kl_div": lambda log_target: numbers(suffix="_log" if log_target else ""),
-    "poisson_nll": poisson,
-    "gaussian_nll": lambda full, eps: numbers(eps, float(full)),
-    "hinge_embedding": lambda margin: numbers(margin),
-    "soft_margin": numbers,
-    "margin_ranking": lambda margin: numbers(margin),
-    "focal": focal,
-}
 KERNELS = {
     **{name: term_kernel(name, chosen) for name, chosen in TERMS.items()},
-    "mse": difference_kernel("mse", "factor"),
-    "huber": difference_kernel("huber", "delta"),
-    "smooth_l1": difference_kernel("smooth_l1", "beta"),
-    "l1": difference_kernel("l1", None, jnp.int8),
+    **{name: difference_kernel(name, jnp.int8 if name == "l1" else None) for name in DIFFERENCES},
 }

@@ -3,9 +3,10 @@
 Maths, shapes and source: bpx/losses/multi_margin.py.
 """
 
+from bpx.native.losses import REDUCTIONS
 from bpx_jax.kernels.cpu import _ffi, _losses
 from bpx_jax.kernels.cpu._ffi import arithmetic, as_type
-from bpx_jax.kernels.cpu._losses import REDUCTIONS, fold, labels
+from bpx_jax.kernels.cpu._losses import fold, labels
 
 
 def refuses(arrays, dims):

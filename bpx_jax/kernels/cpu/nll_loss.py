@@ -3,9 +3,10 @@
 Maths, shapes and source: bpx/losses/nll_loss.py.
 """
 
+from bpx.native.losses import REDUCTIONS, ignoring
 from bpx_jax.kernels.cpu import _ffi, _losses
 from bpx_jax.kernels.cpu._ffi import arithmetic, as_type
-from bpx_jax.kernels.cpu._losses import REDUCTIONS, fold, ignoring, labels
+from bpx_jax.kernels.cpu._losses import fold, labels
 
 
 def refuses(arrays, dims):

@@ -5,9 +5,10 @@ Maths, shapes and source: bpx/losses/soft_cross_entropy.py.
 
 import math
 
+from bpx.native.losses import REDUCTIONS
 from bpx_jax.kernels.cpu import _ffi, _losses
 from bpx_jax.kernels.cpu._ffi import arithmetic, as_type
-from bpx_jax.kernels.cpu._losses import REDUCTIONS, fold
+from bpx_jax.kernels.cpu._losses import fold
 
 
 def refuses(arrays, dims):

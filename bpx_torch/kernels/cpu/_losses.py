@@ -5,10 +5,10 @@ import struct
 import torch
 
 from bpx import native
+from bpx.native.losses import ignoring
 from bpx_torch.kernels.cpu import _call, _pool
 
 PACK = struct.Struct("6q").pack
-REDUCTIONS = {"none": 0, "sum": 1, "mean": 2}
 
 
 def refuses(arrays, *alike):
@@ -21,12 +21,6 @@ def refuses(arrays, *alike):
         if a is not None and torch.promote_types(a.dtype, dtype) != dtype:
             return f"an argument is {_call._name(a)} beside {_call._name(arrays[0])}"
     return None
-
-
-def ignoring(ignore_index):
-    """(whether a label is ignored, which); one that no integer type can hold is not."""
-    held = ignore_index is not None and -(2**63) <= ignore_index < 2**63
-    return (1, ignore_index) if held else (0, 0)
 
 
 def labels_inside(target, classes, ignore_index):

@@ -3,7 +3,8 @@ with its channels behind the places (channels_last) is copied and the result lai
 
 import torch
 
-from bpx_torch.kernels.cpu import _call, _windows
+from bpx.native import windows
+from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import readable
 from bpx_torch.kernels.cpu._layout import channels_behind, put_behind
 
@@ -12,8 +13,8 @@ def maxima(x, axes):
     """y (B C *O)."""
     behind = channels_behind(x)
     x = readable(x, x.dtype)
-    y = x.new_empty((*x.shape[:2], *_windows.outputs(axes, x.ndim - 2)))
-    _call.run("max_pool", x.dtype, (x, None, y), _windows.flat(x.shape[:2], axes))
+    y = x.new_empty((*x.shape[:2], *windows.outputs(axes, x.ndim - 2)))
+    _call.run("max_pool", x.dtype, (x, None, y), windows.flat(x.shape[:2], axes))
     return put_behind(y) if behind else y
 
 
@@ -21,7 +22,7 @@ def maxima_backward(dy, x, axes):
     behind = channels_behind(x)
     x, dy = readable(x, x.dtype), readable(dy, x.dtype)
     dx = torch.empty_like(x)
-    _call.run("max_pool", x.dtype, (x, dy, dx), _windows.flat(x.shape[:2], axes))
+    _call.run("max_pool", x.dtype, (x, dy, dx), windows.flat(x.shape[:2], axes))
     return put_behind(dx) if behind else dx
 
 
@@ -29,8 +30,8 @@ def means(x, axes, with_padding=True, divisor=None):
     """y (B C *O)."""
     behind = channels_behind(x)
     x = readable(x, x.dtype)
-    y = x.new_empty((*x.shape[:2], *_windows.outputs(axes, x.ndim - 2)))
-    sizes = _windows.flat(x.shape[:2], axes, with_padding, divisor or 0)
+    y = x.new_empty((*x.shape[:2], *windows.outputs(axes, x.ndim - 2)))
+    sizes = windows.flat(x.shape[:2], axes, with_padding, divisor or 0)
     _call.run("avg_pool_forward", x.dtype, (x, y), sizes)
     return put_behind(y) if behind else y
 
@@ -40,6 +41,6 @@ def means_backward(dy, x, axes, with_padding=True, divisor=None):
     behind = channels_behind(dy)
     dy = readable(dy, x.dtype)
     dx = dy.new_empty(x.shape)
-    sizes = _windows.flat(x.shape[:2], axes, with_padding, divisor or 0)
+    sizes = windows.flat(x.shape[:2], axes, with_padding, divisor or 0)
     _call.run("avg_pool_backward", x.dtype, (dy, dx), sizes)
     return put_behind(dx) if behind else dx

@@ -1,7 +1,8 @@
 """adaptive_avg_pool for torch on the CPU, on torch's own threads. Maths, shapes and source:
 bpx/layers/adaptive_avg_pool.py."""
 
-from bpx_torch.kernels.cpu import _call, _pool_call, _windows
+from bpx.native import windows
+from bpx_torch.kernels.cpu import _call, _pool_call
 
 
 def refuses(arrays, dims):
@@ -9,10 +10,10 @@ def refuses(arrays, dims):
 
 
 def forward(x, *, output_size):
-    return _pool_call.means(x, _windows.adaptive(x.shape[2:], output_size)), ()
+    return _pool_call.means(x, windows.adaptive(x.shape[2:], output_size)), ()
 
 
 def backward(dy, arrays, residuals, needs, *, output_size):
     (x,) = arrays
-    axes = _windows.adaptive(x.shape[2:], output_size)
+    axes = windows.adaptive(x.shape[2:], output_size)
     return (_pool_call.means_backward(dy, x, axes),)

@@ -5,10 +5,9 @@ the plain rule's.
 Maths, shapes and source: bpx/layers/attention.py.
 """
 
-import math
-
 import torch
 
+from bpx.native.attention import arguments, steps
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
 
@@ -22,22 +21,11 @@ def refuses(arrays, dims):
     return _call.refuses(arrays)
 
 
-def _steps(a):
-    """From one element to the next in each dim, 0 where there is one."""
-    if a is None:
-        return (0,) * 4
-    return tuple(0 if n == 1 else s for n, s in zip(a.shape, a.stride(), strict=True))
-
-
 def _sizes(query, key, value, mask, options):
-    (b, h, t, d), (k, s) = query.shape, key.shape[1:3]
-    left, right = options["window"] or (None, None)
-    right = 0 if options["causal"] else right
-    left, right = (max(t, s) if n is None else min(n, max(t, s)) for n in (left, right))
-    cap, scale = options["softcap"], options["scale"]
-    sizes = (b, h, k, t, s, d, value.shape[3], left, right, int(cap is not None))
-    numbers = 1 / math.sqrt(d) if scale is None else scale, 1.0 if cap is None else cap
-    return (*sizes, *_steps(mask)), numbers
+    sizes, numbers = arguments(query.shape, key.shape, value.shape, options)
+    if mask is None:
+        return (*sizes, 0, 0, 0, 0), numbers
+    return (*sizes, *steps(mask.shape, mask.stride())), numbers
 
 
 def forward(query, key, value, bias, mask, dropout_key, **options):

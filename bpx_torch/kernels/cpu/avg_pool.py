@@ -1,7 +1,8 @@
 """avg_pool for torch on the CPU, on torch's own threads. Maths, shapes and source:
 bpx/layers/avg_pool.py."""
 
-from bpx_torch.kernels.cpu import _call, _pool_call, _windows
+from bpx.native import windows
+from bpx_torch.kernels.cpu import _call, _pool_call
 
 
 def refuses(arrays, dims):
@@ -10,8 +11,7 @@ def refuses(arrays, dims):
 
 def how(x, options):
     """The axes, whether padding counts, and what takes the place of the number of positions."""
-    window = (options[name] for name in ("kernel_size", "stride", "padding"))
-    axes = _windows.given(x.shape[2:], *window, 1, options["ceil_mode"])
+    axes = windows.given(x.shape[2:], options)
     return axes, options["count_include_pad"], options["divisor_override"]
 
 

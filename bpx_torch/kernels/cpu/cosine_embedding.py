@@ -5,9 +5,9 @@ Maths, shapes and source: bpx/losses/cosine_embedding.py.
 
 import torch
 
+from bpx.native.losses import REDUCTIONS
 from bpx_torch.kernels.cpu import _call, _losses
 from bpx_torch.kernels.cpu._call import readable
-from bpx_torch.kernels.cpu._losses import REDUCTIONS
 
 
 def refuses(arrays, dims):

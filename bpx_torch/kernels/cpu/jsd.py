@@ -3,9 +3,9 @@ bpx/losses/jsd.py."""
 
 import torch
 
+from bpx.native.losses import REDUCTIONS
 from bpx_torch.kernels.cpu import _call, _losses
 from bpx_torch.kernels.cpu._call import readable
-from bpx_torch.kernels.cpu._losses import REDUCTIONS
 
 
 def refuses(arrays, dims):

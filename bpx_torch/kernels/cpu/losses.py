@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import torch
 
+from bpx.native.losses import DIFFERENCES, TERMS, divisor, options_of
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
 from bpx_torch.kernels.cpu._losses import refuses
@@ -22,15 +23,6 @@ def refuses_others(arrays, dims):
     if x.dtype == torch.bfloat16 and any(a is not None and a.shape != x.shape for a in arrays):
         return "the gradient of a broadcast weight would be summed in bfloat16"
     return refuses(arrays, *arrays[1:])
-
-
-def divisor(shape, reduction):
-    """What a sum is divided by; 0 where there is none."""
-    if reduction == "none":
-        return 0
-    if reduction == "batchmean":
-        return shape[0]
-    return shape.numel() if reduction == "mean" else 1
 
 
 def given(arrays, like):
@@ -66,21 +58,21 @@ def backward(name, chosen, dy, arrays, residuals, needs, *, reduction, **options
     )
 
 
-def difference_forward(name, option, kept, x, target, *, reduction, **options):
+def difference_forward(name, kept, x, target, *, reduction, **options):
     dtype = x.dtype
     x, target = readable(x, dtype), readable(target, dtype)
     y = torch.empty(x.shape if reduction == "none" else (), dtype=dtype)
     keep = torch.empty(x.shape, dtype=kept or arithmetic(dtype))
-    sizes, numbers = (x.numel(), divisor(x.shape, reduction)), (options.get(option, 0.0),)
+    sizes, numbers = (x.numel(), divisor(x.shape, reduction)), options_of(name, options)
     _call.run(f"{name}_forward", dtype, (x, target, y, keep), sizes, numbers)
     return y, (keep,)
 
 
-def difference_backward(name, option, kept, dy, arrays, residuals, needs, *, reduction, **options):
+def difference_backward(name, kept, dy, arrays, residuals, needs, *, reduction, **options):
     dtype = dy.dtype
     keep, dy = readable(residuals[0], kept or arithmetic(dtype)), readable(dy, dtype)
     dx, dtarget = (torch.empty(keep.shape, dtype=dtype) if need else None for need in needs)
-    sizes, numbers = (keep.numel(), divisor(keep.shape, reduction)), (options.get(option, 0.0),)
+    sizes, numbers = (keep.numel(), divisor(keep.shape, reduction)), options_of(name, options)
     _call.run(f"{name}_backward", dtype, (dy, keep, dx, dtarget), sizes, numbers)
     return dx, dtarget
 
@@ -93,43 +85,15 @@ def term_kernel(name, chosen):
     )
 
 
-def difference_kernel(name, option, kept=None):
+def difference_kernel(name, kept):
     return SimpleNamespace(
-        forward=partial(difference_forward, name, option, kept),
-        backward=partial(difference_backward, name, option, kept),
+        forward=partial(difference_forward, name, kept),
+        backward=partial(difference_backward, name, kept),
         refuses=refuses_others,
     )
 
 
-def numbers(*given, suffix=""):
-    """What follows the name of the kernel, and its three options."""
-    return suffix, (*given, *(0.0,) * (3 - len(given)))
-
-
-def poisson(log_input, full, eps):
-    return numbers(eps, suffix=("" if log_input else "_rate") + ("_full" if full else ""))
-
-
-def focal(alpha, gamma):
-    suffix = "" if gamma in (0, 1, 2, 3) else "_any"
-    return numbers(alpha or 0.0, float(alpha is not None), gamma, suffix=suffix)
-
-
-TERMS = {
-    "binary_cross_entropy": numbers,
-    "binary_cross_entropy_with_logits": numbers,
-    "kl_div": lambda log_target: numbers(suffix="_log" if log_target else ""),
-    "poisson_nll": poisson,
-    "gaussian_nll": lambda full, eps: numbers(eps, float(full)),
-    "hinge_embedding": lambda margin: numbers(margin),
-    "soft_margin": numbers,
-    "margin_ranking": lambda margin: numbers(margin),
-    "focal": focal,
-}
 KERNELS = {
     **{name: term_kernel(name, chosen) for name, chosen in TERMS.items()},
-    "mse": difference_kernel("mse", "factor"),
-    "huber": difference_kernel("huber", "delta"),
-    "smooth_l1": difference_kernel("smooth_l1", "beta"),
-    "l1": difference_kernel("l1", None, torch.int8),
+    **{name: difference_kernel(name, torch.int8 if name == "l1" else None) for name in DIFFERENCES},
 }

@@ -5,9 +5,9 @@ Maths, shapes and source: bpx/losses/multi_margin.py.
 
 import torch
 
+from bpx.native.losses import REDUCTIONS
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
-from bpx_torch.kernels.cpu._losses import REDUCTIONS
 
 
 def refuses(arrays, dims):

@@ -5,9 +5,9 @@ Maths, shapes and source: bpx/losses/nll_loss.py.
 
 import torch
 
+from bpx.native.losses import REDUCTIONS, ignoring
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
-from bpx_torch.kernels.cpu._losses import REDUCTIONS, ignoring
 
 
 def refuses(arrays, dims):
