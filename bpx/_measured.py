@@ -69,7 +69,8 @@ _FEATURES = (
     "Of the plain kernel, from the rules' records; a test holds every *yes* against a check of the",
     "verification kit that was run and passed. What a rule does not do raises, and says so.",
     "Dtypes: float64, float32, bfloat16 and float16 are *all*. Autocast: *keep* leaves the",
-    "arguments as they are, *lower* takes them to the autocast dtype, *float32* to that.",
+    "arguments as they are, *lower* takes them to the autocast dtype, *lower but h0* all but h0,",
+    "*float32* to that.",
 )
 _MEMORY = (
     "# Bytes kept for backward",

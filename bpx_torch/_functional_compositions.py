@@ -75,12 +75,14 @@ def multilabel_soft_margin_loss(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean"
 ):
     reduction = _reduction("multilabel_soft_margin_loss", size_average, reduce, reduction)
-    target = target.to(input.dtype)
+    dtype = torch.promote_types(input.dtype, target.dtype)
+    x, t = input.to(dtype), target.to(dtype)
     if reduction == "mean":
-        return _binary.binary_cross_entropy_with_logits(input, target, weight)
-    each = _binary.binary_cross_entropy_with_logits(input, target, weight, reduction="none")
-    loss = each.mean(-1)
-    return loss.sum() if reduction == "sum" else loss
+        loss = _binary.binary_cross_entropy_with_logits(x, t, weight)
+    else:
+        each = _binary.binary_cross_entropy_with_logits(x, t, weight, reduction="none")
+        loss = each.mean(-1) if reduction == "none" else each.mean(-1).sum()
+    return _kept(loss, dtype)
 
 
 def triplet_margin_with_distance_loss(
@@ -96,11 +98,20 @@ def triplet_margin_with_distance_loss(
     """A distance_function of one's own has its own gradient."""
     if distance_function is None:
         a, b, c = torch.broadcast_tensors(anchor, positive, negative)
-        return _triplet_margin.triplet_margin(
+        loss = _triplet_margin.triplet_margin(
             a, b, c, margin=margin, swap=swap, reduction=reduction
         )
+        dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), c.dtype)
+        return _kept(loss, dtype)
     near, far = distance_function(anchor, positive), distance_function(anchor, negative)
     if swap:
         far = torch.minimum(far, distance_function(positive, negative))
     further = torch.ones_like(far)
-    return _margin_ranking.margin_ranking(far, near, further, margin=margin, reduction=reduction)
+    loss = _margin_ranking.margin_ranking(far, near, further, margin=margin, reduction=reduction)
+    return _kept(loss, torch.promote_types(far.dtype, near.dtype))
+
+
+def _kept(loss, dtype):
+    """The loss in the dtype of its arguments, which autocast leaves to torch's operations for it
+    on a CPU; the rule has computed in float32."""
+    return loss.to(dtype) if loss.device.type == "cpu" else loss

@@ -4,7 +4,10 @@ Inputs are floating (torch pools integers too), with a batch axis or without. Po
 (return_indices) have no gradient.
 """
 
+import torch
+
 from bpx.spec import SpecError
+from bpx_torch._dtype import at_least_float32
 from bpx_torch.layers import adaptive_avg_pool as _adaptive_avg
 from bpx_torch.layers import adaptive_max_pool as _adaptive_max
 from bpx_torch.layers import avg_pool as _avg
@@ -102,7 +105,7 @@ def _max_pool(entry, n, input, window, return_indices):
         "dilation": _numbers(dilation),
         "ceil_mode": ceil_mode,
     }
-    x = _batched(entry, input, n)
+    x = _batched(entry, input, n, as_given=return_indices)
     y = _max.max_pool(x, **options)
     if not return_indices:
         return _as_given(y, input, n)
@@ -131,13 +134,16 @@ def _avg_pool(entry, n, input, kernel_size, stride, padding, ceil_mode, with_pad
     return _as_given(y, input, n)
 
 
-def _batched(entry, input, n):
-    """input with a batch axis in front, if it has none."""
+def _batched(entry, input, n, as_given=False):
+    """input with a batch axis in front, if it has none. Autocast takes torch's pools over three
+    axes to float32 on a CPU, but for the one operation that gives maxima with their places."""
     if input.ndim not in (n + 1, n + 2):
         raise SpecError(
             f"{entry}: input has shape {tuple(input.shape)}, expected {n + 2} axes, or {n + 1} "
             "without a batch"
         )
+    if n == 3 and not as_given and input.is_cpu and torch.is_autocast_enabled("cpu"):
+        input = at_least_float32(input)
     return input.unsqueeze(0) if input.ndim == n + 1 else input
 
 

@@ -37,8 +37,11 @@ class GRU(torch.nn.GRU):
 class LSTM(torch.nn.LSTM):
     def forward(self, input, hx=None):
         def run(x, state, weights, lengths):
+            if lowers:
+                state = (s.to(torch.get_autocast_dtype("cpu")) for s in state)
             return tuple(_lstm.lstm(x, *state, *weights, lengths))
 
+        lowers = _lowers_states(input)
         return _network(self, "lstm", run, 2, input, hx)
 
 
@@ -63,6 +66,20 @@ class LSTMCell(torch.nn.LSTMCell):
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         h, c = _lstm.lstm(x, *state, *weights)[:, 0]
         return (h, c) if input.dim() == 2 else (h[0], c[0])
+
+
+def _lowers_states(input):
+    """Whether torch hands its LSTM to one operation of oneDNN, of which autocast takes the states
+    to its dtype too; in its own steps they stay as wide as they were given."""
+    if isinstance(input, PackedSequence) or not input.is_cpu or not input.numel():
+        return False
+    if not torch.is_autocast_enabled("cpu") or not torch.backends.mkldnn.is_available():
+        return False
+    if input.dtype == torch.bfloat16:
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if input.dtype == torch.float16:
+        return not torch.is_grad_enabled() and torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    return input.dtype == torch.float32
 
 
 def _network(module, entry, run, n_states, input, hx):

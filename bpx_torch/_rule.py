@@ -13,8 +13,8 @@ AUTOCAST = ("keep", "lower", "float32")
 
 class Rule(rule.Rule):
     """`autocast` is what torch.autocast does to the floating arguments: nothing, the autocast
-    dtype, or float32 (float64 is never touched), as torch's own lists have it for the operation;
-    a dict where the lists differ by device."""
+    dtype ("lower but h0" leaves that argument alone), or float32 (float64 is never touched), as
+    torch's own lists have it for the operation; a dict where the lists differ by device."""
 
     def __init__(
         self,
@@ -24,8 +24,9 @@ class Rule(rule.Rule):
     ) -> None:
         super().__init__(spec, kernels)
         policies = {"": autocast} if isinstance(autocast, str) else autocast
-        if unknown := set(policies.values()) - set(AUTOCAST):
-            raise TypeError(f"{spec.name}: autocast is {unknown}, expected some of {AUTOCAST}")
+        known = (*AUTOCAST, *(f"lower but {a.name}" for a in spec.args))
+        if unknown := set(policies.values()) - set(known):
+            raise TypeError(f"{spec.name}: autocast is {unknown}, expected some of {known}")
         self.autocast = policies
         self.fast = Fast(self)
 
@@ -79,13 +80,20 @@ class Rule(rule.Rule):
         values = tuple(options.values())
         device = next(a.device.type for a in arrays if a is not None)
         policy = self.autocast.get(device) or self.autocast.get("", "keep")
-        available = policy != "keep" and torch.amp.is_autocast_available(device)
-        if available and torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device) if policy == "lower" else torch.float32
-            arrays = tuple(_autocast(a, dtype) for a in arrays)
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            if policy != "keep":
+                arrays = self._autocast(policy, device, arrays)
             with torch.autocast(device, enabled=False):
                 return self.runs[rule.choose(self, arrays, dims)](values, *arrays)
         return self.runs[rule.choose(self, arrays, dims)](values, *arrays)
+
+    def _autocast(self, policy, device, arrays):
+        dtype = torch.float32 if policy == "float32" else torch.get_autocast_dtype(device)
+        alone = policy.partition(" but ")[2]
+        names = (arg.name for arg in self.spec.args)
+        return tuple(
+            a if n == alone else _cast(a, dtype) for n, a in zip(names, arrays, strict=True)
+        )
 
     def wrap(self, kernel):
         return differentiable(self.spec, self.plain, kernel)
@@ -97,7 +105,7 @@ def _number(value):
     return int(value) if isinstance(value, torch.SymInt) else value
 
 
-def _autocast(a, dtype):
+def _cast(a, dtype):
     if a is None or not a.is_floating_point() or a.dtype == torch.float64:
         return a
     return a.to(dtype)

@@ -44,8 +44,8 @@ def test_mixed_dtypes_are_named(entry):
 
 
 # Where torch has no operation of its own the oracle is made of several, each with a dtype of its
-# own. Its GRU on a CPU is made of several, too: its products are in bfloat16, its states not.
-MADE_OF_SEVERAL = "rope gru lstm deep_equilibrium reversible"
+# own.
+MADE_OF_SEVERAL = "rope deep_equilibrium reversible"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -11,6 +11,12 @@ def projected(x, w_ih, *biases):
     return a
 
 
+def states_dtype(x, start):
+    """The dtype of the states: that of x, wider where the state they start from is wider than a
+    half-precision x, as under torch.autocast."""
+    return torch.promote_types(x.dtype, start.dtype) if x.dtype.itemsize < 4 else x.dtype
+
+
 def before(h0, states):
     """The state each step starts from: h0, then all states but the last."""
     return torch.cat([h0.to(states.dtype).unsqueeze(0), states[:-1]])

@@ -15,6 +15,7 @@ from bpx_torch.layers._recurrent import (
     projected,
     running,
     stacked,
+    states_dtype,
 )
 
 
@@ -33,7 +34,7 @@ def forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths):
         h = n + rz[:, units:] * (h - n)
         states.append(h)
         gates.append(torch.cat([rz, n, u_n], 1))
-    y = ended(torch.stack(states), lengths, runs).to(x.dtype)
+    y = ended(torch.stack(states), lengths, runs).to(states_dtype(x, h0))
     return y, (y, cut(torch.stack(gates), runs).to(x.dtype))
 
 
@@ -72,7 +73,7 @@ RULE = Rule(
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.gru"),
         Kernel("plain", forward, backward),
     ),
-    autocast="lower",
+    autocast={"": "lower", "cpu": "lower but h0"},
 )
 
 

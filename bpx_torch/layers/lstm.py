@@ -15,6 +15,7 @@ from bpx_torch.layers._recurrent import (
     projected,
     running,
     stacked,
+    states_dtype,
 )
 
 
@@ -32,7 +33,8 @@ def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths):
         states.append(h)
         cells.append(c)
         gates.append(torch.cat([i_f, g, o], 1))
-    y = torch.stack([ended(torch.stack(s), lengths, runs) for s in (states, cells)]).to(x.dtype)
+    y = torch.stack([ended(torch.stack(s), lengths, runs) for s in (states, cells)])
+    y = y.to(states_dtype(x, c0))
     return y, (y, cut(torch.stack(gates), runs).to(x.dtype))
 
 
@@ -88,7 +90,7 @@ RULE = Rule(
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.lstm"),
         Kernel("plain", forward, backward, residuals_backward=residuals_backward),
     ),
-    autocast="lower",
+    autocast={"": "lower", "cpu": "lower but c0"},
 )
 
 
