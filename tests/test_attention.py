@@ -8,6 +8,7 @@ import pytest
 
 from bpx.layers._attention import pairs
 from bpx.layers.attention import SPEC
+from bpx.rule import use as using
 from bpx.verify.finding import compare
 from bpx.verify.legs import verify_backward, verify_forward
 from bpx.verify.reference import Reference, cases
@@ -203,3 +204,23 @@ def test_rows_that_see_nothing(dtype):
             assert np.isfinite(a).all(), name
         for a in (y[:, :, some], dk, dv):
             assert a.any(), name
+
+
+@pytest.mark.parametrize("kernel", ["cpu", "plain"])
+@pytest.mark.parametrize("keys", [5, 300])
+@pytest.mark.parametrize("pull", ["torch", "jax"])
+def test_a_query_that_sees_one_key_alone_keeps_every_digit(pull, keys, kernel):
+    """With scores of 1e4, whose rounding is 1e-12, p is 1 and 0 to the last bit."""
+    query, key, value, dy = qkv(1, 1, 1, 3, keys, 4, 2)
+    query = np.abs(query) + 1
+    key[0, 0, 3] = 5e3
+    rule = {"torch": in_torch, "jax": in_jax}[pull].RULE
+    with using(kernel):
+        f = {"torch": torch_pull, "jax": jax_pull}[pull]
+        y, dquery, dkey, dvalue = f(lambda *a: rule(*a, None, None, None), dy, query, key, value)
+    np.testing.assert_array_equal(y, np.broadcast_to(value[:, :, 3:4], y.shape))
+    np.testing.assert_allclose(dvalue[0, 0, 3], dy[0, 0].sum(0), rtol=8 * 2.0**-52)
+    assert not np.delete(dvalue, 3, 2).any()
+    if keys == 5 or kernel == "cpu":  # a row in several blocks takes <dy, y>, summed otherwise
+        assert not dquery.any()
+        assert not dkey.any()

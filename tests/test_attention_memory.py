@@ -47,7 +47,7 @@ def test_torch_keeps_memory_linear_in_the_length():
         return y, sum(sizes.values())
 
     (y, small), (_, large) = kept(150), kept(300)
-    per_position = 8 * (2 * 4 + 4 + 4 + 2) + 1 + 8 * (2 * 4 + 2)  # arguments; y and lse
+    per_position = 8 * (2 * 4 + 4 + 4 + 2) + 1 + 8 * (2 * 4 + 4)  # arguments; y, top, mass
     assert small == 150 * per_position + KEY.nbytes
     assert large == 300 * per_position + KEY.nbytes
     y.sum().backward()
@@ -60,7 +60,7 @@ def test_jax_makes_no_matrix_at_all():
     mask, key = np.ones((1, 1, 1, t), bool), jnp.asarray(KEY)
     f = lambda *a: in_jax.RULE(*a, mask, key, **OPTIONS)  # noqa: E731
     _, new = jax.eval_shape(lambda *a: in_jax.RULE.forward(*a, mask, key, **OPTIONS), *given)
-    assert [r.shape for r in new] == [(1, 2, t, 4), (1, 2, t)]
+    assert [r.shape for r in new] == [(1, 2, t, 4), (1, 2, t), (1, 2, t)]
     largest = 0
 
     def look(jaxpr):

@@ -121,6 +121,21 @@ def test_a_gradient_that_should_be_zero_and_is_small_is_wrong():
     assert verify_rule(rule_of_one(forward, backward(1e-9)), rows, **how).failures
 
 
+def test_a_specification_says_what_it_loses_in_float64_alone():
+    """As a saturated gate does, whose slope is 0 in float32: run in long double it shows."""
+
+    def lossy(dy, x):
+        return dy * np.cos(x) * (1 + 1e-13 * (x.dtype == np.float64) * np.sign(np.sin(99 * x)))
+
+    def failures(factor):
+        right = rule_of_one(torch.sin, lambda dy, x: dy * factor * x.cos())
+        how = {"spec": (np.sin, lossy), "only": "vjp"}
+        return verify_rule(right, [Float("*N")], **how).failures
+
+    assert not failures(1.0)
+    assert failures(1 + 1e-11)
+
+
 def rule_of_one(forward, backward):
     from bpx_torch.zoo._rule import function
 

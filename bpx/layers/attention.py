@@ -3,18 +3,18 @@
     z = scale query key^T                 one key head for H / K query heads in a row
     s = softcap tanh(z / softcap) + bias  z + bias for softcap None
     p = exp(s) / sum exp(s)               over the keys j that query i may see, 0 for the others
-    y = (p * drop) value                  lse = log sum exp(s)
+    y = (p * drop) value                  top = max s, mass = log sum exp(s - top)
 
 Query i sees key j where `mask` is True; with `causal` only j <= i, with window = (left, right) only
 i - left <= j <= i + right (None: no limit on that side). Positions count from the first query and
 the first key, as in torch and jax.nn, whether or not T = S. A query that sees no key, or only keys
-of bias -inf, gives y = 0 and zero gradients, lse = -inf. bias and mask have size 1 or the full size
-in each dim; dbias is the sum over what they were broadcast to. scale None is 1 / sqrt(D).
+of bias -inf, gives y = 0, zero gradients and top = mass = 0. bias and mask have size 1 or the full
+size in each dim; dbias is the sum over what they were broadcast to. scale None is 1 / sqrt(D).
 Drop is 1 / (1 - dropout_p), or 0 where the 32 random bits at row (b H + h) T + i, column j of
-`dropout_key` (bpx.random.words) are below dropout_p 2^32: no mask is kept, any block of it is drawn
-again. Kept for backward are y and lse, linear in T.
+`dropout_key` (bpx.random.words) are below dropout_p 2^32: no mask is kept. What is kept is linear
+in T: y, top and mass, as top + mass is rounded by more than 1 - p where top is large and p near 1.
 Source: Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762, section 3.2; backward
-from lse: Dao et al. 2022, "FlashAttention", arXiv:2205.14135, algorithm 4; shared key heads:
+from them: Dao et al. 2022, "FlashAttention", arXiv:2205.14135, algorithm 4; shared key heads:
 Ainslie et al. 2023, arXiv:2305.13245; softcap: Gemma Team 2024, arXiv:2408.00118, section 2.
 """
 
@@ -83,7 +83,7 @@ def _steps(query: Any, key: Any, value: Any, bias: Any, mask: Any, **o: Any) -> 
     p = e / some
     drop = dropped(shape, o["dropout_key"], o["dropout_p"])
     w = p * drop
-    lse = np.where(total == 0, -np.inf, m + np.log(some))[..., 0]
+    top, mass = m[..., 0], np.log(some)[..., 0]
     return locals()
 
 
@@ -92,7 +92,7 @@ def forward(
 ) -> Any:
     f = _steps(query, key, value, bias, mask, dropout_key=dropout_key, **options)
     y = f["w"] @ f["values"]
-    return y, (y, f["lse"])
+    return y, (y, f["top"], f["mass"])
 
 
 def backward(
@@ -205,7 +205,7 @@ SPEC = Op(
         Arg("dropout_key", "W", kind="key", optional=True),
     ),
     out="B H T E",
-    residuals={"y": "B H T E", "lse": "B H T"},
+    residuals={"y": "B H T E", "top": "B H T", "mass": "B H T"},
     saves=("query", "key", "value", "bias", "mask", "dropout_key"),
     options={"causal": False, "window": None, "scale": None, "softcap": None, "dropout_p": 0.0},
     check=check,

@@ -1,17 +1,32 @@
 /* The backward half of attention_body.h. */
 
-/* Scores to p = e^(s - lse), and dp to ds = p (dp - <dy, y>), times the slope of the softcap. */
-BPX_CLONES static void FN(harden)(const FN(State) *s, int64_t rows, int64_t count, const A *lse,
-                                  const A *delta, A *scores, A *products, const A *slopes) {
+/* delta_i = <dy_i, y_i>, the sum over all j of dp_j p_j: one product after the other, as a row of
+ * bpx_product is summed, so that dp - delta is 0 where y is the value of one key. */
+BPX_CLONES static void FN(dots)(int64_t rows, int64_t e, const A *dy, const T *y, A *delta) {
+    for (int64_t i = 0; i < rows; i++) {
+        A sum = 0;
+        for (int64_t c = 0; c < e; c++) sum += dy[i * e + c] * LOAD(y[i * e + c]);
+        delta[i] = sum;
+    }
+}
+
+/* Scores to p = e^(s - top - mass), and dp to ds = p (dp - delta), times the slope of the softcap.
+ * Where delta is NULL the block has all keys of its rows: y, which is rounded, is not asked. */
+BPX_CLONES static void FN(harden)(const FN(State) *s, int64_t rows, int64_t count, const A *top,
+                                  const A *mass, const A *delta, A *scores, A *products,
+                                  const A *slopes) {
     for (int64_t i = 0; i < rows; i++) {
         A *restrict p = scores + i * BPX_KEYS, *restrict dp = products + i * BPX_KEYS;
         const A *restrict slope = slopes + i * BPX_KEYS;
-        const A level = lse[i] == -(A)INFINITY ? 0 : lse[i], mean = delta[i];
-#pragma omp simd
+        const A largest = top[i], rest = mass[i];
+        A mean = 0;
+#pragma omp simd reduction(+ : mean)
         for (int64_t j = 0; j < count; j++) {
-            p[j] = EXP(p[j] - level);
-            dp[j] = p[j] * (dp[j] - mean);
+            p[j] = EXP(p[j] - largest - rest);
+            mean += p[j] * dp[j];
         }
+        if (delta != NULL) mean = delta[i];
+        for (int64_t j = 0; j < count; j++) dp[j] = p[j] * (dp[j] - mean);
         if (s->n.capped) {
             for (int64_t j = 0; j < count; j++) dp[j] *= slope[j];
         }
@@ -50,22 +65,20 @@ static void FN(backward_block)(const FN(State) *s, const FN(Work) *w, int64_t he
     A delta[BPX_QUERIES];
     FN(widen)(rows * d, s->query + row * d, (A)n->scale, w->q);
     FN(widen)(rows * e, s->dy + row * e, 1, w->g);
-    for (int64_t i = 0; i < rows; i++) { /* sum over j of dp_j p_j = <dy, y> */
-        A sum = 0;
-        for (int64_t c = 0; c < e; c++) sum += w->g[i * e + c] * LOAD(s->out[(row + i) * e + c]);
-        delta[i] = sum;
-    }
+    const int64_t start = FN(first_key)(s, i0), whole = end - start <= BPX_KEYS;
+    if (!whole) FN(dots)(rows, e, w->g, s->out + row * e, delta);
     FN(bpx_pack)(d, rows, w->q, 1, d, w->packed_q);
     FN(bpx_pack)(e, rows, w->g, 1, e, w->packed_g);
     memset(w->dq, 0, (size_t)(rows * s->wide) * sizeof(A));
-    for (int64_t j0 = FN(first_key)(s, i0); j0 < end; j0 += BPX_KEYS) {
+    for (int64_t j0 = start; j0 < end; j0 += BPX_KEYS) {
         const int64_t j1 = bpx_least(j0 + BPX_KEYS, n->keys), count = j1 - j0;
         memset(w->scores, 0, (size_t)(rows * BPX_KEYS) * sizeof(A));
         memset(w->products, 0, (size_t)(rows * BPX_KEYS) * sizeof(A));
         FN(bpx_product)(rows, count, d, w->q, d, 1, w->keys + j0 * d, w->scores, BPX_KEYS);
         FN(scores)(s, head / n->heads, head % n->heads, i0, i1, j0, j1, w->scores, w->slopes);
         FN(bpx_product)(rows, count, e, w->g, e, 1, w->values + j0 * e, w->products, BPX_KEYS);
-        FN(harden)(s, rows, count, s->lse + row, delta, w->scores, w->products, w->slopes);
+        FN(harden)(s, rows, count, s->top + row, s->mass + row, whole ? NULL : delta, w->scores,
+                   w->products, w->slopes);
         /* dvalue = p^T dy,  dquery = scale dz key,  dkey = scale dz^T query */
         FN(bpx_product)(count, e, rows, w->scores, 1, BPX_KEYS, w->packed_g, w->dvalue + j0 * s->tall,
                         s->tall);
@@ -106,7 +119,7 @@ static void FN(backward_task)(void *state, int64_t key_head) {
 
 typedef struct {
     const T *dy, *query, *key, *value, *y;
-    const A *lse;
+    const A *top, *mass;
     const uint8_t *mask;
     A *dquery, *dkey, *dvalue;
     bpx_attention_sizes n;
@@ -116,7 +129,7 @@ BPX_EXPORT int FN(bpx_attention_backward)(const void *call, bpx_parallel_for par
     const FN(Backward) *c = call;
     FN(State) s = FN(state)(&c->n);
     s.dy = c->dy, s.query = c->query, s.key = c->key, s.value = c->value, s.out = c->y;
-    s.lse = c->lse, s.mask = c->mask;
+    s.top = c->top, s.mass = c->mass, s.mask = c->mask;
     s.dquery = c->dquery, s.dkey = c->dkey, s.dvalue = c->dvalue;
     bpx_run(parallel, host, s.n.batch * s.n.key_heads, FN(backward_task), &s);
     return s.task_failed != 0;

@@ -3,10 +3,10 @@
 typedef struct {
     bpx_attention_sizes n;
     const T *query, *key, *value, *dy, *out;
-    const A *lse;
+    const A *top, *mass;
     const uint8_t *mask;
     T *y;
-    A *lse_made, *dquery, *dkey, *dvalue;
+    A *top_made, *mass_made, *dquery, *dkey, *dvalue;
     A *packed;                 /* forward: keys and values of all key heads */
     int64_t wide, tall, room;  /* features and columns with whole panels; of one key head in packed */
     int64_t blocks, chunks, task_failed;
@@ -103,7 +103,8 @@ static void FN(forward_block)(const FN(State) *s, int64_t head, int64_t i0, A *m
         const int64_t row = head * n->queries + i0 + i;
         for (int64_t e = 0; e < n->columns; e++)
             s->y[row * n->columns + e] = STORE(sums[i * s->tall + e] / some);
-        s->lse_made[row] = totals[i] == 0 ? -(A)INFINITY : most[i] + (A)log((double)some);
+        s->top_made[row] = most[i] == -(A)INFINITY ? 0 : most[i];
+        s->mass_made[row] = (A)log((double)some);
     }
 }
 
@@ -160,7 +161,7 @@ typedef struct {
     const T *query, *key, *value;
     const uint8_t *mask;
     T *y;
-    A *lse;
+    A *top, *mass;
     bpx_attention_sizes n;
 } FN(Forward);
 
@@ -175,7 +176,7 @@ BPX_EXPORT int FN(bpx_attention_forward)(const void *call, bpx_parallel_for para
     const FN(Forward) *c = call;
     FN(State) s = FN(state)(&c->n);
     s.query = c->query, s.key = c->key, s.value = c->value, s.mask = c->mask;
-    s.y = c->y, s.lse_made = c->lse;
+    s.y = c->y, s.top_made = c->top, s.mass_made = c->mass;
     s.room = bpx_padded(s.n.keys, sizeof(A)) * s.n.features + s.n.keys * s.tall;
     s.room = (s.room + 15) / 16 * 16;
     void *memory = malloc((size_t)(s.n.batch * s.n.key_heads * s.room + 16) * sizeof(A));

@@ -42,31 +42,35 @@ def forward(query, key, value, bias, mask, dropout_key, *, size=BLOCK, **options
     m, total, y = c.scan(step, (jnp.full(column, -jnp.inf, dtype), jnp.zeros(column, dtype), zeros))
     some = jnp.where(total == 0, 1.0, total)
     y = c.unpadded((y / some).astype(query.dtype))
-    lse = c.unpadded(jnp.where(total == 0, -jnp.inf, finite(m) + jnp.log(some)))
-    return y, (y, lse[..., 0])
+    return y, (y, c.unpadded(finite(m))[..., 0], c.unpadded(jnp.log(some))[..., 0])
 
 
 def backward(dy, arrays, residuals, needs, *, size=BLOCK, **options):
     query, key, value, bias, mask, dropout_key = arrays
-    y, lse = residuals
+    y, top, mass = residuals
     c = Blocks(query, key, mask, dropout_key, size, options)
     q_all, k_all, v_all = c.rows(query), c.columns(key), c.columns(value)
-    dy_all, level_all, matrix = c.rows(dy), c.rows(finite(lse)[..., None]), c.matrix(bias)
-    dtype = level_all.dtype
-    # sum over j of dp_j p_j = <dy, y>
+    dy_all, top_all, mass_all = c.rows(dy), c.rows(top[..., None]), c.rows(mass[..., None])
+    matrix, dtype = c.matrix(bias), top_all.dtype
+    # sum over j of dp_j p_j = <dy, y>, as y is rounded; from a whole row without that
+    whole = c.keys <= size[1]
     delta_all = (at_least_float32(dy_all) * at_least_float32(c.rows(y))).sum(4, keepdims=True)
 
     def step(carry, i0, j0):
         dq, dk, dv, dbias = carry
-        q, g, level, delta = (c.at_row(a, i0) for a in (q_all, dy_all, level_all, delta_all))
+        q, g, delta = (c.at_row(a, i0) for a in (q_all, dy_all, delta_all))
+        largest, rest = (c.at_row(a, i0) for a in (top_all, mass_all))
         q = q * c.scale
         k, v = c.at_column(k_all, j0), c.at_column(v_all, j0)
         s, t = c.scores(q, k, matrix, i0, j0)
-        p, drop = jnp.exp(s - level), c.drop(i0, j0, dtype)
+        p, drop = jnp.exp(s - largest - rest), c.drop(i0, j0, dtype)
         dp = jnp.einsum("bkgie,bkje->bkgij", g, v)
         # dvalue = (p drop)^T dy
         dv = added(dv, jnp.einsum("bkgij,bkgie->bkje", p if drop is None else p * drop, g), j0)
-        ds = p * ((dp if drop is None else dp * drop) - delta)  # of the softmax
+        dp = dp if drop is None else dp * drop
+        if whole:
+            delta = (p * dp).sum(4, keepdims=True)
+        ds = p * (dp - delta)  # of the softmax
         if bias is not None:  # dbias = ds, summed over what bias was broadcast to
             over = tuple(d for d in range(5) if dbias.shape[d] == 1)
             start, _ = c.corner(dbias, i0, j0)

@@ -97,5 +97,5 @@ def cut(a, pair):
 
 
 def finite(m):
-    """-inf as 0: the largest score, or log-sum-exp, of a row that sees nothing."""
+    """-inf as 0: the largest score of a row that sees nothing."""
     return m.masked_fill(m == -torch.inf, 0.0)

@@ -19,7 +19,7 @@ BLOCK = (128, 128)  # queries, keys
 
 def forward(query, key, value, bias, mask, dropout_key, *, size=BLOCK, **options):
     c = Blocks(query, key, bias, mask, dropout_key, size, options)
-    ys, lses = [], []
+    ys, tops, masses = [], [], []
     for (i0, i1), line in zip(c.rows_at, c.lines, strict=True):
         q = c.rows(query, i0, i1) * c.scale
         m = q.new_full((*q.shape[:3], 1), -torch.inf)
@@ -38,17 +38,19 @@ def forward(query, key, value, bias, mask, dropout_key, *, size=BLOCK, **options
             m = largest
         some = total.masked_fill(total == 0, 1.0)
         ys.append((y / some).to(query.dtype))
-        lses.append((finite(m) + some.log()).masked_fill(total == 0, -torch.inf))
+        tops.append(finite(m))
+        masses.append(some.log())
     if not ys:
         y = query.new_zeros((*query.shape[:3], value.shape[3]))
-        return y, (y, at_least_float32(y.new_zeros(y.shape[:3])))
+        none = at_least_float32(y.new_zeros(y.shape[:3]))
+        return y, (y, none, none.clone())
     y = c.whole(ys)
-    return y, (y, c.whole(lses).squeeze(3))
+    return y, (y, c.whole(tops).squeeze(3), c.whole(masses).squeeze(3))
 
 
 def backward(dy, arrays, residuals, needs, *, size=BLOCK, **options):
     query, key, value, bias, mask, dropout_key = arrays
-    y, lse = residuals
+    y, top, mass = residuals
     c = Blocks(query, key, bias, mask, dropout_key, size, options)
     columns = c.columns_at
     dqueries, dbiases = [], []
@@ -56,20 +58,23 @@ def backward(dy, arrays, residuals, needs, *, size=BLOCK, **options):
     for (i0, i1), line in zip(c.rows_at, c.lines, strict=True):
         q, g, out = (c.rows(a, i0, i1) for a in (query, dy, y))
         q = q * c.scale
-        level = finite(c.rows(lse.unsqueeze(3), i0, i1))
-        delta = (g * out).sum(3, keepdim=True)  # sum over j of dp_j p_j = <dy, y>
+        largest, rest = (c.rows(a.unsqueeze(3), i0, i1) for a in (top, mass))
+        # sum over j of dp_j p_j = <dy, y>, as y is rounded; from a whole row without that
+        delta = (g * out).sum(3, keepdim=True) if len(columns) > 1 else None
         dq, dbias = torch.zeros_like(q), [None] * len(columns)
         for pair in line:
             j = pair.column
             k, v = (at_least_float32(a[:, :, pair.j0 : pair.j1]) for a in (key, value))
             s, t = c.scores(q, k, pair)
-            p = (s - level).exp_()
+            p = (s - largest - rest).exp_()
             drop = c.drop(pair, p.dtype)
             if needs[2]:  # dvalue = (p drop)^T dy
                 dvalues[j] = plus(dvalues[j], (p if drop is None else p * drop).mT @ g)
             dp = g @ v.mT
             if drop is not None:
                 dp = dp * drop
+            if len(columns) == 1:
+                delta = (p * dp).sum(3, keepdim=True)
             ds = p * (dp - delta)  # of the softmax
             if needs[3]:  # dbias = ds, summed over what bias was broadcast to
                 dbias[j] = reduced(c.apart(ds), c.bias)

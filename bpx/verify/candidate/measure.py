@@ -3,9 +3,10 @@
     bound_i = K (d_i + u |ref_i|) + o_i + c u max|ref| + tiny        K = 64, c = 8; 4 and 4 in half
 
 d_i   movement of ref_i under relative perturbations of the inputs by u (0 at jumps)
-o_i   in float32 and float64: 16 l_i + 4 max l, where l = |the reference run in float32 - ref| is
-      what the same formula loses there, in float64 times 2^-29, the most of four samples: of
-      this noise another formula may have a few times more. Half precision has no such term: a
+o_i   in float32 and float64: 16 l_i + 4 max l, where l is what the same formula loses there, the
+      most of four samples: |the reference run in float32 - ref|, in float64 times 2^-29, and for a
+      specification |ref - the same run in long double|, where that is wider. Of this noise another
+      formula may have a few times more. Half precision has no such term: a
       rule computes in float32 there and rounds what it returns; but where the reference run in half
       precision overflows, nothing is compared.
 
@@ -41,22 +42,21 @@ def limits(f: Callable[[Arrays], list[Any]], inputs: Arrays, refs: Arrays, dtype
 
 
 def widened(
-    bounds: Arrays, refs: Arrays, pairs: Sequence[tuple[Arrays, Arrays]], dtype: str
+    bounds: Arrays, refs: Arrays, runs: Sequence[tuple[str, Arrays, Arrays]], dtype: str
 ) -> list[Any]:
-    """The bounds with o_i; infinite where the reference is unstable. `pairs` are the reference in
-    float64 and in low precision, at the point and near it."""
+    """The bounds with o_i; infinite where the reference is unstable. `runs` are of the reference at
+    the point, first, and near it: a dtype, what is exact beside it, and what was lost in it."""
     u, found = UNIT[dtype], []
     for i, (limit, ref) in enumerate(zip(bounds, refs, strict=True)):
-        highs, lows = [p[0][i] for p in pairs], [p[1][i] for p in pairs]
-        if any(np.shape(low) != np.shape(ref) for low in lows):
+        if any(np.shape(low[i]) != np.shape(ref) for _, _, low in runs):
             found.append(limit)
             continue
         with np.errstate(all="ignore"):
-            lost = [np.abs(low - high) for low, high in zip(lows, highs, strict=True)]
+            lost = [np.abs(low[i] - high[i]) * (u / UNIT[kind]) for kind, high, low in runs]
         if K[dtype] <= 4:
-            found.append(np.where(np.isfinite(lows[0]), limit, np.inf))
+            found.append(np.where(np.isfinite(runs[0][2][i]), limit, np.inf))
             continue
-        lost_most = np.max(lost, axis=0) * u / UNIT["float32"]
+        lost_most = np.max(lost, axis=0)
         most = float(lost_most[np.isfinite(lost_most)].max(initial=0.0))
         largest = np.abs(np.where(np.isfinite(ref), ref, 0.0)).max(initial=0.0)
         unstable = ~(lost_most <= WIDEST * u * float(largest))

@@ -30,19 +30,20 @@ def _sizes(query, key, value, mask, options):
 
 def forward(query, key, value, bias, mask, dropout_key, **options):
     dtype, wide = query.dtype, arithmetic(query.dtype)
-    results = ((*query.shape[:3], value.shape[3]), dtype), (query.shape[:3], wide)
+    row = query.shape[:3], wide
+    results = ((*query.shape[:3], value.shape[3]), dtype), row, row
     sizes = _sizes(query, key, value, mask, options)
     given = (query, key, value, mask)
-    y, lse = _ffi.call("attention_forward", dtype, given, results, *sizes)
-    return y, (y, lse)
+    y, top, mass = _ffi.call("attention_forward", dtype, given, results, *sizes)
+    return y, (y, top, mass)
 
 
 def backward(dy, arrays, residuals, needs, **options):
     query, key, value, _, mask, _ = arrays
-    y, lse = residuals
+    y, top, mass = residuals
     dtype, wide = query.dtype, arithmetic(query.dtype)
     results = [(a.shape, wide) for a in (query, key, value)]
     sizes = _sizes(query, key, value, mask, options)
-    given = (dy.astype(dtype), query, key, value, y, lse, mask)
+    given = (dy.astype(dtype), query, key, value, y, top, mass, mask)
     made = _ffi.call("attention_backward", dtype, given, results, *sizes)
     return *made, None, None, None

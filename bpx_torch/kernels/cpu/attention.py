@@ -33,19 +33,20 @@ def forward(query, key, value, bias, mask, dropout_key, **options):
     query, key, value = (readable(a, dtype) for a in (query, key, value))
     mask = readable(mask, torch.bool)
     y = query.new_empty((*query.shape[:3], value.shape[3]))
-    lse = query.new_empty(query.shape[:3], dtype=wide)
+    top, mass = (query.new_empty(query.shape[:3], dtype=wide) for _ in range(2))
     sizes = _sizes(query, key, value, mask, options)
-    _call.run("attention_forward", dtype, (query, key, value, mask, y, lse), *sizes)
-    return y, (y, lse)
+    _call.run("attention_forward", dtype, (query, key, value, mask, y, top, mass), *sizes)
+    return y, (y, top, mass)
 
 
 def backward(dy, arrays, residuals, needs, **options):
     query, key, value, _, mask, _ = arrays
     dtype, wide = query.dtype, arithmetic(query.dtype)
     dy, query, key, value, y = (readable(a, dtype) for a in (dy, query, key, value, residuals[0]))
-    lse, mask = readable(residuals[1], wide), readable(mask, torch.bool)
+    top, mass = (readable(a, wide) for a in residuals[1:])
+    mask = readable(mask, torch.bool)
     made = [torch.empty_like(a, dtype=wide) for a in (query, key, value)]
     sizes = _sizes(query, key, value, mask, options)
-    given = (dy, query, key, value, y, lse, mask, *made)
+    given = (dy, query, key, value, y, top, mass, mask, *made)
     _call.run("attention_backward", dtype, given, *sizes)
     return *made, None, None, None
