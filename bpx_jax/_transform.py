@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bpx.spec import Optimizer, SpecError
+from bpx_jax._packed import refuse
 
 Schedule = Callable[[Any], Any]  # step count, from 0 -> value
 
@@ -127,6 +128,7 @@ class Decay:
         if self.mask is None:
             value, state = rate_now(self.weight_decay, state)
             return value, jax.tree.map(lambda _: True, grads), state
+        refuse(self.entry, grads, "a mask says which arrays decay")
         mask = self.mask(grads) if callable(self.mask) else self.mask
         value, inner = rate_now(self.weight_decay, state.inner_state)
         which = jax.tree.map(lambda m, part: jax.tree.map(lambda _: bool(m), part), mask, grads)

@@ -1,5 +1,6 @@
 """bpx_jax beside autodiff of JAX's own operations, for `python -m bpx bench`."""
 
+import contextlib
 from functools import partial
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from bpx import _inputs, rule
 from bpx._timing import Candidate, Prepared, Saved
+from bpx.spec import SpecError
 from bpx_jax import OPTIMIZERS, RULES, optim
 from bpx_jax.oracles import ORACLES, own_optimizers
 
@@ -60,7 +62,8 @@ class Bench:
         self, name: str, shapes: list[tuple[int, ...]], dtype: str, seed: int = 0
     ) -> Prepared:
         """One update applied to parameters of these shapes, buffers donated, default options; where
-        ours can move parameters itself, "bpx, stepping" does."""
+        ours can move parameters itself, "bpx, stepping" does, and "bpx, packed" steps them as one
+        vector."""
         own = own_optimizers()
         makers = {"own": own[name]} if name in own else {}
         makers["bpx"] = OPTIMIZERS[name]
@@ -75,6 +78,11 @@ class Bench:
                 copies = [jnp.array(p) for p in params]
                 run = _stepping(optim.stepping(tx), copies, grads, tx)
                 candidates["bpx, stepping"] = Candidate(run)
+            if label == "bpx":
+                held, slopes = optim.pack(params), optim.pack(grads)
+                with contextlib.suppress(SpecError):  # a rule that looks at arrays as a whole
+                    run = _stepping(optim.stepping(tx), held, slopes, tx)
+                    candidates["bpx, packed"] = Candidate(run)
         return Prepared(candidates, "bpx")
 
     def _array(self, a, dtype):

@@ -3,11 +3,14 @@
 What is returned works in optax.chain, masked, inject_hyperparams and MultiSteps. `rprop` moves at
 once where optax's is a call late; `scheduled_nadam` is torch's NAdam, which optax lacks. State has
 optax's dtypes; `accumulate_in_float32` keeps that of 16-bit parameters in float32.
-`stepping` gives a transformation's whole step, parameters included, which Adam's can do at once.
+`stepping` gives a transformation's whole step, parameters included, which Adam's can do at once;
+`pack` makes one vector of many small parameters, `unpack` the parameters and states again.
 """
 
 import functools
 
+from bpx_jax._packed import pack as pack
+from bpx_jax._packed import unpack as unpack
 from bpx_jax._transform import stepping as stepping
 from bpx_jax.optimizers._schedule_free import (
     schedule_free_eval_params as schedule_free_eval_params,

@@ -27,6 +27,8 @@ EPS_OUTSIDE = 1024
 STATES, NUMBERS = 3, 10
 COUNTS = {torch.float32: 4, torch.float64: 8}
 PLAIN = {Tensor, torch.nn.Parameter}
+SUBCLASS = "a parameter or gradient is of a subclass of Tensor"
+MIXED = "the parameters and gradients are not of one dtype"
 _pack = struct.Struct(f"4q{NUMBERS}d").pack
 _dtype_of = torch.Tensor.dtype.__get__
 
@@ -51,36 +53,55 @@ def bits(group: dict[str, Any], *chosen: tuple[Any, int]) -> int:
 
 
 class Held:
-    """The state of a group that the core can take, as it was last looked at: the very tensors, the
-    number of elements of each, and the bytes of a step count."""
+    """What a group was last stepped with, looked at: the very tensors, their addresses, and the
+    table that the core reads. As long as the same tensors are found at the same addresses, they are
+    what they were, and only the gradients are looked at again."""
 
     def __init__(self) -> None:
-        self.arrays: list[Tensor] = []
+        self.tensors: list[Any] = []
+        self.at: list[int] = []
         self.sizes: list[int] = []
+        self.table = array("q")
         self.count_bytes = 0
 
-    def refuses(
-        self, columns: list[list[Any]], counts: list[Any], sizes: list[int], dtype: torch.dtype
-    ) -> str | None:
-        """None, or why the core cannot take these. Tensors that were looked at before are not
-        looked at again: as long as the caller finds them at an address, they are what they were."""
-        arrays = [*chain.from_iterable(columns), *counts]
-        if self.sizes == sizes and len(arrays) == len(self.arrays):
-            if all(map(is_, arrays, self.arrays)):
-                return None
-        self.arrays = []
-        wanted = arithmetic(dtype)
-        for a in arrays:
+    def same(self, tensors: list[Any]) -> bool:
+        return (
+            len(tensors) == len(self.tensors)
+            and all(map(is_, tensors, self.tensors))
+            and [*map(Tensor.data_ptr, tensors)] == self.at
+        )
+
+    def look(self, ps: list[Any], columns: list[Any], counts: list[Any]) -> str | None:
+        """None, or why the core cannot step these. `columns`: the states by the kernel's places,
+        None for one that it has not."""
+        self.tensors = []
+        dtype, states = ps[0].dtype, [a for c in columns if c is not None for a in c]
+        if not {*map(type, ps)} <= PLAIN:
+            return SUBCLASS
+        if any(p.dtype != dtype for p in ps):
+            return MIXED
+        for a in [*states, *counts]:
             if type(a) not in PLAIN or not a.is_cpu or not a.is_contiguous():
                 return "a state is missing, or not a contiguous tensor on the CPU"
+        wanted, sizes = arithmetic(dtype), [*map(Tensor.numel, ps)]
         for column in columns:
-            if any(a.dtype != wanted for a in column) or [a.numel() for a in column] != sizes:
+            if column is None:
+                continue
+            if any(a.dtype != wanted for a in column) or [*map(Tensor.numel, column)] != sizes:
                 return f"a state is not {wanted}, or not of its parameter's size"
         dtypes = {a.dtype for a in counts}
         if counts and (len(dtypes) > 1 or not dtypes <= COUNTS.keys()):
             return "the step counts are not of one dtype"
+        tensors = [*ps, *states, *counts]
+        at, n = [*map(Tensor.data_ptr, tensors)], len(ps)
+        if 0 in at or len({*at[:n]}) != n:
+            return "a parameter has no elements, or is given twice"
+        none, found = [0] * n, iter(range(n, len(at), n))
+        placed = [none if c is None else at[(i := next(found)) : i + n] for c in columns]
+        last = at[-n:] if counts else none
+        self.table = array("q", chain(at[:n], none, *placed, last, sizes))
         self.count_bytes = COUNTS[dtypes.pop()] if counts else 0
-        self.arrays, self.sizes = arrays, sizes
+        self.tensors, self.at, self.sizes = tensors, at, sizes
         return None
 
 
@@ -91,36 +112,28 @@ def run(
     the core cannot take them."""
     if (reason := native.available() or _opaque.refuses(())) is not None:
         return reason
-    dtype = ps[0].dtype
+    dtype, n = ps[0].dtype, len(ps)
     if dtype not in NAMES or not ps[0].is_cpu:
         return f"it takes float32, float64 and bfloat16 on a CPU, not {dtype} on {ps[0].device}"
-    moved = [*ps, *gs]
-    if not {*map(type, moved)} <= PLAIN:
-        return "a parameter or gradient is of a subclass of Tensor"
-    if [*map(_dtype_of, moved)].count(dtype) != len(moved):
-        return "the parameters and gradients are not of one dtype"
-    if not all(map(Tensor.is_contiguous, moved)) or any(map(Tensor.is_neg, gs)):
+    if not {*map(type, gs)} <= PLAIN:
+        return SUBCLASS
+    if [*map(_dtype_of, gs)].count(dtype) != n:
+        return MIXED
+    contiguous = all(map(Tensor.is_contiguous, ps)) and all(map(Tensor.is_contiguous, gs))
+    if not contiguous or any(map(Tensor.is_neg, gs)):
         return "a parameter or gradient is not contiguous"
-    sizes = [*map(Tensor.numel, ps)]
-    if [*map(Tensor.numel, gs)] != sizes:
-        return "a gradient has another size than its parameter"
-    columns = [[s.get(key) for s in states] for key in call.states if key is not None]
+    columns = [None if key is None else [s.get(key) for s in states] for key in call.states]
     steps = [s["step"] for s in states] if counts else []
-    if (reason := held.refuses(columns, steps, sizes, dtype)) is not None:
-        return reason
-    at = [*map(Tensor.data_ptr, moved)]
-    if 0 in at or len({*at[: len(ps)]}) != len(ps):
-        return "a parameter has no elements, or is given twice"
-    none = [0] * len(ps)
-    found = iter(columns)
-    for key in call.states:
-        at += none if key is None else map(Tensor.data_ptr, next(found))
-    at += none * (STATES - len(call.states))
-    at += map(Tensor.data_ptr, steps) if counts else none
-    table = array("q", at + sizes)
-    where = (table.buffer_info()[0], len(ps), held.count_bytes, call.flags)
+    tensors = [*ps, *chain.from_iterable(filter(None, columns)), *steps]
+    if not held.same(tensors):
+        columns += [None] * (STATES - len(columns))
+        if (reason := held.look(ps, columns, steps)) is not None:
+            return reason
+    if [*map(Tensor.numel, gs)] != held.sizes:
+        return "a gradient has another size than its parameter"
+    held.table[n : 2 * n] = array("q", map(Tensor.data_ptr, gs))
+    where = (held.table.buffer_info()[0], n, held.count_bytes, call.flags)
     packed = _pack(*where, *call.numbers, *[0.0] * (NUMBERS - len(call.numbers)))
     native.check(native.kernel(f"{call.kernel}_{NAMES[dtype]}")(packed, *_pool.parallel_for()))
-    moved = ps + held.arrays[: len(held.arrays) - len(steps)]
-    increment_version(moved)  # or autograd would not see that they moved
+    increment_version(tensors[: len(tensors) - len(steps)])  # or autograd would not see the step
     return None

@@ -99,6 +99,8 @@ class SpecOptimizer(torch.optim.Optimizer):
         if not self._keeps(group):
             return [{} for _ in params]
         states = [self.state[p] for p in params]
+        if all(states) and not group.get("differentiable"):
+            return states
         for p, state in zip(params, states, strict=True):
             if not state:
                 if self.COUNTS:

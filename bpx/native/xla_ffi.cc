@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bpx_native.h"
@@ -114,7 +115,34 @@ ffi::Error Call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRet
     return ffi::Error::Success();
 }
 
+/* The bytes of all arguments, one behind the other, into the results in the same way: many arrays
+ * become one, or one many. */
+ffi::Error Copy(ffi::RemainingArgs args, ffi::RemainingRets rets) {
+    std::vector<std::pair<char*, size_t>> results;
+    for (size_t i = 0; i < rets.size(); i++) {
+        auto array = rets.get<ffi::AnyBuffer>(i);
+        if (array.has_error()) return array.error();
+        results.emplace_back(static_cast<char*>((*array)->untyped_data()), (*array)->size_bytes());
+    }
+    size_t at = 0, written = 0;
+    for (size_t i = 0; i < args.size(); i++) {
+        const auto array = args.get<ffi::AnyBuffer>(i);
+        if (array.has_error()) return array.error();
+        const char* from = static_cast<const char*>(array->untyped_data());
+        for (size_t left = array->size_bytes(); left > 0;) {
+            while (at < results.size() && written == results[at].second) at++, written = 0;
+            if (at == results.size()) break;
+            const size_t bytes = std::min(left, results[at].second - written);
+            memcpy(results[at].first + written, from, bytes);
+            from += bytes, written += bytes, left -= bytes;
+        }
+    }
+    return ffi::Error::Success();
+}
+
 }  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(bpx_copy, Copy, ffi::Ffi::Bind().RemainingArgs().RemainingRets());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(bpx_call, Call,
                               ffi::Ffi::Bind()

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from bpx.optimizers.adafactor import SPEC, axes
 from bpx.spec import SpecError
 from bpx_jax import _transform as tf
+from bpx_jax._packed import WHOLE, refuse
 
 
 class FactoredState(NamedTuple):
@@ -77,6 +78,8 @@ def adafactor(
     decay = tf.Decay(SPEC.name, weight_decay_rate, weight_decay_mask)
 
     def init(params: Any) -> Any:
+        refuse(SPEC.name, params, WHOLE)
+
         def moment(which: int) -> Any:
             def start(p: Any) -> Any:
                 p = jnp.asarray(p)
@@ -97,6 +100,7 @@ def adafactor(
         return (*state, tf.EmptyState())
 
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        refuse(SPEC.name, grads, WHOLE)
         if params is None:
             raise SpecError("adafactor: params is None, expected the parameters")
         held = list(state)

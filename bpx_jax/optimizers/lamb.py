@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from bpx.optimizers.lamb import SPEC
 from bpx.profiles import profiled
 from bpx_jax import _transform as tf
+from bpx_jax._packed import WHOLE, refuse
 from bpx_jax.optimizers import _trust
 from bpx_jax.optimizers._adam import ScaleByAdamState
 
@@ -49,10 +50,12 @@ def lamb(
     decay = tf.Decay(SPEC.name, weight_decay, mask)
 
     def init(params: Any) -> Any:
+        refuse(SPEC.name, params, WHOLE)
         moments = ScaleByAdamState(tf.zero(), tf.zeros(params), tf.zeros(params))
         return moments, decay.start(), tf.EmptyState(), tf.rate_start(learning_rate)
 
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        refuse(SPEC.name, grads, WHOLE)
         adam, decaying, empty, rate = state
         _trust.require_params(SPEC, params)
         wd, decays, decaying = decay.now(decaying, grads, params)

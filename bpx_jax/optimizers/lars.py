@@ -7,6 +7,7 @@ from typing import Any
 from bpx.optimizers.lars import SPEC
 from bpx.profiles import profiled
 from bpx_jax import _transform as tf
+from bpx_jax._packed import WHOLE, refuse
 from bpx_jax.optimizers import _trust
 
 
@@ -50,6 +51,7 @@ def lars(
     decay = tf.Decay(SPEC.name, weight_decay, weight_decay_mask)
 
     def init(params: Any) -> Any:
+        refuse(SPEC.name, params, WHOLE)
         return (
             decay.start(),
             tf.MaskedState(tf.EmptyState()),
@@ -58,6 +60,7 @@ def lars(
         )
 
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        refuse(SPEC.name, grads, WHOLE)
         decaying, scaling, rate, trace = state
         _trust.require_params(SPEC, params)
         wd, decays, decaying = decay.now(decaying, grads, params)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from bpx.optimizers.muon import SPEC
 from bpx.spec import SpecError
 from bpx_jax import _transform as tf
+from bpx_jax._packed import WHOLE, refuse
 from bpx_jax.optimizers import _orthogonal
 from bpx_jax.optimizers._orthogonal import MuonDimensionNumbers
 from bpx_jax.optimizers.adamw import adamw
@@ -136,6 +137,7 @@ def muon(
         return found
 
     def init(params: Any) -> Any:
+        refuse(SPEC.name, params, WHOLE)
         ours, rest = _split(params, numbers_of(params))
         moments = MuonState(tf.zero(), tf.zeros(ours, mu_dtype), jnp.asarray(ns_coeffs))
         chain = (moments, tf.EmptyState(), decay.start(), tf.rate_start(learning_rate))
@@ -143,6 +145,7 @@ def muon(
         return PartitionState(states)
 
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        refuse(SPEC.name, grads, WHOLE)
         numbers = numbers_of(grads)
         held = state.inner_states
         moments, shaping, decaying, rate = held["muon"].inner_state

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from bpx.optimizers.shampoo import SPEC
 from bpx_jax import _transform as tf
+from bpx_jax._packed import WHOLE, refuse
 
 
 class ScaleByShampooState(NamedTuple):
@@ -62,6 +63,8 @@ def shampoo(
     decay = tf.Decay(SPEC.name, weight_decay, mask)
 
     def init(params: Any) -> Any:
+        refuse(SPEC.name, params, WHOLE)
+
         def start(p: Any) -> Any:
             p = jnp.asarray(p)
             kind = jnp.float64 if p.dtype == jnp.float64 else jnp.float32
@@ -74,6 +77,7 @@ def shampoo(
         return scale, decay.start(), tf.rate_start(learning_rate)
 
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        refuse(SPEC.name, grads, WHOLE)
         scale, decaying, rate = state
         wd, decays, decaying = decay.now(decaying, grads, params)
         lr, rate = tf.rate_now(learning_rate, rate)

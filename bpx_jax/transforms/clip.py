@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from bpx.transforms.clip import ADAPTIVE, BY_GLOBAL_NORM, BY_NORM, BY_VALUE
 from bpx_jax._around import check, leafwise, need, norm
+from bpx_jax._packed import WHOLE, refuse
 from bpx_jax._transform import EmptyState, GradientTransformation, scalar
 
 
@@ -52,7 +53,11 @@ def clip_by_norm(
         bound = scalar(max_norm, g.dtype)
         return jnp.where(size <= bound, g, g * (bound / size))
 
-    return _stateless(lambda grads, _: leafwise(BY_NORM, leaf, grads))
+    def update(grads: Any, _: Any) -> Any:
+        refuse(BY_NORM.name, grads, WHOLE)
+        return leafwise(BY_NORM, leaf, grads)
+
+    return _stateless(update)
 
 
 def clip_by_global_norm(
@@ -124,6 +129,7 @@ def adaptive_grad_clip(
 
     def update(grads: Any, params: Any) -> Any:
         need(ADAPTIVE, params)
+        refuse(ADAPTIVE.name, grads, WHOLE)
         return leafwise(ADAPTIVE, leaf, grads, params)
 
     return _stateless(update)

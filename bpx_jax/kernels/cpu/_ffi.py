@@ -1,4 +1,4 @@
-"""The native core's XLA FFI target: compiled once per jaxlib, registered once per process."""
+"""The native core's XLA FFI targets: compiled once per jaxlib, registered once per process."""
 
 import ctypes
 import functools
@@ -12,14 +12,14 @@ import numpy as np
 from bpx import native
 from bpx.native import compile
 
-TARGET = "bpx_call"
+TARGET, COPY = "bpx_call", "bpx_copy"
 NAMES = {"float32": "f32", "float64": "f64", "bfloat16": "bf16"}
 SUFFIXES = {**NAMES, "uint8": "u8"}
 
 
 @functools.cache
 def available() -> str | None:
-    """None once the target is registered, else why it is not. The first call may compile."""
+    """None once the targets are registered, else why it is not. The first call may compile."""
     if (reason := native.available()) is not None:
         return reason
     try:
@@ -28,7 +28,8 @@ def available() -> str | None:
     except (compile.CompileError, OSError) as error:
         return str(error)
     shim.bpx_xla_bind(ctypes.c_void_p(native.library()._handle))
-    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(shim.bpx_call), platform="cpu")
+    for name in (TARGET, COPY):
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(shim, name)), platform="cpu")
     return None
 
 
@@ -79,6 +80,17 @@ def call(kernel, dtype, arrays, results, sizes, numbers=(), *, fold=-1, aliases=
         fold=fold,
     )
     return tuple(None if r is None else f for r, f in zip(results, found, strict=True))
+
+
+def copies(array):
+    """Whether `copy` takes arrays like this one."""
+    return array.size > 0 and elsewhere() is None and available() is None
+
+
+def copy(arrays, results):
+    """The arrays' elements, one array behind the other, as arrays of these shapes and dtypes, which
+    are those of all: XLA compiles a concatenation of a thousand arrays for minutes."""
+    return jax.ffi.ffi_call(COPY, results, vmap_method="sequential")(*arrays)
 
 
 def arithmetic(dtype):
