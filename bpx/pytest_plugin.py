@@ -7,9 +7,10 @@
     def test_by_checks(bpx_check):
         bpx_check()              # test_by_checks[my_rule::layout::dy-transposed] and so on
 
-`--bpx-budget` gives every rule so many seconds for more seeds, `--bpx-seed` another first seed. The
-ids are those of the plan, so that pytest-xdist spreads them over its workers. Where Hypothesis is
-installed, it draws sizes and edge values for one of the checks (`drawn::hypothesis`), by that seed.
+`--bpx-budget` gives every call of the fixture so many seconds, which it spends on more seeds where
+its plan leaves some; `--bpx-seed` is another first seed. The ids are those of the plan, so that
+pytest-xdist spreads them over its workers. Where Hypothesis is installed, it draws sizes and edge
+values for one of the checks (`drawn::hypothesis`), by that seed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import pytest
 
 def pytest_addoption(parser: Any) -> None:
     group = parser.getgroup("bpx", "gradients of your own rules")
-    group.addoption("--bpx-budget", type=float, default=0.0, help="seconds a rule for more seeds")
+    group.addoption("--bpx-budget", type=float, help="seconds a call of verify_rule may take")
     group.addoption("--bpx-seed", type=int, default=0, help="the first seed of every rule")
 
 

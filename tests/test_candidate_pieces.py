@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bpx.verify import Float, verify_rule
-from bpx.verify.candidate import api
+from bpx.verify.candidate import api, budget
 from bpx.verify.candidate.rounding import lost, vanishes
 from bpx.verify.candidate.special import FLOATS
 from bpx.verify.candidate.twice import STEPS, tolerance
@@ -169,3 +169,32 @@ def test_long_points_are_left_out_by_the_seconds_of_this_process(monkeypatch):
     assert not api.judge(trial, check).skips()
     monkeypatch.setattr(arithmetic, "LONGEST", 0.0)
     assert any("were it quadratic" in reason for reason in api.judge(trial, check).skips())
+
+
+def test_a_budget_leaves_out_the_rest_and_says_so():
+    """Some of every family before the rest of any; the kit's own checks and a first comparison
+    whatever they cost; nothing without a limit."""
+    whole = verify_rule(rule(right), PAIR, ref=plain, budget=float("inf"))
+    assert not any("budget" in reason for reason in whole.skips())
+    none = verify_rule(rule(right), PAIR, ref=plain, budget=0.0)
+    made = [o.check.id for o in none.outcomes if not all(f.skipped for f in o.findings)]
+    assert made[:5] == [
+        "kit::rule-is-called", "kit::no-shared-storage", "kit::broken-twin",
+        "forward::generic-0", "vjp::generic-0",
+    ]  # fmt: skip
+    assert set(made[5:]) == {"behaviour::prints-nothing"}
+    assert [o.check.id for o in none.outcomes] == [o.check.id for o in whole.outcomes]
+    (left_out,) = {r for r in none.skips() if "budget" in r}
+    assert left_out.startswith("the budget of 0 s is spent")
+    planned = [o.check for o in whole.outcomes]
+    turns = [planned[at] for at in budget.turns(planned)]
+    families = [c.family for c in turns if c.family != "kit"]
+    assert len(set(families[:15])) == 15
+    first_long = next(i for i, c in enumerate(turns) if c.long)
+    assert all(c.long for c in turns[first_long:])
+
+
+def test_a_larger_budget_is_spent_on_more_seeds():
+    report = verify_rule(rule(right), PAIR, ref=plain, quick=True, budget=0.5)
+    assert report.spent >= 0.5
+    assert len([o for o in report.outcomes if o.check.id.startswith("vjp::generic-10")]) > 2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Any
 
+from bpx.verify.candidate import budget
 from bpx.verify.self_test import counts, kinds
 
 RESULTS = "kit.json"
@@ -38,7 +40,8 @@ many unknown ones they reach. What is out of reach is in
     python -m bpx verify --self-test --all --json docs/kit.json
     python -m bpx docs
 
-measure again and write this page; without `--all`, correct functions are left out.
+measure again and write this page; without `--all`, correct functions are left out. Seconds are of
+the process, on all its processors.
 """
 
 
@@ -67,7 +70,13 @@ def _framework(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"The correct twins raise {alarms} alarms in {compared} comparisons."
     for kind, of_kind in kinds(list(found)).items():
         alarms, compared = counts(of_kind)
-        yield f"{len(of_kind)} {kind} raise {alarms} in {compared}."
+        spent = [r["seconds"] for r in of_kind]
+        whole = sum(s <= budget.SECONDS[found[0]["framework"]] for s in spent)
+        yield (
+            f"{len(of_kind)} {kind} raise {alarms} in {compared}; a whole plan takes "
+            f"{median(spent):.2f} s in the median, {max(spent):.1f} s at most, and {whole} of them "
+            f"are run whole by the default budget of {budget.SECONDS[found[0]['framework']]:g} s."
+        )
     yield ""
     yield f"| row | bug | caught by | {' | '.join(f'`{n}`' for n in others)} |"
     yield "|--:|---|---|" + "---|" * len(others)

@@ -142,7 +142,7 @@ def _correct(framework: str, names: list[str]) -> Iterator[Result]:
     def found(kind: str, name: str, report: Any) -> Result:
         alarms = [str(f) for f in report.failures]
         return {"framework": framework, "correct": kind, "name": name, "alarms": alarms,
-                "compared": report.compared}  # fmt: skip
+                "compared": report.compared, "seconds": round(report.spent, 3)}  # fmt: skip
 
     zoo = importlib.import_module(f"bpx_{framework}.zoo.correct")
     host = importlib.import_module(f"bpx_{framework}.candidate.host").HOST

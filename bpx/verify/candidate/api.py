@@ -9,13 +9,16 @@ report.check()
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from bpx.spec import Op, SpecError, one_of, require
 from bpx.verify.candidate import arithmetic, drawn, guards
+from bpx.verify.candidate import budget as spend
 from bpx.verify.candidate.arguments import Argument, Float
 from bpx.verify.candidate.entries import of_entry
 from bpx.verify.candidate.framework import framework_of
@@ -51,7 +54,7 @@ def verify_rule(
     quick: bool = False,
     full: bool = False,
     seed: int = 0,
-    budget: float = 0.0,
+    budget: float | None = None,
     only: str | Sequence[str] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> CandidateReport:
@@ -79,7 +82,9 @@ def verify_rule(
     framework   "torch" or "jax"; found out from the rule where it can be
     quick       the most telling checks only; `full`: more seeds, more sizes, compilation, points
                 drawn by Hypothesis where it is installed
-    budget      seconds to spend on more seeds, beyond the plan
+    budget      seconds of this process. Checks that do not fit are left out and named, after some
+                of every family; what is left goes to more seeds. None: 2 for torch, 5 for JAX, 0.3
+                if quick, and nothing is left out if full, or if checks are chosen with only
     only        run only the check with this id (family::name), or these families
 
     Raises SpecError where the call itself does not fit.
@@ -94,7 +99,10 @@ def verify_rule(
         wanted = (only,) if isinstance(only, str) else tuple(only)
         planned = [c for c in planned if c.id in wanted or c.family in wanted]
         require(bool(planned), f"verify_rule: only is {only!r}, expected a check of the plan")
-    return judge(trial, planned, progress, budget)
+    chosen = spend.seconds(trial.host.name, budget, quick, full or only is not None)
+    return judge(
+        trial, planned, progress, chosen, seeds=budget is not None and math.isfinite(budget)
+    )
 
 
 def plan(
@@ -111,7 +119,7 @@ def plan(
     unique = []
     for check in found:
         seen[check.id] = n = seen.get(check.id, 0) + 1
-        unique.append(check if n == 1 else Check(check.family, f"{check.name} {n}", check.run))
+        unique.append(check if n == 1 else replace(check, name=f"{check.name} {n}"))
     return unique
 
 
@@ -119,26 +127,32 @@ def judge(
     trial: Trial,
     planned: Sequence[Check],
     progress: Callable[[int, int, str], None] | None = None,
-    budget: float = 0.0,
+    budget: float = math.inf,
     limit: float = SECONDS,
+    seeds: bool = False,
 ) -> CandidateReport:
-    """Run the checks one after the other, then seeds for as long as `budget` seconds last. A check
-    that takes more than `limit` seconds hangs."""
+    """Run the checks, as many as `budget` seconds hold, then `seeds` for what is left of them. A
+    check that takes more than `limit` seconds hangs."""
     found = partial(Finding, trial.name, trial.host.name, "yours")
-    outcomes: list[Outcome] = []
-    hanging, start = 0, time.perf_counter()
-    for k, check in enumerate(planned):
+    made: dict[int, Outcome] = {}
+    done: set[str] = set()
+    hanging, start, began = 0, time.perf_counter(), time.process_time()
+    for k, at in enumerate(spend.turns(planned)):
+        check = planned[at]
         if progress is not None:
             progress(k, len(planned), check.id)
-        if hanging >= HANGS:
-            skipped = found(leg=check.family, case=check.name, what="", skipped="the rule hangs")
-            outcomes.append(Outcome(check, [skipped], 0.0))
+        why = "the rule hangs" if hanging >= HANGS else ""
+        if not why and not spend.kept(check, time.process_time() - began, budget, done):
+            why = spend.told(budget)
+        if why:
+            skipped = found(leg=check.family, case=check.name, what="", skipped=why)
+            made[at] = Outcome(check, [skipped], 0.0)
             continue
-        outcome = run(check, found, limit)
-        hanging += any("did not end within" in f.message for f in outcome.findings)
-        outcomes.append(outcome)
-    end, k = time.perf_counter() + budget, 100
-    while time.perf_counter() < end and not hanging:
+        made[at] = run(check, found, limit)
+        done.add(check.family)
+        hanging += any("did not end within" in f.message for f in made[at].findings)
+    outcomes, k = [made[at] for at in sorted(made)], 100
+    while seeds and time.process_time() - began < budget and not hanging:
         point, k = trial.points.generic(k), k + 1
         outcomes.append(run(Check("vjp", point.name, partial(trial.compared, point)), found, limit))
     printed = "".join(o.printed for o in outcomes)
@@ -152,7 +166,8 @@ def judge(
             found(leg="behaviour", case="warnings", what="", skipped=f"warns: {t}") for t in told
         ]
         outcomes.append(Outcome(Check("behaviour", "warnings", lambda: ()), warns, 0.0))
-    return CandidateReport(trial, outcomes, time.perf_counter() - start)
+    spent = time.process_time() - began
+    return CandidateReport(trial, outcomes, time.perf_counter() - start, spent)
 
 
 def prepare(

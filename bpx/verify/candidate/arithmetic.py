@@ -32,7 +32,7 @@ def checks(trial: Trial, quick: bool, full: bool) -> list[Check]:
 
     def at(point: Point, **how: Any) -> None:
         run = partial(_guarded, trial, point, **how)
-        found.append(Check(point.family, point.name, run))
+        found.append(Check(point.family, point.name, run, point.size > SLOW))
 
     for k in range(2 if quick else 3):
         point = points.generic(k)
@@ -78,7 +78,7 @@ def _guarded(trial: Trial, point: Point) -> Found:
         raise NotRun(f"the reference raises {type(error).__name__} here") from error
     # where a new shape is a compilation, timing one would cost as much as it saves
     timed = not trial.host.few or isinstance(trial.reference, Specification)
-    if point.sizes and timed and sum(a.size for a in point.arrays) > SLOW:
+    if point.sizes and timed and point.size > SLOW:
         _not_slow(trial, point)
     optional = point.empty or point.dtype in OPTIONAL
     try:

@@ -45,14 +45,13 @@ def storage(trial: Trial) -> Iterator[dict[str, Any]]:
 
 
 def twin(trial: Trial) -> Iterator[dict[str, Any]]:
-    """Gradients times 1.001, 0 and -1 must each be rejected; where each is a compilation, the one
-    nearest to right."""
+    """Gradients times 1.001, 0 and -1 must each be rejected."""
     point = trial.points.generic(0)
     _, dys, wanted, *_ = trial.reference_at(point)
     if not any(np.any(np.nan_to_num(w)) for w in wanted[len(dys) :]):
         raise NotRun("every gradient is zero: a factor changes nothing")
-    for factor in FACTORS[:1] if trial.host.few else FACTORS:
-        broken = trial.host.scaled(trial.f, factor)
+    for factor in FACTORS:
+        broken = trial.host.scaled(trial.counted, factor)
         items = list(trial.compared(point, f=broken, parts=("vjp",)))
         caught = any(i.get("message") or i.get("ratio", 0.0) > 1 for i in items)
         message = "" if caught else f"a backward times {factor} passes: the kit is blind here"

@@ -56,11 +56,13 @@ class NotRun(Exception):
 @dataclass(frozen=True)
 class Check:
     """`run` yields (what, ratio, message) for each comparison; a message or a ratio above 1 is a
-    failure. `eps` figures travel in a finding of its own where there is one."""
+    failure. `eps` figures travel in a finding of its own where there is one. `long`: of arrays that
+    take a while."""
 
     family: str
     name: str
     run: Callable[[], Iterable[Any]]
+    long: bool = False
 
     @property
     def id(self) -> str:

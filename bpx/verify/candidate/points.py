@@ -43,6 +43,11 @@ class Point:
     sizes: Mapping[str, Any] = field(default_factory=dict)  # where one of them is long
     gross: float = 0.0  # of the largest element: allowed where only what is far off is looked for
 
+    @property
+    def size(self) -> int:
+        """Elements of all arrays."""
+        return sum(int(np.size(a)) for a in self.arrays)
+
 
 class Points:
     """The points of one rule: `args` and `options` as they were declared, one seed."""

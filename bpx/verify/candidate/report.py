@@ -16,11 +16,15 @@ HINT = (
 
 
 class CandidateReport(Report):
-    """Findings of one rule. `outcomes` has them by check, with seconds."""
+    """Findings of one rule. `outcomes` has them by check, with seconds; `spent` are seconds of this
+    process."""
 
-    def __init__(self, trial: Any, outcomes: Sequence[Outcome], seconds: float) -> None:
+    def __init__(
+        self, trial: Any, outcomes: Sequence[Outcome], seconds: float, spent: float = 0.0
+    ) -> None:
         super().__init__(f for o in outcomes for f in o.findings)
-        self.trial, self.outcomes, self.seconds = trial, list(outcomes), seconds
+        self.trial, self.outcomes = trial, list(outcomes)
+        self.seconds, self.spent = seconds, spent
         self.name, self.framework = trial.name, trial.host.name
         self.level = trial.reference.level
 
@@ -99,6 +103,7 @@ class CandidateReport(Report):
             "level": self.level,
             "seed": self.trial.points.seed,
             "seconds": round(self.seconds, 3),
+            "seconds of the process": round(self.spent, 3),
             "failed": len(self.failures),
             "compared": self.compared,
             "families": self.families(),
