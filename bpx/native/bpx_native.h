@@ -34,9 +34,11 @@ typedef void (*bpx_parallel_for)(void *host, int64_t chunks, bpx_task task, void
 typedef int (*bpx_kernel)(const void *call, bpx_parallel_for parallel, void *host);
 
 /* The parallel-for of a host whose threads are GNU OpenMP's: `parallel` is that library's
- * GOMP_parallel, so the tasks run on the pool that the host already keeps. */
+ * GOMP_parallel, so the tasks run on the pool that the host already keeps, and `number` its
+ * omp_get_thread_num. */
 typedef struct {
     void (*parallel)(void (*function)(void *), void *data, unsigned threads, unsigned flags);
+    int (*number)(void);
     unsigned threads;
 } bpx_openmp_host;
 BPX_EXPORT void bpx_openmp_for(void *host, int64_t chunks, bpx_task task, void *state);

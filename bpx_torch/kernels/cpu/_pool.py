@@ -12,22 +12,29 @@ from bpx import native
 class Host(ctypes.Structure):
     """bpx_openmp_host of bpx_native.h."""
 
-    _fields_ = (("parallel", ctypes.c_void_p), ("threads", ctypes.c_uint))
+    _fields_ = (
+        ("parallel", ctypes.c_void_p),
+        ("number", ctypes.c_void_p),
+        ("threads", ctypes.c_uint),
+    )
 
 
 @functools.cache
-def _gomp_parallel() -> int | str:
-    """The entry of the OpenMP library that torch itself is linked to, looked up through torch's."""
+def _openmp() -> tuple[int, int] | str:
+    """(GOMP_parallel, omp_get_thread_num) of the OpenMP library that torch itself is linked to,
+    looked up through torch's; why not, where they are not found."""
     try:
         found = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        return ctypes.cast(found.GOMP_parallel, ctypes.c_void_p).value or "GOMP_parallel is null"
+        parallel = ctypes.cast(found.GOMP_parallel, ctypes.c_void_p).value
+        number = ctypes.cast(found.omp_get_thread_num, ctypes.c_void_p).value
     except (OSError, AttributeError) as error:
         return str(error)
+    return (parallel, number) if parallel and number else "an entry is null"
 
 
 def serial() -> str | None:
     """None if kernels share torch's threads, else why they run on one."""
-    found = _gomp_parallel()
+    found = _openmp()
     return f"torch's threads were not found: {found}" if isinstance(found, str) else None
 
 
@@ -41,4 +48,4 @@ def _parallel_for(threads):
     if threads == 1 or serial() is not None:
         return None, None
     function = ctypes.cast(native.library().bpx_openmp_for, ctypes.c_void_p)
-    return function, ctypes.byref(Host(_gomp_parallel(), threads))
+    return function, ctypes.byref(Host(*_openmp(), threads))
