@@ -18,6 +18,13 @@
 #define BPX_JOIN_(a, b) a##b
 #define BPX_JOIN(a, b) BPX_JOIN_(a, b)
 
+/* An argument that not every function of a family looks at */
+#if defined(__GNUC__)
+#define BPX_MAYBE __attribute__((unused))
+#else
+#define BPX_MAYBE
+#endif
+
 #if defined(__GNUC__)
 #define BPX_INLINE static inline __attribute__((always_inline))
 #else

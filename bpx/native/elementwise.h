@@ -41,10 +41,10 @@ static inline int bpx_run_elements(bpx_elements run, const void *call, int64_t n
     return 0;
 }
 
-#define Y(name) BPX_INLINE A FN(name##_y)(A x, A a, A b)
-#define M(name) BPX_INLINE int FN(name##_m)(A x, A a, A b)
-#define DX(name) BPX_INLINE A FN(name##_dx)(A dy, A x, A a, A b)
-#define DX_MASK(name) BPX_INLINE A FN(name##_dx)(A dy, int m, A a, A b)
+#define Y(name) BPX_INLINE A FN(name##_y)(A x, BPX_MAYBE A a, BPX_MAYBE A b)
+#define M(name) BPX_INLINE int FN(name##_m)(A x, BPX_MAYBE A a, BPX_MAYBE A b)
+#define DX(name) BPX_INLINE A FN(name##_dx)(A dy, A x, BPX_MAYBE A a, BPX_MAYBE A b)
+#define DX_MASK(name) BPX_INLINE A FN(name##_dx)(A dy, int m, BPX_MAYBE A a, BPX_MAYBE A b)
 
 /* `fields` are the arrays of the call c, the rest is what is done to elements first ... last - 1. */
 #define ELEMENTS(name, fields, ...)                                                                \
@@ -54,8 +54,7 @@ static inline int bpx_run_elements(bpx_elements run, const void *call, int64_t n
     } FN(name##_call);                                                                             \
     BPX_CLONES static void FN(name##_run)(const void *call, int64_t first, int64_t last) {         \
         const FN(name##_call) *c = call;                                                           \
-        const A a = (A)c->a, b = (A)c->b;                                                          \
-        (void)a, (void)b;                                                                          \
+        BPX_MAYBE const A a = (A)c->a, b = (A)c->b;                                                \
         __VA_ARGS__                                                                                \
     }                                                                                              \
     BPX_EXPORT int FN(bpx_##name)(const void *call, bpx_parallel_for parallel, void *host) {       \

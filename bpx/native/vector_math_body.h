@@ -42,13 +42,7 @@ BPX_INLINE I F(exponent)(T u) {
 BPX_INLINE T F(of_int)(I n) { return F(from_bits)(F(bits)(K(SHIFT)) + (U)n) - K(SHIFT); }
 BPX_INLINE I F(half_of)(I n) { return (I)((U)(n + 4096) >> 1) - 2048; }
 
-/* 2^n (1 + p), in two steps: 2^n alone may be out of range, and only the last product may round. */
-BPX_INLINE T F(scaled)(T p, I n) {
-    const I half = F(half_of)(n);
-    return (C(1.0) + p) * F(pow2)(half) * F(pow2)(n - half);
-}
-
-/* The same for n <= 0, where 2^(n + DOWN) is a normal number */
+/* 2^n (1 + p) for n <= 0, where 2^(n + DOWN) is a normal number: only the last product may round */
 BPX_INLINE T F(scaled_down)(T p, I n) {
     return (C(1.0) + p) * F(pow2)(n + K(DOWN)) * F(from_bits)((U)(K(BIAS) - K(DOWN)) << K(MANTISSA));
 }
@@ -68,12 +62,19 @@ BPX_INLINE T F(exp_minus)(T x) {
     return F(scaled_down)(r + r * r * F(poly_exp)(r), (I)(F(bits)(z) - F(bits)(K(SHIFT))));
 }
 
+/* 2^n (1 + p), n added to the exponent of 1 + p: that one is below 1 where n would make it infinite.
+ * Where the result may be less than a normal number, by way of 2^DOWN of it: only the last product may
+ * round. */
 BPX_INLINE T F(exp)(T x) {
-    x = x < K(EXP_LOW) ? K(EXP_LOW) : x;
-    x = x > K(EXP_HIGH) ? K(EXP_HIGH) : x;
-    const T z = x * K(LOG2E) + K(SHIFT), k = z - K(SHIFT);
-    const T r = (x - k * K(LN2_HI)) - k * K(LN2_LO);
-    return F(scaled)(r + r * r * F(poly_exp)(r), (I)(F(bits)(z) - F(bits)(K(SHIFT))));
+    const T infinity = F(from_bits)(K(ABS_MASK) >> K(MANTISSA) << K(MANTISSA));
+    const T a = x < K(EXP_LOW) ? K(EXP_LOW) : x;
+    const T z = a * K(LOG2E) + K(SHIFT), k = z - K(SHIFT);
+    const T r = (a - k * K(LN2_HI)) - k * K(LN2_LO), m = C(1.0) + (r + r * r * F(poly_exp)(r));
+    const int tiny = a < K(EXP_NORMAL);
+    const U n = (F(bits)(z) + (U)(tiny ? K(DOWN) : 0)) << K(MANTISSA); /* SHIFT's own bits fall off */
+    const T up = F(from_bits)((U)(K(BIAS) - K(DOWN)) << K(MANTISSA));
+    const T y = F(from_bits)(F(bits)(m) + n) * (tiny ? up : C(1.0));
+    return x <= K(EXP_HIGH) ? y : x + infinity;
 }
 
 /* e^x of an x for which the result is normal */
@@ -86,7 +87,7 @@ BPX_INLINE T F(exp_normal)(T x) {
 /* 2 (t r + t - 1/2 + t r^2 P(r)) with t = 2^(n - 1), whose sum cancels without an error for n = 1 */
 BPX_INLINE T F(expm1)(T x) {
     T a = x < K(EXPM1_LOW) ? K(EXPM1_LOW) : x;
-    a = a > K(EXP_HIGH) ? K(EXP_HIGH) : a;
+    a = a > K(EXP_BEYOND) ? K(EXP_BEYOND) : a;
     const T z = a * K(LOG2E) + K(SHIFT), k = z - K(SHIFT);
     const T r = (a - k * K(LN2_HI)) - k * K(LN2_LO);
     const T t = F(pow2)((I)(F(bits)(z) - F(bits)(K(SHIFT))) - 1);

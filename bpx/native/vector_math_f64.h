@@ -9,7 +9,9 @@ enum { BPX_MANTISSA_f64 = 52, BPX_BIAS_f64 = 1023, BPX_DOWN_f64 = 128 };
 #define BPX_SQRT_HALF_BITS_f64 0x3fe6a09e667f3bcd
 #define BPX_TINY_f64 0x1p-1022
 #define BPX_EXP_LOW_f64 (-746.0)
-#define BPX_EXP_HIGH_f64 710.0
+#define BPX_EXP_NORMAL_f64 (-707.0) /* e^x is a normal number from here on */
+#define BPX_EXP_HIGH_f64 0x1.62e42fefa39efp+9 /* the last x for which e^x is finite */
+#define BPX_EXP_BEYOND_f64 710.0 /* and is infinite here */
 #define BPX_EXPM1_LOW_f64 (-38.0)
 #define BPX_LOG1P_FAR_f64 54
 #define BPX_TANH_END_f64 20.0
