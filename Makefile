@@ -49,7 +49,7 @@ docs-check: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python -m bpx bench
 
-# the native core with AddressSanitizer and UndefinedBehaviorSanitizer, through random calls
+# the native core with AddressSanitizer and UndefinedBehaviorSanitizer, through all cases and random calls
 sanitize: $(STAMP)
 	$(VENV)/bin/python tests/native_sanitizers.py
 

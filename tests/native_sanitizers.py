@@ -1,4 +1,5 @@
-"""The native core with AddressSanitizer and UndefinedBehaviorSanitizer, run by native_fuzz.py.
+"""The native core with AddressSanitizer and UndefinedBehaviorSanitizer: the verification kit's whole
+table of cases in PyTorch, then native_fuzz.py.
 
     python tests/native_sanitizers.py [arguments of native_fuzz.py]
 
@@ -44,6 +45,14 @@ def runs_here(architecture):
         return subprocess.run([str(out)]).returncode == 0
 
 
+def kernels():
+    """The entries that have a native kernel in PyTorch."""
+    import bpx_torch
+
+    rules = bpx_torch.RULES.items()
+    return [name for name, rule in rules if any(k.name == "cpu" for k in rule.kernels)]
+
+
 def main(arguments):
     preload = [
         subprocess.run(
@@ -64,9 +73,13 @@ def main(arguments):
                 "PYTHONPATH": str(ROOT),
             }
             print(f"{architecture}:", flush=True)
-            command = [sys.executable, str(ROOT / "tests" / "native_fuzz.py"), *arguments]
-            if (code := subprocess.run(command, env=environment).returncode) != 0:
-                return code
+            for command in (
+                ["-m", "bpx", "verify", "--framework", "torch", *kernels()],
+                [str(ROOT / "tests" / "native_fuzz.py"), *arguments],
+            ):
+                code = subprocess.run([sys.executable, *command], env=environment).returncode
+                if code != 0:
+                    return code
     return 0
 
 
