@@ -92,29 +92,40 @@ static int in_domain(const Function *f, double x) {
     return !bounded || !(fabs(x) > BPX_TRIG_BOUND);
 }
 
-static Result every_f32(const Function *f, uint64_t step) {
-    Result r = {.limit = limit(f)};
+static void compare_f32(const Function *f, Result *r, const uint32_t *bits, int n) {
     static float x[BLOCK], y[BLOCK];
+    memcpy(x, bits, (size_t)n * sizeof *bits);
+    f->f32(x, y, n);
+    for (int i = 0; i < n; i++) {
+        if (!in_domain(f, x[i])) continue;
+        const double right = f->narrow(x[i]);
+        uint64_t bits_right;
+        memcpy(&bits_right, &right, sizeof right);
+        int e = (int)(bits_right >> 52 & 0x7ff) - 1023;
+        const uint64_t ulp_bits = (uint64_t)((e < -126 ? -126 : e) - 23 + 1023) << 52;
+        double ulp;
+        memcpy(&ulp, &ulp_bits, sizeof ulp);
+        const double off = (y[i] - right) / ulp;
+        if (fabs(off) <= r->worst && right != 0) r->count++; /* nothing to note; false for NaN */
+        else note(r, x[i], y[i], right, off, 0x1.ffffffp127);
+    }
+}
+
+/* And all the neighbours of where results become infinite, 0, or less than a normal number. */
+static Result every_f32(const Function *f, uint64_t step) {
+    static const float edges[] = {0x1.62e43p6f, -0x1.5d589ep6f, -0x1.9fe368p6f, -0x1.154246p4f, 0x1p-126f, 10.1f};
+    static uint32_t block[BLOCK];
+    Result r = {.limit = limit(f)};
     for (uint64_t bits = 0; bits < 1ull << 32;) {
         int n = 0;
-        for (; n < BLOCK && bits < 1ull << 32; n++, bits += step) {
-            const uint32_t b = (uint32_t)bits;
-            memcpy(&x[n], &b, sizeof b);
-        }
-        f->f32(x, y, n);
-        for (int i = 0; i < n; i++) {
-            if (!in_domain(f, x[i])) continue;
-            const double right = f->narrow(x[i]);
-            uint64_t bits_right;
-            memcpy(&bits_right, &right, sizeof right);
-            int e = (int)(bits_right >> 52 & 0x7ff) - 1023;
-            const uint64_t ulp_bits = (uint64_t)((e < -126 ? -126 : e) - 23 + 1023) << 52;
-            double ulp;
-            memcpy(&ulp, &ulp_bits, sizeof ulp);
-            const double off = (y[i] - right) / ulp;
-            if (fabs(off) <= r.worst && right != 0) r.count++; /* nothing to note; false for NaN */
-            else note(&r, x[i], y[i], right, off, 0x1.ffffffp127);
-        }
+        for (; n < BLOCK && bits < 1ull << 32; n++, bits += step) block[n] = (uint32_t)bits;
+        compare_f32(f, &r, block, n);
+    }
+    for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++) {
+        uint32_t middle;
+        memcpy(&middle, &edges[i], sizeof middle);
+        for (int n = 0; n < BLOCK; n++) block[n] = middle - BLOCK / 2 + (uint32_t)n;
+        compare_f32(f, &r, block, BLOCK);
     }
     return r;
 }

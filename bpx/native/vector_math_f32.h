@@ -10,7 +10,7 @@ enum { BPX_MANTISSA_f32 = 23, BPX_BIAS_f32 = 127, BPX_DOWN_f32 = 32 };
 #define BPX_TINY_f32 0x1p-126f
 #define BPX_EXP_LOW_f32 (-105.0f)
 #define BPX_EXP_NORMAL_f32 (-86.0f) /* e^x is a normal number from here on */
-#define BPX_EXP_HIGH_f32 0x1.62e42cp+6f /* the last x for which e^x is finite */
+#define BPX_EXP_HIGH_f32 0x1.62e42ep+6f /* the last x for which e^x is finite */
 #define BPX_EXP_BEYOND_f32 89.0f /* and is infinite here */
 #define BPX_EXPM1_LOW_f32 (-18.0f)
 #define BPX_LOG1P_FAR_f32 25 /* from 2^25 on the 1 of 1 + x is below half a unit */
