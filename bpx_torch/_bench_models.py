@@ -56,7 +56,7 @@ def _llama(name, dtype, seed):
     model = model.to(getattr(torch, dtype))
     tokens = torch.randint(LLAMA["vocab_size"], TOKENS)
     converted = copy.deepcopy(model)
-    bpx_torch.convert(converted)
+    bpx_torch.convert(converted, loss=True)
     found = {}
     for label, net, adamw in (
         ("own", model, torch.optim.AdamW),

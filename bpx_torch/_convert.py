@@ -13,7 +13,16 @@ from bpx_torch._convert_report import Change, Left, Report, notes
 MARK = "_bpx_converted"
 
 
-def convert(model, *, include=None, exclude=(), inplace=False, transformers=True, attention=False):
+def convert(
+    model,
+    *,
+    include=None,
+    exclude=(),
+    inplace=False,
+    transformers=True,
+    attention=False,
+    loss=False,
+):
     """Put a model's torch.nn modules on bpx's rules, in place, and return a Report.
 
     A module whose type has a counterpart in bpx_torch.nn changes its type, and nothing else: it
@@ -32,6 +41,9 @@ def convert(model, *, include=None, exclude=(), inplace=False, transformers=True
                   norms, GELU, SiLU, Conv1D), checked on a small input first
     attention     have models of the transformers library call bpx's attention, which keeps memory
                   linear in sequence length; its masks and results are those of "sdpa"
+    loss          in training, have causal language models of the transformers library take their
+                  loss from the last hidden states, by linear_cross_entropy: their output's logits
+                  are then None, and were never whole in memory
 
     Raises SpecError where model is no module.
     """
@@ -41,7 +53,7 @@ def convert(model, *, include=None, exclude=(), inplace=False, transformers=True
             continue
         kind = parametrize.type_before_parametrizations(module)
         after = _convert_types.TABLE.get(kind)
-        foreign = after is None and transformers and _convert_transformers.known(kind)
+        foreign = after is None and transformers and _convert_transformers.known(kind, loss)
         if after is None and not foreign:
             why = _convert_types.reason(kind)
         elif include is not None and not _matches(kind, names, include):

@@ -34,13 +34,13 @@ def forward(self, x):
     activation = ACTIVATIONS.get(type(self.act_fn).__name__)
     down = self.down_proj
     own = (torch.nn.Linear, nn.Linear)
-    if activation is None or type(down) not in own or _heard(down) or _heard(self.act_fn):
+    if activation is None or type(down) not in own or heard(down) or heard(self.act_fn):
         return type(self).__mro__[1].forward(self, x)
     gate, up = self.gate_proj(x), self.up_proj(x)
     return gated_linear(up, gate, down.weight, down.bias, activation=activation)
 
 
-def _heard(module):
+def heard(module):
     """Whether somebody is told of the module's calls."""
     return _has_any_global_hook() or any(getattr(module, name) for name in HOOKS)
 

@@ -12,7 +12,7 @@ import importlib
 
 import torch
 
-from bpx_torch import _convert_gated
+from bpx_torch import _convert_gated, _convert_language
 from bpx_torch import functional as F
 from bpx_torch.activations.piecewise import relu_squared
 
@@ -110,9 +110,19 @@ TABLE = {
     **{_model_type(name, "MLP"): _convert_gated.forward for name in _convert_gated.TYPES.split()},
 }
 
+# whose loss is taken otherwise, where that is asked for
+LANGUAGE = {
+    _model_type(name, "ForCausalLM"): _convert_language.forward
+    for name in _convert_language.TYPES.split()
+}
+AGREES = {
+    _convert_gated.forward: _convert_gated.agrees,
+    _convert_language.forward: _convert_language.agrees,
+}
 
-def known(kind):
-    return _path(kind) in TABLE
+
+def known(kind, loss):
+    return _path(kind) in TABLE or (loss and _path(kind) in LANGUAGE)
 
 
 def counterpart(module, kind, checked):
@@ -120,9 +130,8 @@ def counterpart(module, kind, checked):
     if type(module) is not kind:
         return None, "it is parametrized"
     if kind not in checked:
-        ours = TABLE[_path(kind)]
-        agrees = _convert_gated.agrees if ours is _convert_gated.forward else _agrees
-        checked[kind] = agrees(module, kind.forward, ours)
+        ours = _forward(kind)
+        checked[kind] = AGREES.get(ours, _agrees)(module, kind.forward, ours)
     if not checked[kind]:
         return None, "its forward gives other values than the rule in this version of transformers"
     return _made(kind), None
@@ -145,6 +154,10 @@ def _agrees(module, theirs, ours):
     return want.shape == got.shape and bool(((want - got).abs() <= close).all())
 
 
+def _forward(kind):
+    return {**TABLE, **LANGUAGE}[_path(kind)]
+
+
 def _path(kind):
     return f"{kind.__module__}.{kind.__qualname__}"
 
@@ -153,13 +166,13 @@ def _made(kind):
     """The replacement of a type, one for all its modules. Pickles find it by __getattr__ below."""
     name = _path(kind).replace(".", "__")
     if name not in globals():
-        body = {"forward": TABLE[_path(kind)], "__module__": __name__, "__qualname__": name}
+        body = {"forward": _forward(kind), "__module__": __name__, "__qualname__": name}
         globals()[name] = type(kind.__name__, (kind,), body)
     return globals()[name]
 
 
 def __getattr__(name):
-    for path in TABLE:
+    for path in (*TABLE, *LANGUAGE):
         if path.replace(".", "__") == name:
             module, _, kind = path.rpartition(".")
             return _made(getattr(importlib.import_module(module), kind))

@@ -1,5 +1,5 @@
-"""The native core with AddressSanitizer and UndefinedBehaviorSanitizer: the verification kit's whole
-table of cases in PyTorch, then native_fuzz.py.
+"""The native core with AddressSanitizer and UndefinedBehaviorSanitizer: the verification kit's
+whole table of cases in PyTorch, then native_fuzz.py.
 
     python tests/native_sanitizers.py [arguments of native_fuzz.py]
 
