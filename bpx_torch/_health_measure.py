@@ -1,20 +1,15 @@
 """Statistics of tensors for bpx_torch.health, left on their device. What they are:
 bpx/health/measure.py."""
 
-import ctypes
 import math
-import struct
 
 import torch
 
-from bpx import native
 from bpx.health.kinds import EDGE, KINDS, SURE
 from bpx.health.record import Moments, merge
-from bpx_torch.kernels.cpu._call import NAMES
-from bpx_torch.kernels.cpu._pool import parallel_for
+from bpx_torch import _health_native as core
 
 CLOSE = 1e-5
-PACK = struct.Struct("3q2d").pack
 IRREGULAR = (1.0, 0.61, 0.37, 0.83, 0.29, 0.71, 0.47, 0.93)
 # Mean squares between these are sums of squares that float32 neither overflows nor rounds to zero,
 # but for terms that make no difference.
@@ -54,10 +49,15 @@ def kind(module):
 def channels_first(module):
     """Whether a module's output has its units on axis 1; None where it leaves them where they
     were."""
-    name = type(module).__name__
-    if name.startswith(CHANNELS):
+    if type(module).__name__.startswith(CHANNELS):
         return True
-    return False if next(module.parameters(recurse=False), None) is not None else None
+    return False if owns(module) else None
+
+
+def owns(module):
+    """Whether a module has parameters of its own: module.parameters(recurse=False), without its
+    search for names, which takes longer than the moments of a small layer."""
+    return any(p is not None for p in module._parameters.values())
 
 
 def floats(output):
@@ -82,7 +82,7 @@ def moments(x):
     x = x.detach()
     if not x.numel():
         return 0, math.nan, math.nan, 0
-    if x.device.type == "cpu" and (found := native_moments(x)) is not None:
+    if x.device.type == "cpu" and (found := core.moments(x)) is not None:
         return found
     x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     if x.device.type == "cpu" and (found := quick(x)) is not None:
@@ -100,21 +100,14 @@ def moments(x):
     return x.numel(), mean, variance, x.numel() - x.isfinite().sum()
 
 
-def native_moments(x):
-    """The same by the native core, in one call; None where it has no kernel, or where a number is
-    beyond what float32 holds."""
-    if x.dtype not in (torch.float32, torch.bfloat16) or not x.is_contiguous() or x.is_neg():
-        return None
-    if native.available() is not None:
-        return None
-    out, n = (ctypes.c_float * 6)(), x.numel()
-    call = PACK(x.data_ptr(), ctypes.addressof(out), n, 2.0**96, 2.0**-96)
-    native.check(native.kernel(f"moments_{NAMES[x.dtype]}")(call, *parallel_for()))
-    bad, total, upper, lower, *_ = out
-    if not math.isfinite(total):
-        return None
-    square = upper / 2.0**96 if math.isfinite(upper) else lower * 2.0**96
-    return n, total / n, square / n, int(bad)
+def each(arrays, others=None):
+    """`moments` of every array, or its `distance` from another of its shape and dtype, those that
+    the native core takes in one call for each dtype."""
+    found = core.each(arrays, others)
+    for i, value in enumerate(found):
+        if value is None:
+            found[i] = moments(arrays[i]) if others is None else distance(arrays[i], others[i])
+    return found
 
 
 def quick(x):
@@ -175,6 +168,8 @@ def alive(x, axis):
     if not rest or not x.numel():
         nonzero = x != 0
         return nonzero.any(dim=rest) if rest else nonzero
+    if axis == x.dim() - 1 and core.takes(x):
+        return core.alive(x)
     # the ends of each unit: comparing every value takes ten times as long on the CPU
     return (x.amax(rest) != 0) | (x.amin(rest) != 0)
 

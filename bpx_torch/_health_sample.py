@@ -45,35 +45,40 @@ class Sampled:
 
     def accumulated(self, name):
         def seen(p):
-            self._gradient(name, p)
+            self._gradients({name: p})
 
         return seen
 
     def remember(self, parameters):
         self.before = {n: p.detach().clone() for n, p in parameters.items()}
-        self.weights = {n: measure.moments(p) for n, p in self.parameters.items()}
+        self._weigh()
+
+    def _weigh(self):
+        self.weights = dict(
+            zip(self.parameters, measure.each([*self.parameters.values()]), strict=True)
+        )
 
     def gradients_now(self):
-        for name, p in self.parameters.items():
-            if p.grad is not None:
-                self._gradient(name, p)
+        """Those of all parameters, as the optimizer meets them."""
+        self._gradients({n: p for n, p in self.parameters.items() if p.grad is not None})
 
-    def _gradient(self, name, p):
-        grad = p.grad.detach()
-        if grad.layout == torch.strided:
-            self.gradients[name] = measure.moments(grad)
+    def _gradients(self, parameters):
+        dense = {n: p for n, p in parameters.items() if p.grad.layout == torch.strided}
+        self.gradients |= zip(dense, measure.each([p.grad for p in dense.values()]), strict=True)
+        for name, p in dense.items():
             if name not in self.apart:
-                self.alike[name] = measure.twins(self.before.get(name, p), grad)
+                self.alike[name] = measure.twins(self.before.get(name, p), p.grad.detach())
 
     def after_update(self):
-        for name, old in self.before.items():
-            if self.parameters[name].requires_grad:
-                self.changes[name] = measure.distance(self.parameters[name], old)
+        moved = {n: old for n, old in self.before.items() if self.parameters[n].requires_grad}
+        new = [self.parameters[n] for n in moved]
+        self.changes = dict(zip(moved, measure.each(new, [*moved.values()]), strict=True))
         self.before = {}
 
     def close(self):
         """Let go of the model; `finish` may be called long after."""
-        self.weights = self.weights or {n: measure.moments(p) for n, p in self.parameters.items()}
+        if not self.weights:
+            self._weigh()
         self.shapes = {n: tuple(p.shape) for n, p in self.parameters.items()}
         self.before = self.parameters = {}
 

@@ -114,9 +114,10 @@ class watch:
         apart = self._apart if self._looks % RARELY else ()
         self._sample, self._looks = Sampled(self.model, apart), self._looks + 1
         for name, module in self.model.named_modules():
-            own = next(module.parameters(recurse=False), None) is not None
-            leaf = next(module.children(), None) is None
-            if (leaf or own) and not type(module).__name__.startswith(measure.SILENT):
+            leaf = not any(child is not None for child in module._modules.values())
+            if (leaf or measure.owns(module)) and not type(module).__name__.startswith(
+                measure.SILENT
+            ):
                 self._hooks.append(module.register_forward_hook(self._sample.hook(name, module)))
         if self.optimizer is None:
             self._sample.remember(self._sample.parameters)

@@ -79,3 +79,62 @@ BPX_EXPORT int FN(bpx_moments)(const void *call, bpx_parallel_for parallel, void
     c->out[5] = (float)(between * c->down);
     return 0;
 }
+
+/* Of many arrays, one after another. `table`: columns of `arrays` entries each: arrays, what is
+ * subtracted from them (NULL: nothing), elements. out: six numbers for each as above, or the norm of
+ * the difference alone. */
+typedef struct {
+    const int64_t *table;
+    float *out;
+    int64_t arrays;
+    double up, down;
+} FN(MomentsEach);
+
+BPX_CLONES static double FN(squared_distance)(const T *restrict x, const T *restrict y, int64_t n) {
+    double squares = 0;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t i = 0; i < n; i++) {
+        const double apart = (double)LOAD(x[i]) - (double)LOAD(y[i]);
+        squares += apart * apart;
+    }
+    return squares;
+}
+
+BPX_EXPORT int FN(bpx_moments_each)(const void *call, bpx_parallel_for parallel, void *host) {
+    const FN(MomentsEach) *c = call;
+    for (int64_t i = 0; i < c->arrays; i++) {
+        const T *x = (const T *)c->table[i], *y = (const T *)c->table[c->arrays + i];
+        const int64_t n = c->table[2 * c->arrays + i];
+        float *out = c->out + 6 * i;
+        if (y != NULL) {
+            *out = (float)sqrt(FN(squared_distance)(x, y, n));
+            continue;
+        }
+        const FN(MomentsCall) one = {x, out, n, c->up, c->down};
+        if (FN(bpx_moments)(&one, parallel, host) != 0) return 1;
+    }
+    return 0;
+}
+
+/* Which columns of rows have a value other than zero; NaN is one. */
+typedef struct {
+    const T *x;
+    uint8_t *out;
+    int64_t rows, columns;
+} FN(AliveCall);
+
+BPX_CLONES static void FN(alive_rows)(const T *restrict x, uint8_t *restrict out, int64_t rows,
+                                      int64_t columns) {
+    for (int64_t j = 0; j < columns; j++) out[j] = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        const T *restrict row = x + i * columns;
+        for (int64_t j = 0; j < columns; j++) out[j] |= LOAD(row[j]) != 0;
+    }
+}
+
+BPX_EXPORT int FN(bpx_alive)(const void *call, bpx_parallel_for parallel, void *host) {
+    const FN(AliveCall) *c = call;
+    (void)parallel, (void)host;
+    FN(alive_rows)(c->x, c->out, c->rows, c->columns);
+    return 0;
+}

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core.h"
 
@@ -87,6 +88,7 @@ static inline int bpx_step_all(const void *call, bpx_parallel_for parallel, void
     bpx_row *rows = malloc((size_t)(n > 0 ? n : 1) * sizeof *rows);
     if (rows == NULL) return 1;
     int64_t total = 0;
+    double before = -1; /* the last row's count: powers of equal counts are not taken again */
     for (int64_t i = 0; i < n; i++) {
         bpx_row *row = rows + i;
         row->p = (char *)table[i];
@@ -95,7 +97,10 @@ static inline int bpx_step_all(const void *call, bpx_parallel_for parallel, void
         row->first = total;
         row->elements = table[(3 + BPX_STEP_STATES) * n + i];
         total += row->elements;
-        factors(step, row, bpx_counted(step, table[(2 + BPX_STEP_STATES) * n + i]));
+        const double t = bpx_counted(step, table[(2 + BPX_STEP_STATES) * n + i]);
+        if (t == before) memcpy(row->factors, row[-1].factors, sizeof row->factors);
+        else factors(step, row, t);
+        before = t;
     }
     bpx_stepping s = {.step = step, .rows = rows, .span = span, .elements = total};
     s.chunks = bpx_chunks(total, 1);
