@@ -33,13 +33,20 @@ def test_what_is_found_in_torch_itself():
     pytest.importorskip("torch")
     from bpx_torch.zoo.correct import FOUND
 
-    first = {c.name: c.report("torch").caught_by() for c in FOUND}
-    assert set(first) == {"hardsigmoid", "sigmoid", "logsumexp", "soft_margin_loss", "conv1d"}
+    reports = {c.name: c.report("torch") for c in FOUND.values()}
+    first = {name: report.caught_by() for name, report in reports.items()}
+    assert set(first) == {
+        "hardsigmoid", "sigmoid", "logsumexp", "soft_margin_loss", "conv1d", "bilinear",
+    }  # fmt: skip
     assert "vjp" in first["hardsigmoid"]
     assert first["sigmoid"] == ["value"]
     assert "value" in first["soft_margin_loss"]
     assert first["logsumexp"] == ["scale"]
     assert "shape" in first["conv1d"]
+    assert first["bilinear"] == ["dtype"]
+    # over one output after the other, and in nothing else
+    assert {f.case.split()[1] for f in reports["bilinear"].failures} == {"O=4097"}
+    assert {f.what[-1] for f in reports["bilinear"].failures} == {"0", "1"}
 
 
 # one without an axis, one that cancels to 0 over a row of one element, one of large logits, one

@@ -52,10 +52,20 @@ def page(results: Sequence[dict[str, Any]]) -> str:
         found = [r for r in results if r["framework"] == framework]
         if found:
             lines += [f"## {title}", "", *_framework(found), ""]
+    lines += ["## Found in PyTorch itself", "", *_found(results), ""]
     lines += ["## Planted in PyTorch alone", "", "| rows | why |", "|---|---|"]
     for rows, why in NOT_IN_JAX.items():
         lines.append(f"| {', '.join(map(str, rows))} | {why} |")
     return "\n".join([*lines, ""])
+
+
+def _found(results: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What the kit says of the frameworks' own functions: no alarms, facts."""
+    yield "| function | what is found | the worst of it |"
+    yield "|---|---|---|"
+    for r in results:
+        if "found" in r:
+            yield f"| `{r['name']}` | {r['what']} | {r['found'] or 'not found any more'} |"
 
 
 def _framework(found: Sequence[dict[str, Any]]) -> Iterator[str]:

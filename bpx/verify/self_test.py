@@ -66,12 +66,21 @@ def results_of(frameworks: list[str], every: bool, names: list[str]) -> Iterator
 
 def line(result: Result) -> str:
     alarm = f"FALSE ALARM: {result['alarms'][0]}" if result["alarms"] else ""
+    if "found" in result:
+        state = f"{result['what']} ({result['found'] or 'nothing found any more'})"
+        return f"{result['framework']:5} itself: {result['name']}: {state}"
     if "correct" in result:
         state = alarm or f"no alarm in {result['compared']} comparisons"
         return f"{result['framework']:5} {result['correct']}: {result['name']}: {state}"
     state = "caught by " + ", ".join(result["caught_by"]) if result["caught"] else "MISSED"
     state += f"; {alarm}" if alarm else ""
     return f"{result['framework']:5} {result['row']:3}  {result['mechanism']}: {state}"
+
+
+def _worst(report: Any) -> str:
+    """The failure that is furthest off, or the first that has no figure."""
+    shapes = [f for f in report.failures if f.message]
+    return str(shapes[0] if shapes else max(report.failures, key=lambda f: f.ratio, default=""))
 
 
 def summary(results: list[Result], framework: str) -> Iterator[str]:
@@ -148,6 +157,9 @@ def _correct(framework: str, names: list[str]) -> Iterator[Result]:
     host = importlib.import_module(f"bpx_{framework}.candidate.host").HOST
     for one in () if names else zoo.CORRECT:
         yield found("functions of the framework", one.name, one.report(framework))
+    for what, one in {} if names else zoo.FOUND.items():
+        yield {"framework": framework, "name": one.name, "what": what, "alarms": [],
+               "found": _worst(one.report(framework))}  # fmt: skip
     for name, rule in importlib.import_module(f"bpx_{framework}").RULES.items():
         if names and name not in names:
             continue

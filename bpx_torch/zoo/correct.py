@@ -120,7 +120,7 @@ _ROWWISE = (
 )  # fmt: skip
 _LINEAR = (
     _of("linear", [Float("*N I"), Float("O I"), Float("O")], linear),
-    # its gradients are summed over the outputs in half precision
+    # in half precision: FOUND
     _of("bilinear", [Float("N I"), Float("N J"), Float("O I J")], bilinear, dtypes=("float32",)),
     _of("conv1d", [Float("N C L"), Float("O C 3"), Float("O")], conv1d,
         {"stride": [1, 2], "padding": [0, 1], "dilation": [1, 2]},
@@ -163,16 +163,25 @@ _LOSSES = (
     _of("soft_margin_loss", [Float("N D", low=-4.0, high=4.0),
         Float("N D", low=-2.0, high=2.0, grad=False)], soft_margin, REDUCTIONS),
 )  # fmt: skip
-# What the kit says of torch itself, each a fact about torch 2.13 and no false alarm:
-# hardsigmoid's gradient in float64 has 1/6 in float32; those of sigmoid and logsumexp far out are
-# of the rounded output; soft_margin_loss overflows; no channels give another shape
-FOUND = (
-    _of("hardsigmoid", ANY, lambda x: (x / 6 + 0.5).clamp(0, 1), **OPEN),
-    _of("sigmoid", ANY, sigmoid),
-    Correct("logsumexp", lambda x: torch.logsumexp(x, -1), ROWS,
-            {"ref": logsumexp, "sizes": {"D": (5, 3, 9)}}),
-    _of("soft_margin_loss", [Float("N D"), Float("N D", grad=False)], soft_margin),
-    _of("conv1d", [Float("N C L"), Float("O C 3"), Float("O")], conv1d,
-        sizes={"C": (5, 1, 0), "L": (7, 8, 11)}),
-)  # fmt: skip
+# What the kit says of torch itself, each a fact about torch 2.13 and no false alarm
+FOUND: dict[str, Correct] = {
+    "in float64 the slope is 1/6 as float32 has it": _of(
+        "hardsigmoid", ANY, lambda x: (x / 6 + 0.5).clamp(0, 1), **OPEN
+    ),
+    "the slope is y (1 - y) of the rounded y, far out 0": _of("sigmoid", ANY, sigmoid),
+    "the gradient is exp(x - y) of the rounded y": Correct(
+        "logsumexp", lambda x: torch.logsumexp(x, -1), ROWS,
+        {"ref": logsumexp, "sizes": {"D": (5, 3, 9)}},
+    ),
+    "exp overflows where log1p(exp) is a number": _of(
+        "soft_margin_loss", [Float("N D"), Float("N D", grad=False)], soft_margin
+    ),
+    "no channels give another shape": _of(
+        "conv1d", [Float("N C L"), Float("O C 3"), Float("O")], conv1d,
+        sizes={"C": (5, 1, 0), "L": (7, 8, 11)},
+    ),
+    "gradients of both inputs are summed over the outputs in half precision": _of(
+        "bilinear", [Float("N I"), Float("N J"), Float("O I J")], bilinear
+    ),
+}  # fmt: skip
 CORRECT = (*_POINTWISE, *_ROWWISE, *_LINEAR, *_LOSSES)
