@@ -37,12 +37,32 @@ class Wrong(Rule):
         return dy * x * w, (dy * x * x).sum(0)
 
 
+class Rows(Rule):
+    # for ten rows or more where a tile of 16 is not full: no size of the plan is one
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, w = ctx.saved_tensors
+        dx, dw = 2 * dy * x * w, (dy * x * x).sum(0)
+        return dx, dw * (1 + 1e-3 * (9 < x.shape[0] < 16))
+
+
+class Edge(Rule):
+    # where one element is -30 and its neighbour is not
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, w = ctx.saved_tensors
+        dx, dw = 2 * dy * x * w, (dy * x * x).sum(0)
+        return torch.where((x == -30) & (x != x.roll(1, -1)), 0.5 * dx, dx), dw
+
+
 def plain(x, w):
     return x * x * w
 """
 TESTS = """
 import pytest
-from rules_of_a_package import Rule, Wrong, plain
+from rules_of_a_package import Edge, Rows, Rule, Wrong, plain
 from bpx.verify import Float
 
 ARGS = [Float("N", "D"), Float("D")]
@@ -64,6 +84,16 @@ def test_right(bpx_check):
 
 @pytest.mark.bpx_rule(Wrong, ARGS, ref=plain, quick=True)
 def test_wrong(bpx_check):
+    bpx_check()
+
+
+@pytest.mark.bpx_rule(Rows, ARGS, ref=plain)
+def test_rows(bpx_check):
+    bpx_check()
+
+
+@pytest.mark.bpx_rule(Edge, ARGS, ref=plain)
+def test_edge(bpx_check):
     bpx_check()
 """
 
@@ -97,7 +127,8 @@ def pytest_run(folder, *args):
 
 
 def test_ids_failures_and_options_over_two_workers(folder):
-    done = pytest_run(folder, "-n", "2", "--bpx-seed", "7", "--bpx-budget", "0.2", "test_rules.py")
+    chosen = ("--bpx-seed", "7", "--bpx-budget", "0.2", "-k", "right or wrong")
+    done = pytest_run(folder, "-n", "2", *chosen, "test_rules.py")
     assert done.returncode == 1, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     passed = [text for text in lines if text.startswith("PASSED")]
@@ -117,6 +148,17 @@ def test_ids_failures_and_options_over_two_workers(folder):
     assert seed == "7"
     checks = sum(text.startswith("PASSED test_rules.py::test_right[") for text in passed)
     assert int(seeds) > checks + 2  # the budget went into more seeds
+
+
+def test_what_only_a_drawn_size_or_value_shows_is_red_and_shrunk(folder):
+    pytest.importorskip("hypothesis")
+    done = pytest_run(folder, "test_rules.py", "-k", "(rows or edge) and not width")
+    failed = [text for text in done.stdout.splitlines() if text.startswith("FAILED")]
+    assert len(failed) == 2, done.stdout + done.stderr
+    assert failed[0].startswith("FAILED test_rules.py::test_rows[Rows::drawn::hypothesis]")
+    assert failed[1].startswith("FAILED test_rules.py::test_edge[Edge::drawn::hypothesis]")
+    assert " 2 failed, " in " " + done.stdout.splitlines()[-1]
+    assert "-30.0" in done.stdout.split("reproduce:")[-1]
 
 
 def test_one_check_is_chosen_by_its_id(folder):
