@@ -1,5 +1,6 @@
 """What the pools of JAX share: windows, and giving a window's gradient to one element."""
 
+import itertools
 import math
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from bpx.layers._window import out_sizes, window
 
 NOWHERE = np.iinfo(np.int32).max
+FEW = 16  # positions of a window up to which XLA is faster with them one by one, in one fused loop
 
 
 def geometry(x, options):
@@ -80,11 +82,48 @@ def counted(sizes, options):
     return total
 
 
+def apart(options, n):
+    """Whether the windows along all n axes lie side by side and begin with x."""
+    return all(k == stride and pad == 0 for k, stride, pad, _ in window(options, n))
+
+
+def added(x, options):
+    """The sum of every window of x (B C *S), (B C *O)."""
+    how = geometry(x, options)
+    size, stride = how["window_dimensions"], how["window_strides"]
+    if math.prod(size) > FEW:
+        return jax.lax.reduce_window(x, np.zeros((), x.dtype), jax.lax.add, **how)
+    outs = (*x.shape[:2], *out_sizes(x.shape[2:], options))
+    x = jnp.pad(x, how["padding"])
+    return sum(
+        jax.lax.slice(
+            x, at, [a + (o - 1) * s + 1 for a, o, s in zip(at, outs, stride, strict=True)], stride
+        )
+        for at in itertools.product(*map(range, size))
+    )
+
+
 def spread(g, sizes, options):
-    """The sum of g (B C *O) over the windows that hold each position: g with stride - 1 zeros
-    between its elements, under windows that move by one."""
-    padding = []
+    """The sum of g (B C *O) over the windows that hold each position."""
     windows = window(options, len(sizes))
+    if apart(options, len(sizes)):  # every position is in one window, or in none
+        for axis, (s, (k, *_)) in enumerate(zip(sizes, windows, strict=True), 2):
+            g = jnp.repeat(g, k, axis)[(slice(None),) * axis + (slice(s),)]
+            tail = [(0, 0)] * g.ndim
+            tail[axis] = (0, s - g.shape[axis])
+            g = jnp.pad(g, tail)
+        return g
+    # g with stride - 1 zeros between its elements, under windows that move by one
+    steps = [1, 1, *(w[1] for w in windows)]
+    if math.prod(w[0] for w in windows) <= FEW:
+        total = 0
+        for at in itertools.product(*(range(k) for k, *_ in windows)):
+            edges = []
+            for i, size, o, (_, step, pad, _) in zip(at, sizes, g.shape[2:], windows, strict=True):
+                edges.append((i - pad, size - (o - 1) * step - 1 - (i - pad), step - 1))
+            total += jax.lax.pad(g, np.zeros((), g.dtype), [(0, 0, 0), (0, 0, 0), *edges])
+        return total
+    padding = []
     for s, out, (k, stride, pad, _) in zip(sizes, g.shape[2:], windows, strict=True):
         padding.append((k - 1 - pad, s + pad - (out - 1) * stride - 1))
     return jax.lax.reduce_window(
@@ -94,5 +133,5 @@ def spread(g, sizes, options):
         window_dimensions=(1, 1, *(w[0] for w in windows)),
         window_strides=(1,) * g.ndim,
         padding=((0, 0), (0, 0), *padding),
-        base_dilation=(1, 1, *(w[1] for w in windows)),
+        base_dilation=steps,
     )

@@ -1,14 +1,12 @@
 """avg_pool for JAX. Maths, shapes and source: bpx/layers/avg_pool.py."""
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bpx.layers.avg_pool import SPEC
 from bpx.rule import Kernel
 from bpx_jax._dtype import at_least_float32
 from bpx_jax._rule import Rule
-from bpx_jax.layers._window import counted, geometry, spread
+from bpx_jax.layers._window import added, counted, spread
 
 
 def divided(total, sizes, options):
@@ -20,9 +18,7 @@ def divided(total, sizes, options):
 
 
 def forward(x, **options):
-    xf = at_least_float32(x)
-    how = geometry(x, options)
-    total = jax.lax.reduce_window(xf, np.zeros((), xf.dtype), jax.lax.add, **how)
+    total = added(at_least_float32(x), options)
     return divided(total, x.shape[2:], options).astype(x.dtype), ()
 
 
