@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bpx._page import Table, entries, kind
+from bpx.verify.excused import MORE_BYTES
 from bpx.verify.features import features
 from bpx.verify.memory import Bytes, measured
 
@@ -85,7 +86,8 @@ _MEMORY = (
     "the forward would give: its first number is at most that of the framework's own expression",
     "with the same gradient.",
     "",
-    "With other options it may differ, where autodiff lets an argument go that the rule keeps: in",
-    "JAX max_pool with a dilation, rope of a part of the features, batch_norm in inference without",
-    "weight.",
+    "The kit looks at every case of an entry that has elements, hence every set of its options; it",
+    "excuses these, in which arguments or outputs count that live on in most programs:",
+    "",
+    *(f"- {entry}, {case}: {why}." for (entry, case), why in MORE_BYTES.items()),
 )

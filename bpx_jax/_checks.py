@@ -34,7 +34,7 @@ class Call:
         self.floats = [self.arrays[i] for i in self.places]
         self.using = lambda: runner.using(kernel)
         with self.using():
-            shape = self.f(*self.floats).shape
+            shape = jax.eval_shape(self.f, *self.floats).shape
         dy = np.random.default_rng(11).standard_normal(shape)
         self.dy = jnp.asarray(dy, self.floats[0].dtype)
 
@@ -125,12 +125,19 @@ def raw_return(runner, rule, kernel, case, dtype):
 
 def saved_bytes(f, arrays, given=()):
     """(all, new) bytes that jax.vjp keeps for f: `new` leaves out arguments, those in `given` that
-    f is closed over, and the output."""
-    y, vjp = jax.vjp(f, *arrays)
-    leaves = {id(a): a for a in jax.tree.leaves(vjp) if isinstance(a, jax.Array)}
-    own = {a.unsafe_buffer_pointer() for a in (*arrays, *given, y) if a is not None and a.size}
-    new = [a for a in leaves.values() if a.size and a.unsafe_buffer_pointer() not in own]
-    return sum(a.nbytes for a in leaves.values()), sum(a.nbytes for a in new)
+    f is closed over, and the output. Of the trace: nothing is computed."""
+
+    def both(*arrays):
+        y, vjp = jax.vjp(f, *arrays)
+        return y, [a for a in jax.tree.leaves(vjp) if isinstance(a, jax.Array)]
+
+    traced = jax.make_jaxpr(both)(*arrays)
+    y, *leaves = traced.jaxpr.outvars
+    values = zip(traced.jaxpr.constvars, traced.consts, strict=True)
+    own = (y, *traced.jaxpr.invars, *(v for v, c in values if any(c is g for g in given)))
+    own = {id(v) for v in own}
+    kept = {id(v): v.aval.size * v.aval.dtype.itemsize for v in leaves}
+    return sum(kept.values()), sum(n for v, n in kept.items() if v not in own)
 
 
 def saved(runner, rule, kernel, case, dtype):

@@ -8,6 +8,7 @@ import numpy as np
 
 from bpx import rule
 from bpx.spec import SpecError
+from bpx_jax._sharding import varying_alike
 
 KINDS = {
     "float": (jnp.floating, "a floating dtype"),
@@ -19,6 +20,16 @@ KINDS = {
 
 
 class Rule(rule.Rule):
+    """`trim` has, by the name of an argument or a residual, what backward reads of it where that
+    may be less than all: f(value, *arrays, **options) -> what is kept in its place."""
+
+    def __init__(self, spec, kernels, trim=None):
+        self.trim = trim or {}
+        super().__init__(spec, kernels)
+
+    def with_plain(self, plain):
+        return Rule(self.spec, (plain,), self.trim)
+
     def __call__(self, *arrays, **options):
         return self._call(arrays, options)[0]
 
@@ -37,7 +48,7 @@ class Rule(rule.Rule):
         options = {name: untraced(self.spec.name, name, v) for name, v in options.items()}
         options, dims = self.bind(shapes, options)
         self._check_indices(arrays, dims, options)
-        arrays = _varying_alike(self._narrow(arrays, dims, options))
+        arrays = varying_alike(self._narrow(arrays, dims, options))
         static = (tuple(options.values()), tuple(None if a is None else a.dtype for a in arrays))
         try:
             return self.runs[rule.choose(self, arrays, dims)](static, *arrays)
@@ -158,6 +169,11 @@ class Rule(rule.Rule):
                 _seen_as(backward, by_hand),
             )
 
+        def trimmed(static, name, value, arrays):
+            if name not in self.trim:
+                return value
+            return self.trim[name](value, *arrays, **dict(zip(names, static[0], strict=True)))
+
         @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
         def run(static, *arrays):
             return pair(static[0], None)[0](*arrays)
@@ -172,10 +188,14 @@ class Rule(rule.Rule):
                 if a is None or arg.name not in spec.saves
                 else jnp.zeros((0, *a.shape), a.dtype)
                 if arg.name in spec.shapes
-                else a
+                else trimmed(static, arg.name, a, arrays)
                 for arg, a in zip(spec.args, arrays, strict=True)
             )
-            return (y, residuals), (kept, residuals)
+            some = (
+                trimmed(static, n, r, arrays)
+                for n, r in zip(spec.residuals, residuals, strict=True)
+            )
+            return (y, residuals), (kept, tuple(some))
 
         def bwd(static, saved, cotangents):
             dy, _ = cotangents  # residuals leave through stop_gradient
@@ -200,25 +220,6 @@ def untraced(entry, option, value):
             "value, which jax.jit takes by static_argnames"
         )
     return value.item() if isinstance(value, jax.Array) and value.ndim == 0 else value
-
-
-def _varying_alike(arrays):
-    """Inside shard_map every argument varies over the mesh axes that any of them varies over: JAX
-    wants a gradient to vary as its argument does. The transpose of what is done here is the sum
-    over the devices that a replicated weight's gradient needs."""
-    if not any(isinstance(a, jax.core.Tracer) for a in arrays):
-        return arrays
-    over = [frozenset() if a is None else _axes_varied_over(a) for a in arrays]
-    union = frozenset().union(*over)
-    return tuple(
-        a if a is None or axes == union else jax.lax.pcast(a, tuple(union - axes), to="varying")
-        for a, axes in zip(arrays, over, strict=True)
-    )
-
-
-def _axes_varied_over(a):
-    manual = getattr(jax.typeof(a), "mat", None)
-    return frozenset() if manual is None else frozenset(manual.varying)
 
 
 def _seen_as(fast, plain):

@@ -36,6 +36,7 @@ class JaxRunner:
     rules, oracles, differs, checks = RULES, ORACLES, DIFFERS, CHECKS
     # backward is not told in JAX which gradients are asked for: no option can change them
     option_checks = ("second derivative",)
+    case_checks = ("saved bytes",)
 
     def __init__(self, device: str = "cpu") -> None:
         jax.config.update("jax_enable_x64", True)

@@ -29,6 +29,7 @@ class TorchRunner:
     name = "torch"
     rules, oracles, differs, checks = RULES, ORACLES, DIFFERS, CHECKS
     option_checks = ("needs", "layouts", "second derivative")
+    case_checks = ("saved bytes",)
 
     def __init__(self, device: str = "cpu") -> None:
         if device != "cpu" and not torch.cuda.is_available():

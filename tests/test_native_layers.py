@@ -159,6 +159,8 @@ def test_many_chunks_give_what_the_plain_rule_gives(case, threads):
     rows = zip(want, exact, narrow, *results, strict=True)
     for at, (w, e, half, one, *others) in enumerate(rows):
         assert all(torch.equal(one, o) for o in others), "other bits on other threads"
+        if not w.numel():  # what inference does not keep
+            continue
         for got, eps in ((e, 2**-52), (one, 2**-23), (half, 2**-7)):
             scale = w.abs().max() + 1
             error = (got.double() - w).abs().max() / scale

@@ -9,7 +9,7 @@ x is (B C *S); mean_BS is taken over all axes but C, and every vector is one num
 channel. In training the variance is biased and takes a second pass over x - mean, so that a large
 mean costs no digits; over nothing both are 0; over one value x - mean is 0 and nothing is learned,
 which is refused. The residuals mean and var are what running statistics are updated with, by the
-caller: training takes no running statistics.
+caller: training takes no running statistics, and inference keeps no residuals.
 Source: Ioffe, Szegedy 2015, "Batch Normalization", arXiv:1502.03167, algorithms 1 and 2; eps as in
 torch.nn.BatchNorm1d.
 """
@@ -48,7 +48,7 @@ def forward(
     xhat = xc * channelwise(rstd, x)
     y = xhat * (1 if weight is None else channelwise(weight, x))
     y = y + (0 if bias is None else channelwise(bias, x))
-    return y, (mean, rstd, var)
+    return y, (mean, rstd, var) if training else (mean[:0], rstd[:0], var[:0])
 
 
 def backward(
@@ -64,9 +64,10 @@ def backward(
 ) -> Any:
     """The adjoint of forward, line by line from the bottom; nothing is simplified."""
     n, rest = count(x), (0, *range(2, x.ndim))
-    _, (mean, rstd, _) = forward(
-        x, weight, bias, running_mean, running_var, training=training, eps=eps
-    )
+    if training:
+        _, (mean, rstd, _) = forward(x, weight, bias, training=training, eps=eps)
+    else:
+        mean, rstd = running_mean, inverse_root(running_var + eps)
     xc = x - channelwise(mean, x)
     dbias = None if bias is None else dy.sum(rest)  # y = y + bias
     dweight = None if weight is None else (dy * (xc * channelwise(rstd, x))).sum(rest)
@@ -121,6 +122,7 @@ def check(dims: Dims, o: Options) -> None:
                 size == channels,
                 f"{NAME}: {name} has {size} elements, expected the {channels} channels of x",
             )
+    dims["E"] = channels if training else 0
     shape = (dims["B"], channels, *dims["S"])
     require(
         not training or dims["B"] * math.prod(dims["S"]) != 1,
@@ -145,7 +147,7 @@ SPEC = Op(
         Arg("running_var", "V", optional=True, domain=(0.0, math.inf)),
     ),
     out="B C *S",
-    residuals={"mean": "C", "rstd": "C", "var": "C"},
+    residuals={"mean": "E", "rstd": "E", "var": "E"},
     saves=("x", "weight", "running_mean", "running_var"),
     options={"training": False, "eps": 1e-5},
     check=check,

@@ -25,6 +25,7 @@ class Runner(Rounds, Protocol):
 
     checks           every structural check by name
     option_checks    those of them that are run for each set of options
+    case_checks      those that are run for every case in which each argument has elements
     """
 
     name: str
@@ -33,6 +34,7 @@ class Runner(Rounds, Protocol):
     differs: Mapping[str, Mapping[str, str]]
     checks: Mapping[str, Callable[..., str | None]]
     option_checks: tuple[str, ...]
+    case_checks: tuple[str, ...]
 
     def refusal(self, rule: Rule, kernel: str, case: Case, dtype: str) -> str | None:
         """Why this kernel cannot run the case, None when it can."""

@@ -1,5 +1,6 @@
 """What the pools of JAX share: windows, and giving a window's gradient to one element."""
 
+import functools
 import itertools
 import math
 
@@ -53,6 +54,20 @@ def first_maxima(x, options):
     )[1]
 
 
+def dilated_maxima(x, options):
+    """The maxima of dilated windows, one axis after another, of its slices."""
+    how = geometry(x, options)
+    sizes = out_sizes(x.shape[2:], options)
+    y = jnp.pad(x, how["padding"], constant_values=-jnp.inf)
+    for axis, out in enumerate(sizes, 2):
+        stride, dilation = how["window_strides"][axis], how["window_dilation"][axis]
+        end = (out - 1) * stride + 1
+        steps = range(0, how["window_dimensions"][axis] * dilation, dilation)
+        looks = [jax.lax.slice_in_dim(y, i, i + end, stride, axis) for i in steps]
+        y = functools.reduce(jnp.maximum, looks)
+    return y
+
+
 def give(dy, at, x):
     """Each element of dy (B C *O) added to the place `at` of the flattened spatial axes of x."""
     rows, n = math.prod(x.shape[:2]), math.prod(x.shape[2:])
@@ -61,14 +76,6 @@ def give(dy, at, x):
     row = jnp.arange(rows, dtype=jnp.int32).reshape(rows, 1)
     dx = dx.at[row, at.reshape(rows, windows)].add(dy.reshape(rows, windows), mode="drop")
     return dx.reshape(x.shape)
-
-
-def take(x, at):
-    """x at the places of the flattened spatial axes: the transpose of `give`."""
-    lead = x.shape[:2]
-    flat = x.reshape(*lead, math.prod(x.shape[2:]))
-    places = at.reshape(*lead, math.prod(at.shape[2:]))
-    return jnp.take_along_axis(flat, places, 2).reshape(at.shape)
 
 
 def counted(sizes, options):

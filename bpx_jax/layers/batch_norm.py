@@ -6,6 +6,7 @@ from bpx.layers.batch_norm import SPEC
 from bpx.rule import Kernel
 from bpx_jax._dtype import at_least_float32, inverse_root
 from bpx_jax._rule import Rule
+from bpx_jax._running import kept, nothing
 from bpx_jax.layers._standardize import channelwise, scaled, statistics, through
 
 
@@ -22,7 +23,8 @@ def forward(x, weight, bias, running_mean, running_var, *, training, eps):
         mean, var = running_mean.astype(xf.dtype), running_var.astype(xf.dtype)
     rstd = inverse_root(var + eps)
     xhat = (xf - channelwise(mean, xf)) * channelwise(rstd, xf)
-    return scaled(xhat, weight, bias).astype(x.dtype), (mean, rstd, var)
+    y = scaled(xhat, weight, bias).astype(x.dtype)
+    return y, (mean, rstd, var) if training else nothing(rstd)
 
 
 def backward(dy, arrays, residuals, needs, *, training, eps):
@@ -32,7 +34,7 @@ def backward(dy, arrays, residuals, needs, *, training, eps):
     #   dweight = sum(dy * xhat),  dbias = sum(dy)
     #   drunning_mean = -rstd * sum(g),  drunning_var = -rstd^2 / 2 * sum(g * xhat)
     x, weight, *_ = arrays
-    mean, rstd, _ = residuals
+    mean, rstd = kept(arrays, residuals, training, eps)
     dy, axes = dy.astype(mean.dtype), rest(x)
     beside = channelwise(rstd, dy)
     xhat = (x.astype(mean.dtype) - channelwise(mean, dy)) * beside

@@ -7,14 +7,14 @@ from bpx.layers.max_pool import SPEC
 from bpx.rule import Kernel
 from bpx_jax._dtype import at_least_float32
 from bpx_jax._rule import Rule
-from bpx_jax.layers._window import first_maxima, geometry, give, take
+from bpx_jax.layers._window import dilated_maxima, first_maxima, geometry, give
 
 
 def forward(x, **options):
     how = geometry(x, options)
     if max(how["window_dilation"]) > 1:
         # RULE.forward stays differentiable by JAX, which lacks the rule for dilated maxima
-        return take(x, first_maxima(x, options)), ()
+        return dilated_maxima(x, options), ()
     return jax.lax.reduce_window(x, np.array(-np.inf, x.dtype), jax.lax.max, **how), ()
 
 

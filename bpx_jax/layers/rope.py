@@ -42,12 +42,18 @@ def backward(dy, arrays, residuals, needs, *, interleaved):
     return turn(dy, cos, -sin, interleaved), dcos, dsin
 
 
+def turned(x, _, cos, sin, *, interleaved):
+    """The features that are turned."""
+    return x if 2 * cos.shape[1] == x.shape[-1] else x[..., : 2 * cos.shape[1]]
+
+
 RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_jax.kernels.cpu.rope"),
         Kernel("plain", forward, backward),
     ),
+    {"x": turned},
 )
 
 

@@ -13,7 +13,9 @@ from bpx_jax._rule import Rule
 from bpx_jax.losses._reduction import each, reduce
 
 
-def difference(spec: Op, f: Callable, df: Callable, keep: Callable = lambda e: e) -> Rule:
+def difference(
+    spec: Op, f: Callable, df: Callable, keep: Callable = lambda e: e, trim: dict | None = None
+) -> Rule:
     def forward(x, target, *, reduction, **options):
         xf = at_least_float32(x)
         e = xf - target.astype(xf.dtype)
@@ -31,4 +33,5 @@ def difference(spec: Op, f: Callable, df: Callable, keep: Callable = lambda e: e
             Kernel.lazy("cpu", "bpx_jax.kernels.cpu.losses", spec.name),
             Kernel("plain", forward, backward),
         ),
+        trim,
     )

@@ -20,7 +20,12 @@ def df(e, *, beta):
     return jnp.where(jnp.abs(e) >= beta, jnp.sign(e), e / beta)
 
 
-RULE = difference(SPEC, f, df)
+def trim(e, *arrays, reduction, beta):
+    # with beta = 0 backward reads the sign alone, 0 for NaN
+    return e if beta else (e > 0).astype(jnp.int8) - (e < 0).astype(jnp.int8)
+
+
+RULE = difference(SPEC, f, df, trim={"error": trim})
 
 
 def smooth_l1(x, target, *, reduction="mean", beta=1.0):

@@ -4,6 +4,7 @@ from bpx.layers.batch_norm import SPEC
 from bpx.rule import Kernel
 from bpx_torch._dtype import at_least_float32, inverse_root
 from bpx_torch._rule import Rule
+from bpx_torch._running import kept, nothing
 from bpx_torch.layers._standardize import (
     channelwise,
     scaled,
@@ -22,12 +23,12 @@ def forward(x, weight, bias, running_mean, running_var, *, training, eps):
     xf = at_least_float32(x)
     if training:
         mean, var = (s.reshape(x.shape[1]) for s in statistics(xf, rest(x)))
-    else:  # copies, since an output may not be an input
-        mean = running_mean.to(xf.dtype, copy=True)
-        var = running_var.to(xf.dtype, copy=True)
+    else:
+        mean, var = running_mean.to(xf.dtype), running_var.to(xf.dtype)
     rstd = inverse_root(var + eps)
     xhat = (xf - channelwise(mean, xf)) * channelwise(rstd, xf)
-    return scaled(xhat, weight, bias).to(x.dtype), (mean, rstd, var)
+    y = scaled(xhat, weight, bias).to(x.dtype)
+    return y, (mean, rstd, var) if training else nothing(rstd)
 
 
 def backward(dy, arrays, residuals, needs, *, training, eps):
@@ -37,7 +38,7 @@ def backward(dy, arrays, residuals, needs, *, training, eps):
     #   dweight = sum(dy * xhat),  dbias = sum(dy)
     #   drunning_mean = -rstd * sum(g),  drunning_var = -rstd^2 / 2 * sum(g * xhat)
     x, weight, *_ = arrays
-    mean, rstd, _ = residuals
+    mean, rstd = kept(arrays, residuals, training, eps)
     dy, axes = dy.to(mean.dtype), rest(x)
     beside = channelwise(rstd, dy)
     xhat = (x.to(mean.dtype) - channelwise(mean, dy)) * beside
@@ -62,7 +63,7 @@ def tangent(tangents, arrays, residuals, *, training, eps):
     # dxhat = rstd * (dx - drunning_mean) - xhat * rstd^2 / 2 * drunning_var        inference
     # dy = dxhat * weight + xhat * dweight + dbias
     x, weight, *_ = arrays
-    mean, rstd, _ = residuals
+    mean, rstd = kept(arrays, residuals, training, eps)
     tx, tweight, tbias, tmean, tvar = tangents
     xf = x.to(mean.dtype)
     beside = channelwise(rstd, xf)

@@ -1,6 +1,7 @@
 """batch_norm for JAX on the CPU, on XLA's own threads. Maths, shapes and source:
 bpx/layers/batch_norm.py."""
 
+from bpx_jax._running import kept, nothing
 from bpx_jax.kernels.cpu import _ffi
 from bpx_jax.kernels.cpu._ffi import arithmetic, as_type
 from bpx_jax.kernels.cpu._standardize import sizes
@@ -19,13 +20,13 @@ def forward(x, weight, bias, running_mean, running_var, *, training, eps):
         found = _ffi.call("batch_norm_rows_forward", dtype, given, results, x.shape, (eps,))
     else:
         found = _ffi.call("standardize_forward", dtype, given, results, (*sizes(x), 0), (eps,))
-    return found[0], found[1:]
+    return found[0], found[1:] if training else nothing(found[1])
 
 
 def backward(dy, arrays, residuals, needs, *, training, eps):
     x, weight, *_ = arrays
     dtype, statistic = x.dtype, arithmetic(x.dtype)
-    mean, rstd, _ = residuals
+    mean, rstd = kept(arrays, residuals, training, eps)
     given = (dy.astype(dtype), x, as_type(weight, statistic), mean, rstd)
     each = (x.shape[1:2], statistic)
     made = ((x.shape, dtype), each, each, each, each)

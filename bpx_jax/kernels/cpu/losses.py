@@ -90,6 +90,7 @@ def difference_forward(name, kept, x, target, *, reduction, **options):
 
 def difference_backward(name, kept, dy, arrays, residuals, needs, *, reduction, **options):
     (keep,) = residuals
+    keep = keep if kept else keep.astype(arithmetic(dy.dtype))  # smooth_l1 may keep a sign
     made = tuple((keep.shape, dy.dtype) if need else None for need in needs)
     return _ffi.call(
         f"{name}_backward",

@@ -32,5 +32,6 @@ def backward(dy, arrays, residuals, needs, *, interleaved):
     dy = dy.astype(x.dtype)
     table = (cos.shape, arithmetic(x.dtype))
     dx = turn(dy, cos, sin, interleaved, -1.0)
-    given, shape = (dy, x), sizes(x, cos, interleaved)
+    turned = x[..., : 2 * cos.shape[1]]  # all that is kept of it
+    given, shape = (dy[..., : turned.shape[-1]], turned), sizes(turned, cos, interleaved)
     return dx, *_ffi.call("rope_tables", x.dtype, given, (table, table), shape)

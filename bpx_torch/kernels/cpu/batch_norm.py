@@ -4,6 +4,7 @@ bpx/layers/batch_norm.py."""
 
 import torch
 
+from bpx_torch._running import kept, nothing
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
 from bpx_torch.kernels.cpu._layout import channels_behind
@@ -36,7 +37,7 @@ def forward(x, weight, bias, running_mean, running_var, *, training, eps):
         _call.run("batch_norm_rows_forward", dtype, given, shape, (eps,))
     else:
         _call.run("standardize_forward", dtype, given, (*sizes(x), 0), (eps,))
-    return y, (mean, rstd, var)
+    return y, (mean, rstd, var) if training else nothing(rstd)
 
 
 def backward(dy, arrays, residuals, needs, *, training, eps):
@@ -44,7 +45,7 @@ def backward(dy, arrays, residuals, needs, *, training, eps):
     dtype, statistic = x.dtype, arithmetic(x.dtype)
     rows = x.ndim == 2 or channels_behind(x)
     x, dy, weight = like(x, x, rows), like(dy, x, rows), readable(weight, statistic)
-    mean, rstd = readable(residuals[0], statistic), readable(residuals[1], statistic)
+    mean, rstd = (readable(s, statistic) for s in kept(arrays, residuals, training, eps))
     dx = torch.empty_like(x) if needs[0] else None
     made = [torch.empty_like(mean) if need else None for need in needs[1:]]
     given = (dy, x, weight, mean, rstd, dx, *made)

@@ -1,0 +1,19 @@
+"""Cases in which a rule keeps more bytes for backward than autodiff of its forward does, and why.
+At the sizes of a network the reasons are bytes beside megabytes; a test sees that each still holds.
+"""
+
+LAST = "it keeps its output whole, of which autodiff lets the last state go"
+
+MORE_BYTES = {
+    (
+        "rnn",
+        "own lengths, no biases",
+    ): "it keeps the lengths, 8 bytes a sequence, and autodiff masks of a byte a step, here four",
+    ("lstm", "one step, one bias"): LAST,
+    ("linear_recurrence", "gates of zero"): LAST,
+    ("linear_recurrence", "one step"): LAST,
+    (
+        "nll_loss",
+        "one row",
+    ): "it keeps the weight of every class, an argument, and autodiff that of the one label",
+}
