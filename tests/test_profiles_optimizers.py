@@ -4,9 +4,9 @@ and with one that changes at every step."""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -21,13 +21,20 @@ from bpx_torch.optimizers import OPTIMIZERS
 from tests import torch_optimizers
 from tests import trajectories as tj
 from tests.libraries import keras, lenient
+from tests.profile_runs import (
+    RATES,
+    gradients,
+    spelled,
+    start,
+    with_jax,
+    with_keras,
+    with_spec,
+    with_torch,
+)
 
 pytestmark = pytest.mark.slow
 
 jnp = jax.numpy
-SPECS = {spec.name: spec for spec in ALL}
-STEPS = 12
-RATES = [0.1 / (1 + 0.3 * t) for t in range(STEPS)]
 # entry -> the name in torch.optim (bpx_torch.optim), optax, keras.optimizers
 NAMES = {
     "sgd": ("SGD", "sgd", "SGD"),
@@ -42,6 +49,8 @@ NAMES = {
     "lion": ("Lion", "lion", "Lion"),
     "lars": ("LARS", "lars", ""),
     "lamb": ("LAMB", "lamb", "Lamb"),
+    "muon": ("Muon", "muon", "Muon"),  # in optax.contrib
+    "rprop": ("Rprop", "rprop", ""),
 }
 GIVEN: dict[str, tuple[dict[str, Any], ...]] = {
     "sgd": ({"momentum": 0.8}, {"momentum": 0.7, "nesterov": True}, {"weight_decay": 0.3}),
@@ -63,15 +72,17 @@ GIVEN: dict[str, tuple[dict[str, Any], ...]] = {
     "lion": ({"betas": (0.7, 0.9)}, {"weight_decay": 0.2}),
     "lars": ({"weight_decay": 0.2, "nesterov": True}, {"eps": 1e-3}),
     "lamb": ({"betas": (0.7, 0.9)}, {"weight_decay": 0.2}),
+    "muon": ({"nesterov": False}, {"ns_steps": 3, "weight_decay": 0.2}),
+    "rprop": ({"step_sizes": (1e-3, 0.5)}, {"etas": (0.4, 1.3)}),
 }
 LIBRARIES = ("torch", "optax", "keras")
-WITH_DECAY = ("adamw", "nadam", "lion", "lars", "lamb")  # of the functions of bpx_jax
+WITH_DECAY = ("adamw", "nadam", "lion", "lars", "lamb", "muon")  # of the functions of bpx_jax
 
 
 def decays(entry: str, profile: str) -> bool:
     """Whether the library's optimizer has a weight decay that is an option of the entry."""
     none = "keras" if entry in ("lars", "lamb") else "optax"
-    return entry in ("adamw", "lion") or profile != none
+    return entry in ("adamw", "lion", "muon") or profile != none
 
 
 CASES = [
@@ -79,90 +90,37 @@ CASES = [
     for entry in NAMES
     for profile in TABLE[entry]
     for given in ({}, *GIVEN[entry])
-    if "weight_decay" not in given or decays(entry, profile)
+    if ("weight_decay" not in given or decays(entry, profile))
+    and (entry, profile) != ("rprop", "optax")  # a step late: test_profiles_rprop.py
 ]
 
 
 OPTAX = {"lr": "learning_rate", "alpha": "decay"}
+PAIRS = {"step_sizes": ("min_step_size", "max_step_size"), "etas": ("eta_minus", "eta_plus")}
 KERAS = {"lr": "learning_rate", "alpha": "rho", "eps": "epsilon"}
-
-
-def spelled(options: dict[str, Any], names: dict[str, str], betas: tuple[str, str]) -> Any:
-    out = {names.get(k, k): v for k, v in options.items() if k != "betas"}
-    return out | (dict(zip(betas, options["betas"], strict=True)) if "betas" in options else {})
-
-
-def start(entry: str) -> list[Any]:
-    return tj.parameters(SPECS[entry])
-
-
-def gradients(entry: str) -> list[Any]:
-    return tj.gradients(SPECS[entry], absent=False, steps=STEPS)
-
-
-def with_torch(cls: Any, entry: str, rates: Any, options: dict[str, Any]) -> list[Any]:
-    params = [torch.nn.Parameter(torch.tensor(p)) for p in start(entry)]
-    optimizer, path = cls(params, **options), []
-    for t, gs in enumerate(gradients(entry)):
-        for p, g in zip(params, gs, strict=True):
-            p.grad = torch.tensor(g)
-        if rates:
-            optimizer.param_groups[0]["lr"] = rates[t]
-        optimizer.step()
-        path.append(([p.detach().numpy().copy() for p in params], [{}] * len(params)))
-    return path
-
-
-def with_jax(make: Any, entry: str, rates: Any, options: dict[str, Any]) -> list[Any]:
-    if rates:
-        table = jnp.asarray(rates)
-        options = {**options, "learning_rate": lambda count: table[count]}
-    tx = make(**options)
-    held = [jnp.asarray(p) for p in start(entry)]
-    state, path = tx.init(held), []
-    update = jax.jit(tx.update)
-    for gs in gradients(entry):
-        updates, state = update([jnp.asarray(g) for g in gs], state, held)
-        held = [p + u for p, u in zip(held, updates, strict=True)]
-        path.append(([np.asarray(p) for p in held], [{}] * len(held)))
-    return path
-
-
-def with_keras(cls: Any, entry: str, rates: Any, options: dict[str, Any]) -> list[Any]:
-    held = [keras.Variable(p, dtype="float64") for p in start(entry)]
-    optimizer, path = cls(**options), []
-    for t, gs in enumerate(gradients(entry)):
-        if rates:
-            optimizer.learning_rate = rates[t]
-        optimizer.apply([jnp.asarray(g) for g in gs], held)
-        path.append(([np.asarray(p.value) for p in held], [{}] * len(held)))
-    return path
-
-
-def with_spec(entry: str, rates: Any, options: dict[str, Any]) -> list[Any]:
-    spec, held, path = SPECS[entry], start(entry), []
-    options = tj.complete(spec, options)
-    states = [spec.init(p, **options) for p in held]
-    for t, gs in enumerate(gradients(entry)):
-        now = {**options, "lr": rates[t]} if rates else options
-        moved = [spec.step(p, g, s, t + 1, **now) for p, g, s in zip(held, gs, states, strict=True)]
-        held, states = [p for p, _ in moved], [s for _, s in moved]
-        path.append((held, [{}] * len(held)))
-    return path
 
 
 def library(entry: str, profile: str, rates: Any, given: dict[str, Any]) -> list[Any]:
     name = dict(zip(LIBRARIES, NAMES[entry], strict=True))[profile]
     if profile == "torch":
-        with torch_optimizers.float64_scalars():
+        with torch_optimizers.float64_scalars(), pytest.MonkeyPatch.context() as patch:
+            # Muon's iteration in float64
+            patch.setattr(torch.Tensor, "bfloat16", lambda x: x.clone())
             return with_torch(getattr(torch.optim, name), entry, rates, given)
     with lenient():
         if profile == "keras":
             options = spelled(given, KERAS, ("beta_1", "beta_2"))
-            return with_keras(getattr(keras.optimizers, name), entry, rates, options)
+            with pytest.MonkeyPatch.context() as patch:
+                # two of Muon's operations would be float32: the root of a whole number, the norm
+                norm = lambda x, **axes: jnp.linalg.norm(jnp.asarray(x), **axes)  # noqa: E731
+                patch.setattr(keras.src.ops, "norm", norm)
+                root = lambda x: jnp.sqrt(jnp.asarray(x, jnp.float64))  # noqa: E731
+                patch.setattr(keras.src.ops, "sqrt", root)
+                return with_keras(getattr(keras.optimizers, name), entry, rates, options)
         options = spelled(given, OPTAX, ("b1", "b2"))
         name = "amsgrad" if options.pop("amsgrad", False) else name
-        return with_jax(getattr(optax, name), entry, rates, options)
+        module = optax.contrib if entry == "muon" else optax
+        return with_jax(getattr(module, name), entry, rates, options)
 
 
 def in_jax(entry: str, given: dict[str, Any]) -> Any:
@@ -171,6 +129,12 @@ def in_jax(entry: str, given: dict[str, Any]) -> Any:
     name = "amsgrad" if options.pop("amsgrad", False) else NAMES[entry][1]
     if "weight_decay" in options and entry not in WITH_DECAY:
         return None
+    if entry == "rprop":
+        limits = zip(
+            ("min_step_size", "max_step_size"), options.pop("step_sizes", ()), strict=False
+        )
+        etas = zip(("eta_minus", "eta_plus"), options.pop("etas", ()), strict=False)
+        options |= {**dict(limits), **dict(etas)}
     return getattr(of_jax, name), options
 
 
@@ -182,7 +146,8 @@ def limit(entry: str) -> float:
 @pytest.mark.parametrize(("entry", "profile", "given"), CASES, ids=tj.label)
 def test_trajectory(entry: str, profile: str, given: dict[str, Any]) -> None:
     default = settings(entry, profile)["lr"] is not REQUIRED
-    for rates in (None, RATES) if default and not given else (RATES,):
+    every = (None, RATES) if default and not given else (RATES,)
+    for rates in (None,) if entry == "rprop" else every:  # its rate is a first size alone
         want, bound = library(entry, profile, rates, given), limit(entry)
         lr = {} if default else {"lr": 0.1}
         full = {**settings(entry, profile), **lr, **given}
@@ -190,6 +155,8 @@ def test_trajectory(entry: str, profile: str, given: dict[str, Any]) -> None:
         for foreach in (False, True):
             options = {**given, **lr, "profile": profile, "foreach": foreach}
             cls = getattr(of_torch, NAMES[entry][0])
+            if "foreach" not in inspect.signature(cls).parameters:
+                del options["foreach"]
             got = with_torch(cls, entry, rates, options)
             tj.assert_same(got, want, f"bpx_torch, foreach={foreach}", bound)
         if found := in_jax(entry, given):
@@ -210,9 +177,13 @@ BEYOND = [
 @pytest.mark.parametrize("foreach", [False, True])
 @pytest.mark.parametrize(("spec", "trial"), BEYOND, ids=tj.label)
 def test_options_that_torchs_own_has_not(spec: Any, trial: Any, foreach: bool) -> None:
-    want = with_spec(spec.name, RATES, trial)
+    rates = None if spec.name == "rprop" else RATES
+    want = with_spec(spec.name, rates, trial)
     cls = OPTIMIZERS[spec.name]
-    got = with_torch(cls, spec.name, RATES, {**trial, "foreach": foreach})
+    if spec.name == "muon":  # it has neither foreach nor differentiable
+        got = with_torch(cls, spec.name, rates, trial)
+        return tj.assert_same(got, want, "bpx_torch", limit(spec.name))
+    got = with_torch(cls, spec.name, rates, {**trial, "foreach": foreach})
     tj.assert_same(got, want, f"foreach={foreach}", limit(spec.name))
     params = [torch.tensor(p) for p in start(spec.name)]
     optimizer = cls(params, **trial, differentiable=True)  # out of place
@@ -225,7 +196,7 @@ def test_options_that_torchs_own_has_not(spec: Any, trial: Any, foreach: bool) -
 
 # pairs that differ in the rate, or in a weight decay or an eps of the case, alone
 SAME = {("sgd", "optax", "torch"), ("adagrad", "keras", "optax"), ("adadelta", "optax", "torch")}
-SAME |= {("adamax", "optax", "torch")}
+SAME |= {("adamax", "optax", "torch"), ("rprop", "optax", "torch")}  # rprop: of a rate within
 
 
 @pytest.mark.parametrize("entry", NAMES)

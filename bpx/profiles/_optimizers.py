@@ -12,6 +12,7 @@ from bpx.profiles._profile import REQUIRED, Profile
 
 COUPLED = {"weight_decay": 0.0, "decoupled_weight_decay": False}
 DECOUPLED = {"weight_decay": 0.0, "decoupled_weight_decay": True}
+PLAIN = {"bias_correction": False, "eps_added": False, "inputs_first": False}  # Muon
 HAT = "eps beside the uncorrected sqrt(v): eps-hat of the paper, section 2"
 
 TABLE: dict[str, Mapping[str, Profile]] = {
@@ -50,6 +51,48 @@ TABLE: dict[str, Mapping[str, Profile]] = {
     "lion": {
         "optax": Profile({"lr": REQUIRED, "weight_decay": 1e-3}, "lion"),
         "keras": Profile({"lr": 1e-3, "weight_decay": 0.0}, "Lion"),
+    },
+    "rprop": {
+        "torch": Profile({"lr": 1e-2, "clamp_unchanged": True}, "Rprop"),
+        "optax": Profile(
+            {"lr": REQUIRED, "clamp_unchanged": False},
+            "rprop",
+            "optax makes each step one call late, which has no option here",
+        ),
+    },
+    "muon": {
+        "torch": Profile(
+            {"lr": 1e-3, "weight_decay": 0.1, "eps": 1e-7, "adjust_lr_fn": None} | PLAIN,
+            "Muon",
+            "outputs on axis 0",
+        ),
+        "optax": Profile(
+            {
+                "lr": REQUIRED,
+                "weight_decay": 0.0,
+                "eps": 1e-8,
+                "adjust_lr_fn": None,
+                "bias_correction": True,
+                "eps_added": True,
+                "inputs_first": True,
+            },
+            "contrib.muon",
+            "inputs on axis 0; eps is also AdamW's, which steps what is no matrix",
+        ),
+        "keras": Profile(
+            {
+                "lr": 1e-3,
+                "weight_decay": 4e-3,
+                "eps": 5e-9,
+                "adjust_lr_fn": "match_rms_adamw",
+            }
+            | PLAIN
+            | {"eps_added": True},
+            "Muon",
+            "its eps is 1e-7 beside a momentum that is 1 / (1 - momentum) times as large: for "
+            "another momentum give eps = 1e-7 (1 - momentum). Of matrices alone: the AdamW that "
+            "steps the others has no profile here",
+        ),
     },
     "lars": {
         "optax": Profile(

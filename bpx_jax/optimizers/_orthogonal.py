@@ -57,17 +57,19 @@ class Layout:
         return x.reshape(self.shape).transpose(back)
 
 
-def orthogonalize(x: Any, coefficients: Any, steps: int, how: str, eps: Any) -> Any:
+def orthogonalize(x: Any, coefficients: Any, steps: int, how: str, eps: Any, added: bool) -> Any:
     """A batch of matrices with singular values brought near 1."""
     if x.size == 0:
         return x
     if x.shape[-2] > x.shape[-1]:
-        flipped = orthogonalize(jnp.swapaxes(x, -1, -2), coefficients, steps, how, eps)
+        flipped = orthogonalize(jnp.swapaxes(x, -1, -2), coefficients, steps, how, eps, added)
         return jnp.swapaxes(flipped, -1, -2)
-    if how == "frobenius":
-        below = jnp.sqrt(jnp.sum(x * x, axis=(-2, -1), keepdims=True)) + eps
-    elif how == "spectral":
-        below = jnp.linalg.svd(x, compute_uv=False)[:, :1, None] + eps
+    if how in ("frobenius", "spectral"):
+        if how == "frobenius":
+            size = jnp.sqrt(jnp.sum(x * x, axis=(-2, -1), keepdims=True))
+        else:
+            size = jnp.linalg.svd(x, compute_uv=False)[:, :1, None]
+        below = size + eps if added else jnp.maximum(size, eps)
     else:
         gram = jnp.abs(_gram(x))
         if how == "aol":

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from bpx.optimizers.muon import SPEC
+from bpx.profiles import profiled
 from bpx.spec import SpecError
 from bpx_jax import _transform as tf
 from bpx_jax._packed import WHOLE, refuse
@@ -45,6 +46,15 @@ class PartitionState(NamedTuple):
     inner_states: Any
 
 
+def _renamed(options: dict[str, Any]) -> dict[str, Any]:
+    """An entry's options under optax's names."""
+    names = {"lr": "learning_rate", "momentum": "beta", "ns_coefficients": "ns_coeffs"}
+    given = {names.get(k, k): v for k, v in options.items() if k != "adjust_lr_fn"}
+    matched = options["adjust_lr_fn"] == "match_rms_adamw"
+    return {**given, "consistent_rms": SPEC.options["rms"] if matched else None}
+
+
+@profiled("muon", _renamed, beyond=("bias_correction", "eps_added", "inputs_first"))
 def muon(
     learning_rate: Any,
     ns_coeffs: Any = STANDARD,
@@ -65,6 +75,9 @@ def muon(
     adam_learning_rate: Any = None,
     muon_weight_dimension_numbers: Any = None,
     consistent_rms: Any = None,
+    bias_correction: bool = True,
+    eps_added: bool = True,
+    inputs_first: bool = True,
 ) -> tf.GradientTransformation:
     """As optax.contrib.muon: leaves of two dims by Muon, rows the inputs; the others by AdamW.
 
@@ -87,6 +100,10 @@ def muon(
             the parameters that gives one); None in it marks what is left to AdamW.
         consistent_rms: scale by consistent_rms * sqrt(max(inputs, outputs)) instead of
             sqrt(max(1, outputs / inputs)).
+        bias_correction: divide the momentum by 1 - beta^t.
+        eps_added: add eps to the norm; False divides by the larger of the two.
+        inputs_first: where no dimension numbers are given, the rows of a matrix are its inputs;
+            False takes its columns, as torch does.
 
     The iteration runs in float32 at least (optax: in the leaf's dtype).
 
@@ -103,7 +120,7 @@ def muon(
         ns_coefficients=tf.known(ns_coeffs, STANDARD),
         ns_steps=ns_steps,
         momentum=tf.known(beta, 0.0),
-        bias_correction=True,
+        bias_correction=bias_correction,
         eps=tf.known(eps, 0.0),
         weight_decay=tf.known(weight_decay, 0.0),
         preconditioning=preconditioning,
@@ -125,7 +142,7 @@ def muon(
         """For each leaf its dimension numbers, or None where it is AdamW's."""
         given = muon_weight_dimension_numbers
         if given is None:
-            standard = MuonDimensionNumbers()
+            standard = MuonDimensionNumbers() if inputs_first else MuonDimensionNumbers(1, 0)
             return [standard if jnp.ndim(x) == 2 else None for x in jax.tree.leaves(tree)]
         found: list[Any] = []
 
@@ -160,10 +177,9 @@ def muon(
             layout = _orthogonal.Layout(g.shape, next(layouts))
             keep, size = tf.scalar(beta, dtype), tf.scalar(lr, dtype)
             m = keep * m + (1 - keep) * g
-            now = tf.unbiased(keep, count, dtype)
-            x = m / now
-            if nesterov:
-                x = m * (keep / tf.unbiased(keep, count + 1, dtype)) + g * ((1 - keep) / now)
+            now = tf.unbiased(keep, count, dtype) if bias_correction else 1.0
+            ahead = tf.unbiased(keep, count + 1, dtype) if bias_correction else 1.0
+            x = m * (keep / ahead) + g * ((1 - keep) / now) if nesterov else m / now
             d = layout.leaf(
                 _orthogonal.orthogonalize(
                     layout.matrices(x),
@@ -171,6 +187,7 @@ def muon(
                     ns_steps,
                     preconditioning,
                     tf.scalar(eps, dtype),
+                    eps_added,
                 )
             )
             if adaptive:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from bpx.optimizers.rprop import SPEC
+from bpx.profiles import profiled
 from bpx.spec import require
 from bpx_jax import _transform as tf
 
@@ -16,12 +17,15 @@ class ScaleByRpropState(NamedTuple):
     prev_updates: Any
 
 
+@profiled("rprop", tf.renamed, beyond=("clamp_unchanged",))
 def rprop(
     learning_rate: Any,
     eta_minus: Any = 0.5,
     eta_plus: Any = 1.2,
     min_step_size: Any = 1e-6,
     max_step_size: Any = 50.0,
+    *,
+    clamp_unchanged: bool = False,
 ) -> tf.GradientTransformation:
     """optax.rprop's arguments and state, but the step is taken at once.
 
@@ -34,6 +38,7 @@ def rprop(
         eta_plus: factor where it did not, above 1.
         min_step_size: the smallest step size that a factor may give, at least 0.
         max_step_size: the largest.
+        clamp_unchanged: hold a size to its limits in every step, as torch does.
 
     Raises:
         SpecError: an option outside its limits; a schedule.
@@ -61,8 +66,9 @@ def rprop(
             minus, plus = (tf.scalar(x, dtype) for x in etas)
             low, high = (tf.scalar(x, dtype) for x in limits)
             turn = jnp.sign(g) * jnp.sign(last)  # last has the sign of the last gradient
-            new = jnp.clip(size * jnp.where(turn < 0, minus, plus), low, high)
-            size = jnp.where(turn == 0, size, new)
+            factor = jnp.where(turn < 0, minus, jnp.where(turn > 0, plus, jnp.ones_like(g)))
+            new = jnp.clip(size * factor, low, high)
+            size = new if clamp_unchanged else jnp.where(turn == 0, size, new)
             d = jnp.where(turn < 0, jnp.zeros_like(g), size * jnp.sign(g))
             return -d, size, d
 

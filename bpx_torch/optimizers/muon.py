@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.muon import SPEC
+from bpx.profiles import profiled
 from bpx.spec import SpecError
 from bpx_torch._optimizer import SpecOptimizer
 from bpx_torch._rows import Group, State
@@ -22,7 +23,8 @@ class Muon(SpecOptimizer):
     is off by up to some percent of its size. An instance or a subclass may set another, None for
     the momentum's own.
 
-    Differs: one group may hold `ns_coefficients` with a triple for each iteration.
+    Differs: one group may hold `ns_coefficients` with a triple for each iteration. With
+    bias_correction, an option of a profile, the state has a "step".
 
     >>> w = torch.nn.Parameter(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     >>> w.grad = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
@@ -37,6 +39,7 @@ class Muon(SpecOptimizer):
     COUNTS = False
     ns_dtype: torch.dtype | None = torch.bfloat16
 
+    @profiled("muon", beyond=("bias_correction", "eps_added", "inputs_first"))
     def __init__(
         self,
         params: Any,
@@ -48,6 +51,10 @@ class Muon(SpecOptimizer):
         eps: float = 1e-7,
         ns_steps: int = 5,
         adjust_lr_fn: str | None = None,
+        *,
+        bias_correction: bool = False,
+        eps_added: bool = False,
+        inputs_first: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -59,7 +66,13 @@ class Muon(SpecOptimizer):
             "ns_steps": ns_steps,
             "adjust_lr_fn": adjust_lr_fn,
         }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            defaults,
+            bias_correction=bias_correction,
+            eps_added=eps_added,
+            inputs_first=inputs_first,
+        )
 
     def add_param_group(self, param_group: Group) -> None:
         super().add_param_group(param_group)
@@ -72,7 +85,8 @@ class Muon(SpecOptimizer):
                 )
 
     def _start(self, p: Tensor, group: Group) -> State:
-        return {"momentum_buffer": torch.zeros_like(p, memory_format=torch.preserve_format)}
+        state = {"momentum_buffer": torch.zeros_like(p, memory_format=torch.preserve_format)}
+        return state | ({"step": self._counter(p, group)} if group.get("bias_correction") else {})
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, decay, momentum = number(group["lr"]), number(group["weight_decay"]), group["momentum"]
@@ -80,6 +94,13 @@ class Muon(SpecOptimizer):
         g = g.to(buf.dtype)
         buf.lerp_(g, 1 - momentum)
         x = g.lerp(buf, momentum) if group["nesterov"] else buf
+        if group.get("bias_correction"):
+            state["step"] += 1
+            steps = state["step"].double()
+            now, ahead = 1 - momentum**steps, 1 - momentum ** (steps + 1)
+            x = buf / now
+            if group["nesterov"]:
+                x = g * ((1 - momentum) / now) + buf * (momentum / ahead)
         x = _orthogonal(x.to(self.ns_dtype or x.dtype), group)
         if nonzero(decay):
             p.mul_(1 - lr * decay)
@@ -90,7 +111,8 @@ def _orthogonal(x: Tensor, group: Group) -> Tensor:
     """x with singular values near 1, in x's dtype."""
     tall = x.shape[0] > x.shape[1]
     x = x.mT if tall else x
-    below = torch.linalg.vector_norm(x).clamp(min=group["eps"])
+    below = torch.linalg.vector_norm(x)
+    below = below + group["eps"] if group.get("eps_added") else below.clamp(min=group["eps"])
     x = x / (below if group["eps"] > 0 else torch.where(below > 0, below, 1.0))
     rows = group["ns_coefficients"]
     rows = rows if isinstance(rows[0], (tuple, list)) else [rows] * group["ns_steps"]
@@ -101,7 +123,7 @@ def _orthogonal(x: Tensor, group: Group) -> Tensor:
 
 
 def _factor(p: Tensor, group: Group) -> float:
-    rows, columns = p.shape
+    rows, columns = reversed(p.shape) if group.get("inputs_first") else p.shape
     if group["adjust_lr_fn"] == "match_rms_adamw":
         return 0.2 * math.sqrt(max(rows, columns))
     return math.sqrt(max(1.0, rows / max(columns, 1)))

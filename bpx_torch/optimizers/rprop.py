@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bpx.optimizers.rprop import SPEC
+from bpx.profiles import profiled
 from bpx_torch._optimizer import SpecOptimizer
 from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, number
@@ -35,6 +36,7 @@ class Rprop(SpecOptimizer):
         "capturable": False,
     }
 
+    @profiled("rprop", beyond=("clamp_unchanged",))
     def __init__(
         self,
         params: Any,
@@ -46,6 +48,7 @@ class Rprop(SpecOptimizer):
         foreach: bool | None = None,
         maximize: bool = False,
         differentiable: bool = False,
+        clamp_unchanged: bool = True,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -56,7 +59,7 @@ class Rprop(SpecOptimizer):
             "differentiable": differentiable,
             "capturable": capturable,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, clamp_unchanged=clamp_unchanged)
 
     def _start(self, p: Tensor, group: Group) -> State:
         lr = number(group["lr"])
@@ -66,7 +69,8 @@ class Rprop(SpecOptimizer):
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         size = state["step_size"]
         turn = g.sign() * state["prev"].sign()
-        size.mul_(factors(turn, group)).clamp_(*group["step_sizes"])
+        new = (size * factors(turn, group)).clamp_(*group["step_sizes"])
+        size.copy_(new if group.get("clamp_unchanged", True) else new.where(turn != 0, size))
         g = g.masked_fill(turn < 0, 0.0)
         state["prev"].copy_(g)
         p.addcmul_(g.sign(), size, value=-1)
@@ -78,9 +82,12 @@ class Rprop(SpecOptimizer):
         low, high = group["step_sizes"]
         turns = torch._foreach_sign(gs)
         torch._foreach_mul_(turns, torch._foreach_sign(prevs))
-        torch._foreach_mul_(sizes, [factors(turn, group) for turn in turns])
-        torch._foreach_clamp_min_(sizes, low)
-        torch._foreach_clamp_max_(sizes, high)
+        new = torch._foreach_mul(sizes, [factors(turn, group) for turn in turns])
+        torch._foreach_clamp_min_(new, low)
+        torch._foreach_clamp_max_(new, high)
+        if not group.get("clamp_unchanged", True):
+            new = [a.where(t != 0, b) for a, t, b in zip(new, turns, sizes, strict=True)]
+        torch._foreach_copy_(sizes, new)
         gs = [g.masked_fill(turn < 0, 0.0) for g, turn in zip(gs, turns, strict=True)]
         torch._foreach_copy_(prevs, gs)
         torch._foreach_addcmul_(ps, torch._foreach_sign(gs), sizes, value=-1)
