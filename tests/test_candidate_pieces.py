@@ -121,6 +121,19 @@ def test_a_gradient_that_should_be_zero_and_is_small_is_wrong():
     assert verify_rule(rule_of_one(forward, backward(1e-9)), rows, **how).failures
 
 
+def test_a_reference_that_saturates_to_nothing_says_nothing_below_a_roundoff():
+    """autograd of tanh gives exactly 0 from x = 19 on, where the slope 1 / cosh(x)^2 is 1e-17; a
+    gradient that is off by more than a roundoff of the incoming one is still wrong."""
+
+    def failures(least):
+        slope = rule_of_one(torch.tanh, lambda dy, x: dy * (1 / x.cosh().square() + least))
+        rows = [Float("*N", low=19.1, high=700.0)]
+        return verify_rule(slope, rows, ref=torch.tanh, only=("vjp", "cotangent")).failures
+
+    assert not failures(0.0)
+    assert failures(1e-11)
+
+
 def test_a_specification_says_what_it_loses_in_float64_alone():
     """As a saturated gate does, whose slope is 0 in float32: run in long double it shows."""
 

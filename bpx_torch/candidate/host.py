@@ -30,6 +30,8 @@ def listed(out: Any) -> list[Any]:
     for o in outs:
         if not isinstance(o, torch.Tensor):
             raise AssertionError(f"returns {type(o).__name__}, expected tensors")
+        if o.device.type != "cpu":
+            raise AssertionError(f"returns a tensor on {o.device}, expected cpu as its arguments")
     return outs
 
 

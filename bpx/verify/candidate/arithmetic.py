@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from bpx.verify.bound import UNIT
+from bpx.verify.candidate.cotangents import COTANGENTS
 from bpx.verify.candidate.levels import STEP, Differences, Specification, directional
 from bpx.verify.candidate.measure import measured
 from bpx.verify.candidate.plan import Check, NotRun
 from bpx.verify.candidate.points import Point
 from bpx.verify.candidate.rounding import lost
-from bpx.verify.candidate.trial import COTANGENTS, Trial
+from bpx.verify.candidate.trial import Trial
 from bpx.verify.candidate.twice import second
 from bpx.verify.draw import Draw
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from bpx.verify.candidate.arguments import Float
+from bpx.verify.candidate.cotangents import COTANGENTS
 from bpx.verify.candidate.plan import NotRun
 from bpx.verify.candidate.points import Point
-from bpx.verify.candidate.trial import COTANGENTS, Trial
+from bpx.verify.candidate.trial import Trial
 from bpx.verify.finding import Finding
 
 AT_A_POINT = ("forward", "vjp", "cotangent", "shape", "value", "scale", "dtype", "options", "drawn")
