@@ -80,13 +80,12 @@ def _framework(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"The correct twins raise {alarms} alarms in {compared} comparisons."
     for kind, of_kind in kinds(list(found)).items():
         alarms, compared = counts(of_kind)
-        spent = [r["seconds"] for r in of_kind]
-        whole = sum(s <= budget.SECONDS[found[0]["framework"]] for s in spent)
-        yield (
-            f"{len(of_kind)} {kind} raise {alarms} in {compared}; a whole plan takes "
-            f"{median(spent):.2f} s in the median, {max(spent):.1f} s at most, and {whole} of them "
-            f"are run whole by the default budget of {budget.SECONDS[found[0]['framework']]:g} s."
-        )
+        yield f"{len(of_kind)} {kind} raise {alarms} in {compared}."
+        if spent := [r["seconds"] for r in of_kind if "seconds" in r]:
+            limit = budget.SECONDS[found[0]["framework"]]
+            whole = sum(s <= limit for s in spent)
+            yield f"A whole plan takes {median(spent):.2f} s (median), at most {max(spent):.1f} s;"
+            yield f"the default budget of {limit:g} s holds {whole} of them whole."
     yield ""
     yield f"| row | bug | caught by | {' | '.join(f'`{n}`' for n in others)} |"
     yield "|--:|---|---|" + "---|" * len(others)
