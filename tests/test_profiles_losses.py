@@ -90,8 +90,15 @@ CASES = {
         P,
         LABELS,
     ),
-    ("kl_div", "optax"): (of_optax.kl_divergence, F.kl_div, None, X, Q),
-    ("kl_div", "keras"): (reversed_of(K.KLDivergence(dtype="float64")), F.kl_div, None, R, Q),
+    ("kl_div", "optax"): (of_optax.kl_divergence, F.kl_div, J.kl_divergence, X, Q),
+    ("kl_div", "torch"): (of_torch.kl_div, F.kl_div, J.kl_divergence, X, Q),
+    ("kl_div", "keras"): (
+        reversed_of(K.KLDivergence(dtype="float64")),
+        F.kl_div,
+        J.kl_divergence,
+        R,
+        Q,
+    ),
     ("poisson_nll", "keras"): (
         reversed_of(K.Poisson(dtype="float64")),
         F.poisson_nll_loss,
@@ -108,6 +115,7 @@ def run(loss, x, target, dy, library):
     return value_and_grads(lambda x: loss(x, jax.numpy.asarray(target)), (x,), dy)
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")  # of torch's own kl_div
 @pytest.mark.parametrize(("entry", "profile"), CASES, ids=str)
 def test_losses(entry, profile):
     theirs, in_torch, in_jax, x, target = CASES[entry, profile]
@@ -179,6 +187,8 @@ def test_what_profiles_refuse():
         F.cross_entropy(p, torch.tensor(Q), weight=torch.ones(6), profile="keras")
     with pytest.raises(SpecError, match=r"kl_div: clip is 1e-07 with log_target True"):
         F.kl_div(p, torch.tensor(Q), log_target=True, profile="keras")
+    with pytest.raises(SpecError, match=r"kl_div: where is given with reduction 'mean', expected"):
+        J.kl_divergence(X, Q, where=X > 0, profile="torch")
     with pytest.raises(SpecError, match=r"where is given with reduction 'mean' and from_logits"):
         J.softmax_cross_entropy_with_integer_labels(X, LABELS, where=X > 0, profile="torch")
     with pytest.raises(SpecError, match=r"l1: profile is 'optax', expected one of .*nothing of"):

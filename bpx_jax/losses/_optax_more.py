@@ -8,16 +8,40 @@ clip at other values the rule does not have.
 
 import jax.numpy as jnp
 
+from bpx.profiles import profiled
 from bpx.spec import require
 from bpx_jax.losses._optax import _broadcast, _last, _promoted
+from bpx_jax.losses._reduction import reduce
 from bpx_jax.losses.cosine_embedding import cosine_embedding
 from bpx_jax.losses.focal import focal
 from bpx_jax.losses.kl_div import kl_div
 from bpx_jax.losses.margin_ranking import margin_ranking
 
 
-def kl_divergence(log_predictions, targets, axis=-1, where=None):
-    return _divergence(log_predictions, targets, axis, where, False)
+@profiled("kl_div", beyond=("reduction", "clip", "over_classes"))
+def kl_divergence(
+    log_predictions,
+    targets,
+    axis=-1,
+    where=None,
+    *,
+    reduction="none",
+    clip=None,
+    over_classes=True,
+):
+    """clip: both are probabilities, taken within [clip, 1]. over_classes: a reduction other than
+    "batchmean" is of the sums over `axis`."""
+    require(
+        where is None or reduction == "none",
+        f"kl_div: where is given with reduction {reduction!r}, expected 'none'",
+    )
+    if clip is not None:
+        log_predictions = jnp.log(jnp.clip(log_predictions, clip, 1.0))
+        targets = jnp.clip(targets, clip, 1.0)
+    if over_classes and reduction != "batchmean":
+        return reduce(_divergence(log_predictions, targets, axis, where, False), reduction)
+    x, target = _promoted(*_broadcast(log_predictions, targets))
+    return kl_div(x, target, reduction=reduction)
 
 
 def kl_divergence_with_log_targets(log_predictions, log_targets, axis=-1, where=None):
