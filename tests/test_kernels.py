@@ -242,7 +242,7 @@ def test_two_runs_give_the_same_bits(run):
 
 def test_a_forced_kernel_says_why_it_cannot(run):
     x = run.array(np.ones((2, 0)), "float32")
-    with pytest.raises(SpecError, match=f"{run.name}: (D is 0|an argument has no elements)"):
+    with pytest.raises(SpecError, match=f"{run.name}: (D is 0|.*has no elements)"):
         run.rule(x, None, None)
     double = run.array(np.ones(3), "float64")
     with pytest.raises(SpecError, match="float64 beside float32"):

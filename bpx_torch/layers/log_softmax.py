@@ -29,6 +29,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.log_softmax"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.log_softmax"),
         Kernel("plain", forward, backward, tangent),
     ),
     autocast={"cuda": "float32"},

@@ -54,6 +54,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.rms_norm"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.rms_norm"),
         Kernel("plain", forward, backward, tangent),
     ),
     autocast={"cuda": "float32"},

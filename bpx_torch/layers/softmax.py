@@ -32,6 +32,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.softmax"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.softmax"),
         Kernel("plain", forward, backward, tangent),
     ),
     autocast={"cuda": "float32"},

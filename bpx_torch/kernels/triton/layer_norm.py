@@ -12,21 +12,9 @@ import triton
 import triton.language as tl
 
 from bpx_torch.kernels import _opaque
-from bpx_torch.kernels.triton import _launch
+from bpx_torch.kernels.triton import _launch, _rows
 from bpx_torch.kernels.triton._launch import add
-
-LARGEST = 65536  # elements of a row in one block
-TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-
-
-@triton.jit
-def rounded(v, BY_HAND: tl.constexpr):
-    """v; BY_HAND, rounded to bfloat16, since the store of Triton's interpreter truncates."""
-    if BY_HAND:
-        bits = v.to(tl.uint32, bitcast=True)
-        even = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-        v = tl.where(v == v, even.to(tl.float32, bitcast=True), v)
-    return v
+from bpx_torch.kernels.triton._rows import meta, present, programs, rounded, statistic
 
 
 @triton.jit
@@ -91,31 +79,20 @@ def backward_kernel(
 
 
 def refuses(arrays, dims):
-    x, *parameters = arrays
-    if (reason := _launch.refuses(arrays)) is not None:
-        return reason
-    for name, a in zip(("x", "weight", "bias"), arrays, strict=True):
-        if a is not None and a.dtype not in TYPES:
-            return f"{name} is {str(a.dtype).removeprefix('torch.')}"
-    double = any(p is not None and p.dtype == torch.float64 for p in parameters)
-    if double and x.dtype != torch.float64:
-        return f"weight or bias is float64 beside {str(x.dtype).removeprefix('torch.')} x"
-    if dims["D"] > LARGEST:
-        return f"D is {dims['D']}, at most {LARGEST} fit in one block"
-    return "D is 0" if dims["D"] == 0 else None
+    return _rows.refuses(("x", "weight", "bias"), arrays, dims["D"])
 
 
 def forward(x, weight, bias, *, eps):
     x, weight, bias = (a if a is None else _opaque.readable(a) for a in (x, weight, bias))
     y = torch.empty_like(x)
-    mu = x.new_empty((*x.shape[:-1], 1), dtype=_statistic(x))
+    mu = x.new_empty((*x.shape[:-1], 1), dtype=statistic(x))
     rstd = torch.empty_like(mu)
     if x.numel():
         # eps is a constant of the kernel, since Triton passes numbers in float32
         _launch.run(
             forward_kernel, (mu.numel(),), x,
-            x, _or(weight, x), _or(bias, x), y, mu, rstd, x.shape[-1], EPS=float(eps),
-            HAS_WEIGHT=weight is not None, HAS_BIAS=bias is not None, **_meta(x),
+            x, present(weight, x), present(bias, x), y, mu, rstd, x.shape[-1], EPS=float(eps),
+            HAS_WEIGHT=weight is not None, HAS_BIAS=bias is not None, **meta(x, x.shape[-1]),
         )  # fmt: skip
     return y, (mu, rstd)
 
@@ -126,40 +103,14 @@ def backward(dy, arrays, residuals, needs, *, eps):
     mu, rstd = map(_opaque.readable, residuals)
     weight = None if weight is None else _opaque.readable(weight)
     rows, columns = mu.numel(), x.shape[-1]
-    programs = min(rows, _programs(x))
+    owners = min(rows, programs(x))
     dx = torch.empty_like(x) if needs[0] else None
-    partial = [mu.new_empty((programs, columns)) if need else None for need in needs[1:]]
+    partial = [mu.new_empty((owners, columns)) if need else None for need in needs[1:]]
     if rows:
         _launch.run(
-            backward_kernel, (programs,), x,
-            dy, x, _or(weight, x), mu, rstd, _or(dx, x), *(_or(p, mu) for p in partial),
+            backward_kernel, (owners,), x,
+            dy, x, present(weight, x), mu, rstd, present(dx, x), *(present(p, mu) for p in partial),
             rows, columns, HAS_WEIGHT=weight is not None, NEEDS_X=needs[0],
-            NEEDS_WEIGHT=needs[1], NEEDS_BIAS=needs[2], **_meta(x),
+            NEEDS_WEIGHT=needs[1], NEEDS_BIAS=needs[2], **meta(x, x.shape[-1]),
         )  # fmt: skip
     return (dx, *(None if p is None else p.sum(0) for p in partial))
-
-
-def _programs(x):
-    """A few for each multiprocessor, so that loads overlap; four is a guess, not measured."""
-    if x.device.type == "cpu":
-        return 8
-    return 4 * torch.cuda.get_device_properties(x.device).multi_processor_count
-
-
-def _meta(x):
-    block = triton.next_power_of_2(x.shape[-1])
-    return {
-        "BY_HAND": x.device.type == "cpu" and x.dtype == torch.bfloat16,
-        "ACC": tl.float64 if x.dtype == torch.float64 else tl.float32,
-        "BLOCK": block,
-        "num_warps": min(max(block // 256, 1), 16),
-    }
-
-
-def _statistic(x):
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def _or(a, stand_in):
-    """A pointer is passed for what is absent too; the kernel does not follow it."""
-    return stand_in if a is None else a
