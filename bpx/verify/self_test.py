@@ -10,8 +10,10 @@ import argparse
 import importlib
 import json
 import os
+import queue
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -55,13 +57,28 @@ def results_of(frameworks: list[str], every: bool, names: list[str]) -> Iterator
         )
         for framework in frameworks
     ]
-    for framework, process in zip(frameworks, runs, strict=True):
-        assert process.stdout is not None
-        for text in process.stdout:
+    texts = [_drained(process) for process in runs]
+    for framework, process, lines in zip(frameworks, runs, texts, strict=True):
+        for text in lines:
             if text.startswith(LINE):
                 yield json.loads(text.removeprefix(LINE))
         if process.wait() != 0:
             raise CommandError(f"verify: the self-test of {framework} ended with {process.wait()}")
+
+
+def _drained(process: subprocess.Popen[str]) -> Iterator[str]:
+    """The lines that a process prints, read as they come: one that nobody reads would stand still
+    when its pipe is full."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for text in process.stdout:
+            lines.put(text)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    return iter(lines.get, None)
 
 
 def line(result: Result) -> str:
