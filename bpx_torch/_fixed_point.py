@@ -70,8 +70,9 @@ class _FixedPoint(torch.autograd.Function):
         ctx.state = recompute.State(z0.device, False)
         z = solve(lambda z: call(z, *values), z0.detach(), "z", *settings)
         if any(ctx.needs_input_grad):
-            # seen by no hook on saved tensors: nothing of it is kept
-            hidden = torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t)
+            # Seen by no hook of others: nothing of it is kept. An output that a hook hands back as
+            # itself would keep its own graph alive, and that graph the output.
+            hidden = torch.autograd.graph.saved_tensors_hooks(torch.Tensor.detach, lambda t: t)
             with torch.enable_grad(), hidden:
                 leaves = [recompute.leaf(v) for v in (z, *values)]
                 recompute.no_strangers(ENTRY, call(*leaves), leaves)

@@ -150,7 +150,7 @@ def saved_bytes(forward, arrays) -> Saved:
 
     def pack(t):
         kept[t.untyped_storage().data_ptr()] = t.untyped_storage()
-        return t
+        return t.detach()  # a saved output that were itself would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         y = forward()

@@ -70,6 +70,29 @@ def test_torch_keeps_z_and_the_arguments_alone(torch):
         assert (every, new) == (8 * (H * H + 2 * N * H), 0)
 
 
+def test_torch_lets_the_graph_of_one_step_go(torch):
+    """Of the call that looks for tensors that f was not given."""
+    import gc
+    import weakref
+
+    from bpx_torch import fixed_point
+
+    w, x, _, z0, _ = torch_problem(torch)
+    outputs = []
+
+    def f(z, w, x):
+        y = torch.tanh(z @ w + x)  # keeps its output
+        outputs.append(weakref.ref(y))
+        return y
+
+    z = fixed_point(f, z0, w, x)
+    z.sum().backward()
+    del z
+    gc.collect()
+    assert outputs
+    assert not [y for y in outputs if y() is not None]
+
+
 def test_torch_second_derivative(torch):
     from bpx_torch import fixed_point
 

@@ -63,7 +63,7 @@ def saved(trial: Any) -> Found:
 
     def pack(t: torch.Tensor) -> torch.Tensor:
         kept.append((t, t.detach().clone()))
-        return t
+        return t.detach()  # a saved output that were itself would never be freed
 
     leaves = s.leaves()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
