@@ -184,13 +184,14 @@ def saved_bytes(f, arrays):
     kept = {}
 
     def pack(t):
-        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage()  # no other gets its address
         return t.detach()  # a saved output that were itself would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         y = f(*arrays)
     own = {a.untyped_storage().data_ptr() for a in (*arrays, y) if a is not None}
-    return sum(kept.values()), sum(n for p, n in kept.items() if p not in own)
+    every = {p: storage.nbytes() for p, storage in kept.items()}
+    return sum(every.values()), sum(n for p, n in every.items() if p not in own)
 
 
 def saved(runner, rule, kernel, case, dtype):
