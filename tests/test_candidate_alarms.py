@@ -36,9 +36,10 @@ def test_what_is_found_in_torch_itself():
     reports = {c.name: c.report("torch") for c in FOUND.values()}
     first = {name: report.caught_by() for name, report in reports.items()}
     assert set(first) == {
-        "hardsigmoid", "logsumexp", "soft_margin_loss", "conv1d", "bilinear",
+        "hardsigmoid", "sigmoid", "logsumexp", "soft_margin_loss", "conv1d", "bilinear",
     }  # fmt: skip
     assert "vjp" in first["hardsigmoid"]
+    assert first["sigmoid"] == ["value"]
     assert "value" in first["soft_margin_loss"]
     assert first["logsumexp"] == ["scale"]
     assert "shape" in first["conv1d"]

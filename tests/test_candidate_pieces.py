@@ -134,6 +134,17 @@ def test_a_reference_that_saturates_to_nothing_says_nothing_below_a_roundoff():
     assert failures(1e-11)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-17, 1e-30])
+def test_a_small_gradient_is_as_wrong_as_a_large_one(scale):
+    def failures(factor):
+        square = rule_of_one(lambda x: scale * x * x, lambda dy, x: dy * (factor * scale * x))
+        how = {"ref": lambda x: scale * x * x, "only": ("kit", "vjp", "cotangent", "value")}
+        return verify_rule(square, [Float("N", "D")], **how).caught_by()
+
+    assert failures(2.0) == []
+    assert failures(3.0) == ["vjp", "cotangent", "value"]
+
+
 def test_a_specification_says_what_it_loses_in_float64_alone():
     """As a saturated gate does, whose slope is 0 in float32: run in long double it shows."""
 

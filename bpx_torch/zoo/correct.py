@@ -48,6 +48,8 @@ from bpx_torch.zoo.plain import (
 )
 
 ANY = [Float("*N")]
+# torch keeps the output y of these and computes 1 - y: no digit is left far out
+NEAR = [Float("*N", low=-4.0, high=4.0)]
 ROWS = [Float("N", "D")]
 PAIR = [Float("N", "D"), Float("N", "D")]
 REDUCTIONS = {"reduction": ["mean", "sum", "none"]}
@@ -81,7 +83,7 @@ _POINTWISE = (
         lambda x: torch.where(x > 0.5, x - 0.5, torch.where(x < -0.5, x + 0.5, 0.0))),
     _of("threshold", ANY, lambda x, threshold, value: torch.where(x > threshold, x, value),
         {"threshold": 0.1, "value": 20.0}),
-    _of("sigmoid", ANY, sigmoid),
+    _of("sigmoid", NEAR, sigmoid),
     _of("glu", [Float("N", "D")], lambda x: x[..., ::1][..., : x.shape[-1] // 2]
         * sigmoid(x[..., x.shape[-1] // 2 :]), sizes={"D": (4, 2, 10)}),
     *(
@@ -166,6 +168,7 @@ FOUND: dict[str, Correct] = {
     "in float64 the slope is 1/6 as float32 has it": _of(
         "hardsigmoid", ANY, lambda x: (x / 6 + 0.5).clamp(0, 1), **OPEN
     ),
+    "the slope is y (1 - y) of the rounded y, far out 0": _of("sigmoid", ANY, sigmoid),
     "the gradient is exp(x - y) of the rounded y": Correct(
         "logsumexp", lambda x: torch.logsumexp(x, -1), ROWS,
         {"ref": logsumexp, "sizes": {"D": (5, 3, 9)}},

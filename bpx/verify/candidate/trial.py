@@ -207,11 +207,11 @@ class Trial:
             size = inputs if k < len(expected.dys) else dys * max(inputs, 1.0) ** 2
             if ratio > 1 and not one.get("message"):
                 off, nothing = _largest(got[k] - wanted[k]), want <= WIDEST * UNIT["float64"] * size
-                # of what saturates to 0 (1 - y^2) a reference says nothing below a roundoff
-                least = (
-                    UNIT["float64"] * dys * inputs if inputs >= 1 and k >= len(expected.dys) else 0
-                )
-                if nothing and off <= least and point.dtype == "float64":
+                # A reference that saturates (1 - y^2) to exactly 0 says nothing below a roundoff;
+                # one that is small says what it is.
+                saturated = want == 0 and inputs >= 1 and k >= len(expected.dys)
+                least = UNIT["float64"] * dys * inputs
+                if saturated and off <= least and point.dtype == "float64":
                     found[k] = {"eps": 0.0, "ratio": off / least}
                 elif nothing and point.gross:
                     found[k] = {"ratio": off / (point.gross * size)}
