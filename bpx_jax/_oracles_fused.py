@@ -29,7 +29,9 @@ def _linear_cross_entropy(
     wy = jnp.where(keep, cw[label], 0.0)
     own = jnp.take_along_axis(logp, label[:, None], 1)[:, 0]
     even = jnp.where(keep, (cw[None] * logp).mean(-1), 0.0)
-    loss = -(1 - label_smoothing) * wy * own - label_smoothing * even
+    loss = -(1 - label_smoothing) * wy * own
+    if label_smoothing:  # 0 of a masked class's -inf would be NaN
+        loss = loss - label_smoothing * even
     loss = loss + z_loss * wy * jax.nn.logsumexp(z, -1) ** 2
     if reduction == "none":
         return loss.reshape(target.shape)

@@ -150,6 +150,11 @@ def cases(draw: Any) -> Iterator[Case]:
     yield Case("sum ignored", found, options)
     yield Case("none", arrays(5, 3, 2, 2, bias=True), {"reduction": "none", "z_loss": 0.3})
     yield Case("one row", arrays(4, 5, cw=True), {"softcap": 1.5, "num_items": 3, "z_loss": 0.2})
+    masked = arrays(8, 3, 4, bias=True)
+    masked["target"] = masked["target"] % 3
+    masked["bias"][3:] = -np.inf  # the last of the first chunk, and all of the second
+    why = "no differences through -inf"
+    yield Case("masked classes", masked, {"chunk": 4}, kink=why)
     why = "every label is ignored"
     none_left = ignoring(arrays(4, 3, 2, bias=True, cw=True), [0, 1])
     yield Case("all ignored", none_left, every, constant=why)

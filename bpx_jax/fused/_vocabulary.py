@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from bpx_jax._dtype import at_least_float32
+from bpx_jax.layers._attention import finite
 from bpx_jax.losses._labels import labels
 
 
@@ -65,10 +66,11 @@ def logits(x, weight, bias, softcap):
 
 def kept(z, onehot, class_weight, s):
     """(top, mass, z of the label, class_weight . z) of the rows in one chunk: top is the largest
-    logit, mass is log(sum(exp(z - top)))."""
+    logit, mass is log(sum(exp(z - top))). A chunk may be -inf, classes that are masked: its top and
+    mass are."""
     zy = jnp.where(onehot, z, 0.0).sum(-1)
     top = z.max(-1)
-    mass = jax.nn.logsumexp(z - top[:, None], -1)
+    mass = jax.nn.logsumexp(z - finite(top)[:, None], -1)
     if not s:
         return top, mass, zy, None
     even = z if class_weight is None else z * class_weight[None]
@@ -77,7 +79,8 @@ def kept(z, onehot, class_weight, s):
 
 def joined(one, other):
     top = jnp.maximum(one[0], other[0])
-    mass = jnp.logaddexp(one[1] + (one[0] - top), other[1] + (other[0] - top))
+    below, beside = (part[0] - finite(top) for part in (one, other))
+    mass = jnp.logaddexp(one[1] + below, other[1] + beside)
     return top, mass, one[2] + other[2], None if one[3] is None else one[3] + other[3]
 
 

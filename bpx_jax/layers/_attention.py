@@ -134,5 +134,5 @@ def longer(a, axis, n):
 
 
 def finite(m):
-    """-inf as 0: the largest score, or log-sum-exp, of a row that sees nothing."""
+    """-inf as 0: the largest of a row, or of a part of it, that has nothing else."""
     return jnp.where(jnp.isneginf(m), 0.0, m)

@@ -8,6 +8,7 @@ import torch
 from torch.autograd import forward_ad
 
 from bpx_torch._dtype import at_least_float32
+from bpx_torch.layers._attention import finite
 from bpx_torch.losses._labels import labels
 
 
@@ -54,13 +55,15 @@ def spread(z, class_weight):
 
 
 def joined(so_far, z):
-    """(top, mass) of the rows, the largest logit and log(sum(exp(z - top))), with a chunk's."""
+    """(top, mass) of the rows, the largest logit and log(sum(exp(z - top))), with those of a chunk,
+    which are -inf where all its classes are masked."""
     top = z.amax(-1)
-    mass = torch.logsumexp(z - top.unsqueeze(-1), -1)
+    mass = torch.logsumexp(z - finite(top).unsqueeze(-1), -1)
     if so_far is None:
         return top, mass
     both = torch.maximum(so_far[0], top)
-    return both, torch.logaddexp(so_far[1] + (so_far[0] - both), mass + (top - both))
+    below, beside = so_far[0] - finite(both), top - finite(both)
+    return both, torch.logaddexp(so_far[1] + below, mass + beside)
 
 
 def of_label(lse, zy, s, z_loss):

@@ -97,5 +97,5 @@ def cut(a, pair):
 
 
 def finite(m):
-    """-inf as 0: the largest score of a row that sees nothing."""
+    """-inf as 0: the largest of a row, or of a part of it, that has nothing else."""
     return m.masked_fill(m == -torch.inf, 0.0)
