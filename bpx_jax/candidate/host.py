@@ -68,6 +68,12 @@ class JaxHost:
             self._compiled[key] = (f, quick_jit(make()))
         return self._compiled[key][1]
 
+    def compiled_pull(self, f, options, places, given):
+        """(arrays, dys) -> (outputs, gradients), as `pulled`; every check has the same one."""
+        return self._jit(
+            "pull", f, options, (places, given), lambda: pulled(f, options, places, given)
+        )
+
     def call(self, f, arrays, options, dtype):
         run = self._jit("call", f, options, (), lambda: partial(f, **options))
         out = run(*(self.array(a, dtype) for a in arrays))
@@ -88,9 +94,7 @@ class JaxHost:
             return ys, [None if g is None else g * f.factor for g in grads]
         places = tuple(i for i, a in enumerate(asked) if a)
         given = tuple(d is not None for d in dys)
-        run = self._jit(
-            "pull", f, options, (places, given), lambda: pulled(f, options, places, given)
-        )
+        run = self.compiled_pull(f, options, places, given)
         # an incoming gradient has the dtype of its output, which may differ from the inputs'
         ys, grads = run(
             [self.array(a, dtype) for a in arrays],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import jax
@@ -13,13 +15,25 @@ import numpy as np
 QUICK = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
 }
+
+
+@cache
+def known() -> dict[str, Any]:
+    """Those of QUICK that this version of the compiler has."""
+    found = {}
+    for name, value in QUICK.items():
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            jax.jit(lambda: 0, compiler_options={name: value})()
+            found[name] = value
+    return found
 
 
 def quick_jit(f: Any) -> Any:
     """jax.jit without the optimisers of the CPU compiler."""
     on_cpu = jax.default_backend() == "cpu"
-    return jax.jit(f, compiler_options=QUICK if on_cpu else None)
+    return jax.jit(f, compiler_options=known() if on_cpu else None)
 
 
 class Setting:
@@ -44,6 +58,13 @@ class Setting:
         from bpx_jax.candidate.host import pulled
 
         return pulled(self.trial.f, self.point.options, places, self.given)
+
+    def compiled(self, arrays: Any, dys: Any) -> Any:
+        """`pull`, compiled once for all checks of the trial."""
+        run = self.host.compiled_pull(
+            self.trial.counted, self.point.options, self.places, self.given
+        )
+        return run(arrays, dys)
 
     def values(self, out: Any) -> list[Any]:
         return list(out) if isinstance(out, tuple | list) else [out]

@@ -49,7 +49,7 @@ def _grads(s: Setting, f: Any = None) -> Any:
 def eager(trial: Any) -> Found:
     """Without jit."""
     s = Setting(trial)
-    want = quick_jit(s.pull)(s.arrays, s.dys)
+    want = s.compiled(s.arrays, s.dys)
     got = s.pull(s.arrays, s.dys)
     for i, (g, w) in enumerate(zip(got[0], want[0], strict=True)):
         yield close(g, w, f"output {i}")
@@ -60,7 +60,7 @@ def eager(trial: Any) -> Found:
 def checkpointed(trial: Any) -> Found:
     s = Setting(trial)
     got = quick_jit(_grads(s, jax.checkpoint(s.loss)))(_floats(s))
-    want = quick_jit(s.pull)(s.arrays, s.dys)[1]
+    want = s.compiled(s.arrays, s.dys)[1]
     for i, g, w in zip(s.places, got, want, strict=True):
         yield close(g, w, f"gradient of argument {i}")
 
@@ -88,9 +88,8 @@ def scanned(trial: Any) -> Found:
         return carry, settings[0].pull(list(arrays), dys)[1]
 
     got = quick_jit(lambda xs: jax.lax.scan(step, 0, xs)[1])(tuple(stacked))
-    run = quick_jit(settings[0].pull)
     for k, s in enumerate(settings):
-        for i, g, w in zip(s.places, got, run(s.arrays, dys)[1], strict=True):
+        for i, g, w in zip(s.places, got, s.compiled(s.arrays, dys)[1], strict=True):
             yield close(g[k], w, f"gradient of argument {i} of step {k}")
 
 
@@ -117,7 +116,7 @@ def neighbours(trial: Any) -> Found:
     inside = s.with_values(quick_jit(through)(_floats(s)))
     ys = s.values(quick_jit(s.f)(*inside))
     dys = [2 * np.asarray(y) + 3 for y, there in zip(ys, s.given, strict=True) if there]
-    want = quick_jit(s.pull)(inside, dys)[1]
+    want = s.compiled(inside, dys)[1]
     for i, g, w in zip(s.places, got, want, strict=True):
         slope = 1.0
         if i in places:
@@ -146,10 +145,9 @@ def vmapped(trial: Any, name: str) -> Found:
         ys, grads = quick_jit(jax.vmap(one, in_axes=tuple(axes)))(*stacked)
     except NotImplementedError as error:
         raise NotRun(f"vmap is refused: {str(error)[:120]}") from error
-    run = quick_jit(s.pull)
     for k in range(BATCH):
         arrays = [a if d is None else np.take(a, k, d) for a, d in zip(stacked, axes, strict=True)]
-        want = run(arrays, s.dys)
+        want = s.compiled(arrays, s.dys)
         for i, (y, w) in enumerate(zip(ys, want[0], strict=True)):
             yield close(y[k], w, f"output {i} of call {k}")
         for i, g, w in zip(s.places, grads, want[1], strict=True):
@@ -169,7 +167,7 @@ def forward_mode(trial: Any) -> Found:
         if "custom_vjp" in str(error) or "forward" in str(error):
             raise NotRun("forward mode is refused, as for every custom_vjp") from error
         raise
-    grads = quick_jit(s.pull)(s.arrays, s.dys)[1]
+    grads = s.compiled(s.arrays, s.dys)[1]
     products = [np.asarray(g) * v for g, v in zip(grads, vs, strict=True)]
     size = sum(float(np.abs(p).sum()) for p in products)
     off = abs(float(tangent) - sum(float(p.sum()) for p in products))

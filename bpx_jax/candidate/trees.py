@@ -26,7 +26,10 @@ def checks(trial: Any, quick: bool) -> list[Check]:
     found.append(Check("repeat", "whole calls", partial(again, trial)))
     found.append(Check("forward", "primal and fwd", partial(primal, trial)))
     if not quick:
-        found.append(Check("subset", "argnums", partial(subsets, trial)))
+        found += [
+            Check("subset", f"argnums {','.join(map(str, some))}", partial(subset, trial, some))
+            for some in sets(trial)
+        ]
         found.append(Check("unused", "outputs", partial(unused, trial)))
     return found
 
@@ -47,8 +50,7 @@ def raw(trial: Any, dtype: str) -> Found:
 def again(trial: Any) -> Found:
     """Two runs of the compiled call."""
     s = Setting(trial)
-    run = quick_jit(s.pull)
-    (_, first), (_, second) = run(s.arrays, s.dys), run(s.arrays, s.dys)
+    (_, first), (_, second) = s.compiled(s.arrays, s.dys), s.compiled(s.arrays, s.dys)
     for i, a, b in zip(s.places, first, second, strict=True):
         if trial.nondeterministic:
             yield close(b, a, f"gradient of argument {i}")
@@ -61,22 +63,27 @@ def again(trial: Any) -> Found:
 def primal(trial: Any) -> Found:
     """The value without a derivative and the value of the forward pass."""
     s = Setting(trial)
-    ys, _ = quick_jit(s.pull)(s.arrays, s.dys)
+    ys, _ = s.compiled(s.arrays, s.dys)
     for i, (y, w) in enumerate(zip(ys, s.values(quick_jit(s.f)(*s.arrays)), strict=True)):
         yield close(y, w, f"output {i}")
 
 
-def subsets(trial: Any) -> Found:
+def sets(trial: Any) -> list[tuple[int, ...]]:
     """Each argument alone, and each with the next one: every set is a compilation."""
+    places = [i for i, a in enumerate(trial.asked) if a]
+    if len(places) < 2:
+        return []
+    pairs = list(itertools.pairwise(places)) if len(places) > 2 else []
+    return [*((i,) for i in places), *pairs]
+
+
+def subset(trial: Any, chosen: tuple[int, ...]) -> Found:
+    """Gradients of some arguments, against the same when all ask."""
     s = Setting(trial)
-    if len(s.places) < 2:
-        raise NotRun("there is one argument with a gradient")
-    full = dict(zip(s.places, quick_jit(s.pull)(s.arrays, s.dys)[1], strict=True))
-    pairs = list(itertools.pairwise(s.places)) if len(s.places) > 2 else []
-    for chosen in [*((i,) for i in s.places), *pairs]:
-        grads = quick_jit(s.pull_of(chosen))(s.arrays, s.dys)[1]
-        for i, g in zip(chosen, grads, strict=True):
-            yield close(g, full[i], f"gradient of argument {i} when {chosen} ask")
+    full = dict(zip(s.places, s.compiled(s.arrays, s.dys)[1], strict=True))
+    grads = quick_jit(s.pull_of(chosen))(s.arrays, s.dys)[1]
+    for i, g in zip(chosen, grads, strict=True):
+        yield close(g, full[i], f"gradient of argument {i} when {chosen} ask")
 
 
 def unused(trial: Any) -> Found:
@@ -93,6 +100,6 @@ def unused(trial: Any) -> Found:
 
         got = quick_jit(jax.grad(loss))([s.arrays[i] for i in s.places])
         dys = [d if k == floats.index(used) else np.zeros_like(d) for k, d in enumerate(s.dys)]
-        want = quick_jit(s.pull)(s.arrays, dys)[1]
+        want = s.compiled(s.arrays, dys)[1]
         for i, g, w in zip(s.places, got, want, strict=True):
             yield close(g, w, f"gradient of argument {i} when output {used} alone is used")

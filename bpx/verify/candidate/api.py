@@ -89,6 +89,7 @@ def verify_rule(
 
     Raises SpecError where the call itself does not fit.
     """
+    purse = spend.Purse()
     trial = prepare(
         rule, args, spec=spec, ref=ref, options=options, sizes=sizes, twice=twice,
         surrogate=surrogate, linear=linear, kinks=kinks, nondeterministic=nondeterministic,
@@ -99,9 +100,9 @@ def verify_rule(
         wanted = (only,) if isinstance(only, str) else tuple(only)
         planned = [c for c in planned if c.id in wanted or c.family in wanted]
         require(bool(planned), f"verify_rule: only is {only!r}, expected a check of the plan")
-    chosen = spend.seconds(trial.host.name, budget, quick, full or only is not None)
+    purse.budget = spend.seconds(trial.host.name, budget, quick, full or only is not None)
     return judge(
-        trial, planned, progress, chosen, seeds=budget is not None and math.isfinite(budget)
+        trial, planned, progress, purse, seeds=budget is not None and math.isfinite(budget)
     )
 
 
@@ -127,32 +128,32 @@ def judge(
     trial: Trial,
     planned: Sequence[Check],
     progress: Callable[[int, int, str], None] | None = None,
-    budget: float = math.inf,
+    purse: spend.Purse | None = None,
     limit: float = SECONDS,
     seeds: bool = False,
 ) -> CandidateReport:
-    """Run the checks, as many as `budget` seconds hold, then `seeds` for what is left of them. A
-    check that takes more than `limit` seconds hangs."""
+    """Run the checks, as many as the purse holds, then `seeds` for what is left in it. A check
+    that takes more than `limit` seconds hangs."""
     found = partial(Finding, trial.name, trial.host.name, "yours")
     made: dict[int, Outcome] = {}
-    done: set[str] = set()
-    hanging, start, began = 0, time.perf_counter(), time.process_time()
+    hanging, start, purse = 0, time.perf_counter(), purse or spend.Purse()
     for k, at in enumerate(spend.turns(planned)):
         check = planned[at]
         if progress is not None:
             progress(k, len(planned), check.id)
         why = "the rule hangs" if hanging >= HANGS else ""
-        if not why and not spend.kept(check, time.process_time() - began, budget, done):
-            why = spend.told(budget)
+        if not why and not purse.holds(check):
+            why = spend.told(purse.budget)
         if why:
             skipped = found(leg=check.family, case=check.name, what="", skipped=why)
             made[at] = Outcome(check, [skipped], 0.0)
             continue
+        before = purse.spent
         made[at] = run(check, found, limit)
-        done.add(check.family)
+        purse.pay(check, before)
         hanging += any("did not end within" in f.message for f in made[at].findings)
     outcomes, k = [made[at] for at in sorted(made)], 100
-    while seeds and time.process_time() - began < budget and not hanging:
+    while seeds and purse.spent < purse.budget and not hanging:
         point, k = trial.points.generic(k), k + 1
         outcomes.append(run(Check("vjp", point.name, partial(trial.compared, point)), found, limit))
     printed = "".join(o.printed for o in outcomes)
@@ -166,8 +167,7 @@ def judge(
             found(leg="behaviour", case="warnings", what="", skipped=f"warns: {t}") for t in told
         ]
         outcomes.append(Outcome(Check("behaviour", "warnings", lambda: ()), warns, 0.0))
-    spent = time.process_time() - began
-    return CandidateReport(trial, outcomes, time.perf_counter() - start, spent)
+    return CandidateReport(trial, outcomes, time.perf_counter() - start, purse.spent)
 
 
 def prepare(

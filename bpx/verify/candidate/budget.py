@@ -7,7 +7,9 @@ Seconds are of this process, on all its processors: what else the machine does c
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from bpx.verify.candidate.plan import Check
 
@@ -15,6 +17,7 @@ SECONDS = {"torch": 2.0, "jax": 5.0}
 QUICK = 0.3
 ALWAYS = ("kit",)  # the kit checks itself in every run
 FIRST = ("forward", "vjp")
+SLACK = 1.5  # two checks of a family, or compilations of a rule, differ by so much
 
 
 def seconds(framework: str, budget: float | None, quick: bool, whole: bool) -> float:
@@ -36,10 +39,35 @@ def turns(planned: Sequence[Check]) -> list[int]:
     return sorted(range(len(planned)), key=keys.__getitem__)
 
 
-def kept(check: Check, spent: float, budget: float, done: set[str]) -> bool:
-    """Whether a check is run after so many seconds; the kit's own and a first comparison are."""
-    first = check.family in FIRST and check.family not in done
-    return spent < budget or check.family in ALWAYS or first
+def _kinds(check: Check) -> tuple[str, ...]:
+    return (check.family, "long") if check.long else (check.family,)
+
+
+@dataclass
+class Purse:
+    """What is left of `budget` seconds, and what checks have cost, by family."""
+
+    budget: float = math.inf
+    began: float = field(default_factory=time.process_time)
+    longest: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def spent(self) -> float:
+        return time.process_time() - self.began
+
+    def holds(self, check: Check) -> bool:
+        """Whether a check is begun: what the first call has cost, or the longest check of its kind,
+        must be left. The kit's own and a first comparison are, whatever they cost."""
+        family = check.family
+        if family in ALWAYS or (family in FIRST and family not in self.longest):
+            return True
+        cost = max(self.longest.get(name, 0.0) for name in (*ALWAYS, *_kinds(check)))
+        return self.spent + SLACK * cost < self.budget
+
+    def pay(self, check: Check, since: float) -> None:
+        """`since`: what was spent before."""
+        for name in _kinds(check):
+            self.longest[name] = max(self.spent - since, self.longest.get(name, 0.0))
 
 
 def told(budget: float) -> str:

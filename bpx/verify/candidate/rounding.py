@@ -28,6 +28,16 @@ def lost(low: Any, high: Any) -> Any:
     return FACTOR * off + FACTOR / 4 * off.max(initial=0.0)
 
 
+def too_much(got: Any, want: Any, dtype: str, size: float) -> bool:
+    """Whether a difference is no rounding whatever other runs would say: the verdict of `vanishes`
+    without what it costs to run the rule again."""
+    off = float(np.abs(got - want).max(initial=0.0))
+    most = WIDEST * size
+    return not off <= (
+        FACTOR * UNIT["float64"] * most if dtype == "float64" else UNIT["float32"] * most
+    )
+
+
 def vanishes(got: Any, others: Sequence[Any], want: Any, dtype: str, size: float) -> float:
     """Of a result where `want` is 0 or rounding: how far it is from being rounding, 1 or less where
     it is. `others` are results of the call, and of some near it, in float32 if `dtype` is float64,

@@ -15,7 +15,7 @@ from bpx.verify.candidate.levels import DIFFERENCED, EXACT, WIDER, Differences, 
 from bpx.verify.candidate.measure import WIDEST, K, limits, measured, widened
 from bpx.verify.candidate.plan import NotRun
 from bpx.verify.candidate.points import Point, Points
-from bpx.verify.candidate.rounding import SAMPLES, near, vanishes
+from bpx.verify.candidate.rounding import SAMPLES, near, too_much, vanishes
 from bpx.verify.draw import Draw
 
 # Of a bound: beyond it rounding is a failure, too. In float64 it is none up to WIDEST u of the
@@ -219,6 +219,11 @@ class Trial:
                     sizes[k] = size
                 elif ratio <= JUST.get(point.dtype, 1.0):
                     sizes[k] = want
+        sizes = {
+            k: size
+            for k, size in sizes.items()
+            if not too_much(got[k], wanted[k], point.dtype, size)
+        }
         if not sizes:
             return
         other = "float32" if point.dtype == "float64" else "float64"
