@@ -15,6 +15,7 @@ optax = pytest.importorskip("optax")
 from bpx.optimizers.rprop import SPEC
 from bpx_jax import optim as of_jax
 from bpx_torch import optim as of_torch
+from bpx_torch.optimizers import rprop
 from tests import trajectories as tj
 from tests.libraries import lenient
 
@@ -63,3 +64,22 @@ def test_step_sizes_are_optaxs(given: dict[str, Any]) -> None:
             of_transformation(of_jax.rprop(RATE, **options, profile="torch")),
         ):
             assert tj.worst(other, want)[0] > 1e-3
+
+
+@pytest.mark.parametrize("clamp", [True, False])
+def test_large_arrays_among_small_ones_take_the_same_steps(monkeypatch, clamp):
+    """foreach takes some arrays together, others alone."""
+    monkeypatch.setattr(rprop, "LARGE", 6)
+    paths = []
+    for foreach in (True, False):
+        params = [torch.nn.Parameter(torch.tensor(p)) for p in tj.parameters(SPEC)]
+        assert {p.numel() > 6 for p in params} == {True, False}
+        optimizer = of_torch.Rprop(params, lr=0.9, foreach=foreach)
+        for group in optimizer.param_groups:
+            group["clamp_unchanged"] = clamp
+        for gs in GRADIENTS:
+            for p, g in zip(params, gs, strict=True):
+                p.grad = torch.tensor(g)
+            optimizer.step()
+        paths.append([p.detach() for p in params])
+    assert all(torch.equal(a, b) for a, b in zip(*paths, strict=True))

@@ -13,6 +13,10 @@ from bpx_torch._optimizer import SpecOptimizer
 from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, number
 
+# elements from which arrays are stepped one by one: made for all of them at once, what lies between
+# two operations is memory that was never touched, and costs more than the calls that are saved
+LARGE = 65536
+
 
 class Rprop(SpecOptimizer):
     """Replaces torch.optim.Rprop: the same arguments, steps and state.
@@ -78,6 +82,12 @@ class Rprop(SpecOptimizer):
     def _step_many(
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
+        small = [i for i, p in enumerate(ps) if p.numel() <= LARGE]
+        for i in {*range(len(ps))}.difference(small):
+            self._step_one(ps[i], gs[i], states[i], group, ts[i])
+        if not small:
+            return
+        ps, gs, states = ([rows[i] for i in small] for rows in (ps, gs, states))
         prevs, sizes = [s["prev"] for s in states], [s["step_size"] for s in states]
         low, high = group["step_sizes"]
         turns = torch._foreach_sign(gs)
