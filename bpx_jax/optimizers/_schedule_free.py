@@ -95,8 +95,8 @@ def transformation(
         def leaf(dtype: Any, g: Any, z: Any, moment: Any, y: Any) -> Any:
             d, moment = direction(dtype, g, y, moment, base)
             beta, c = tf.scalar(b1, dtype), share.astype(dtype)
-            move = -tf.scalar(lr, dtype) * d
-            return c * (z - y) + (1 - beta * (1 - c)) * move, z + move, moment
+            moved = z - tf.scalar(lr, dtype) * d  # the step of z as rounded: read once, not d again
+            return c * (z - y) + (1 - beta * (1 - c)) * (moved - z), moved, moment
 
         updates, (z, kept) = tf.map_leaves(spec.name, leaf, grads, (state.z, moments(base)), params)
         count = tf.advance(state.step_count)

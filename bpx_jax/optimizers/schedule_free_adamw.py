@@ -46,6 +46,7 @@ def schedule_free_adamw(
         weight_lr_power=tf.known(weight_lr_power, 2.0),
     )
     rate = warmed(learning_rate, warmup_steps)
+    decays = tf.known(weight_decay, 1.0) != 0  # a product with 0 would read the parameters again
 
     def start(params: Any) -> Any:
         moments = ScaleByRmsWithCountState(tf.zero(), tf.zeros(params))
@@ -55,7 +56,7 @@ def schedule_free_adamw(
         keep, small = tf.scalar(b2, dtype), tf.scalar(eps, dtype)
         v = keep * v + (1 - keep) * g * g
         d = g / (jnp.sqrt(v / tf.unbiased(keep, tf.advance(base[0].count), dtype)) + small)
-        return d + tf.scalar(weight_decay, dtype) * p, v
+        return d + tf.scalar(weight_decay, dtype) * p if decays else d, v
 
     def advance(base: Any, moments: Any, rate: Any) -> Any:
         return ScaleByRmsWithCountState(tf.advance(base[0].count), moments), base[1], rate
