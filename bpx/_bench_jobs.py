@@ -1,5 +1,5 @@
 """What `python -m bpx bench` measures: entries at their sizes, optimizers, whole training steps,
-and one size or the threads growing."""
+what health adds to them, and one size or the threads growing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import bpx
+from bpx import _bench_health
 from bpx import bench_rows as rows
 from bpx._timing import Prepared, rounds, spread
 
@@ -22,6 +23,7 @@ Row = dict[str, Any]
 # One step of a demo's network, and of a small Llama that bpx_torch.convert was run on.
 MODELS = tuple(f"train_{m}" for m in ("mlp", "cnn", "rnn", "transformer", "gan", "llama"))
 TORCH_ONLY = ("train_llama",)
+HEALTH = "health"  # ten steps of an MLP, one of them sampled
 
 # What an optimizer steps over: many small tensors, where calls cost; large ones, where memory does.
 PARAMETERS: dict[str, list[tuple[int, ...]]] = {
@@ -67,6 +69,10 @@ def jobs(module: Any, bench: Any, args: argparse.Namespace) -> list[Job]:
         if asked(name, MODELS) and args.device == "cpu" and "typical" in args.size:
             if name not in TORCH_ONLY or module.NAME == "torch":
                 add(_row(name, "typical", {}), _model(module, name, args), MODEL_LIMIT)
+    for label, dims in _bench_health.SIZES.items():
+        if label in args.size and asked(HEALTH, (HEALTH,)) and args.device == "cpu":
+            most = None if label == "small" else STEP_LIMIT
+            add(_row(HEALTH, label, dims), _health(module, dims, args), most)
     if args.scaling and hasattr(bench, "threads_grow"):
         for threads in sorted({1, 2, 4, os.cpu_count() or 1}):
             name, dims = rows.THREADS
@@ -96,6 +102,15 @@ def _model(module: Any, name: str, args: Any) -> Callable[[], Prepared]:
     def prepare() -> Prepared:
         models = importlib.import_module(f"bpx_{module.NAME}._bench_models")
         found: Prepared = models.prepare(name, args.dtype, args.seed)
+        return found
+
+    return prepare
+
+
+def _health(module: Any, dims: rows.Row, args: Any) -> Callable[[], Prepared]:
+    def prepare() -> Prepared:
+        mlp = importlib.import_module(f"bpx_{module.NAME}._bench_health")
+        found: Prepared = mlp.prepare(dims, args.dtype, args.seed)
         return found
 
     return prepare

@@ -22,7 +22,7 @@ from typing import Any
 
 import bpx
 from bpx._bench_gate import exceeding
-from bpx._bench_jobs import MODELS, jobs, line
+from bpx._bench_jobs import HEALTH, MODELS, jobs, line
 from bpx._bench_page import machine, write_page
 from bpx._bench_table import table
 from bpx._command import CommandError, needs, unknown
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    known = [*(op.name for op in bpx.ALL), *(o.name for o in bpx.OPTIMIZERS), *MODELS]
+    known = [*(op.name for op in bpx.ALL), *(o.name for o in bpx.OPTIMIZERS), *MODELS, HEALTH]
     for name in args.names:
         if name not in known:
             raise unknown(name, known)

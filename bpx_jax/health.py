@@ -5,21 +5,22 @@ def loss(params, x, y):
     ...
 grads_of = health.value_and_grad(loss)
 
-@jax.jit
-def step(params, state, x, y, i):
-    (value, grads), seen = grads_of(params, x, y, sample=i % 10 == 0)
+@partial(jax.jit, static_argnames="sample")
+def step(params, state, x, y, sample):
+    (value, grads), seen = grads_of(params, x, y, sample=sample)
     updates, state = optimizer.update(grads, state, params)
     return optax.apply_updates(params, updates), state, health.with_updates(seen, updates)
 
 history = health.History()
 for i, (x, y) in enumerate(batches):
-    params, state, seen = step(params, state, x, y, i)
+    params, state, seen = step(params, state, x, y, sample=i % 10 == 0)
     history.add(i, seen)
 print(history.report())
 """
 
 import math
 import re
+from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -35,6 +36,8 @@ from bpx.spec import require
 from bpx_jax import _health_measure as measure
 from bpx_jax import _health_tags as tags
 from bpx_jax._health_tags import tag
+
+AHEAD = 100  # steps that a History lets run ahead of what it has read
 
 __all__ = ["History", "Statistics", "tag", "value_and_grad", "with_updates"]
 
@@ -162,16 +165,44 @@ def with_updates(seen, updates):
 class History(health.History):
     """The samples of a run: `add` each step's Statistics, then `report()`."""
 
+    def __init__(self, keep=1000):
+        super().__init__(keep)
+        self._coming = deque()  # steps that may not be computed yet, with their Statistics
+        self._last = -1
+
     def add(self, step, seen):
         """Keep the Statistics of a step, the first being step 0; those that were not sampled are
-        passed over, which waits for the step to be computed. Raises SpecError for anything else,
-        and for a step that does not come after the last."""
+        passed over. Does not wait for the step to be computed, but where AHEAD are not. Raises
+        SpecError for anything else, and for a step that does not come after the last."""
         require(
             isinstance(seen, Statistics),
             f"{ENTRY}: seen is {type(seen).__name__}, expected the Statistics of value_and_grad",
         )
+        require(
+            step > self._last,
+            f"{ENTRY}: step is {step}, expected more than {self._last}, the step before it",
+        )
+        self._last = int(step)
+        self._coming.append((int(step), seen))
+        while self._coming and (len(self._coming) > AHEAD or _is_there(self._coming[0][1])):
+            self._settle()
+
+    @property
+    def samples(self):
+        while self._coming:
+            self._settle()
+        return super().samples
+
+    def _settle(self):
+        step, seen = self._coming.popleft()
         if bool(seen.sampled):
-            self.postpone(int(step), partial(_sample, int(step), seen))  # read when asked for
+            self.postpone(step, partial(_sample, step, seen))  # read when asked for
+
+
+def _is_there(seen):
+    """Whether it can be read without waiting; what is no array of JAX's always can."""
+    ready = getattr(seen.sampled, "is_ready", None)
+    return ready is None or ready()
 
 
 def _sample(step, seen):

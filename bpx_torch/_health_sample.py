@@ -66,7 +66,7 @@ class Sampled:
         dense = {n: p for n, p in parameters.items() if p.grad.layout == torch.strided}
         self.gradients |= zip(dense, measure.each([p.grad for p in dense.values()]), strict=True)
         for name, p in dense.items():
-            if name not in self.apart:
+            if p.dim() > 1 and name not in self.apart:
                 self.alike[name] = measure.twins(self.before.get(name, p), p.grad.detach())
 
     def after_update(self):

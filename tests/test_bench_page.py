@@ -86,3 +86,37 @@ def test_every_demo_has_its_training_step():
     network, weights, _, arrays = _bench_models.demo("train_mlp", "float32", 0)
     assert set(weights) == {name for part in network.parts for name in part.own}
     assert len({len(a) for a in arrays}) == 1
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_what_health_adds_is_timed(framework, tmp_path):
+    pytest.importorskip(framework)
+    file = tmp_path / "bench.json"
+    argv = ("bench", "health", "--framework", framework, "--size", "small", *QUICK)
+    assert main([*argv, "--json", str(file)]) == 0
+    (found,) = json.loads(file.read_text())["rows"]
+    assert found["failed"] == {}
+    assert found["size"] == "hidden 4 x width 64 x batch 64"
+    assert [c["name"] for c in found["candidates"]] == ["own", "bpx"]
+
+
+def test_what_is_watched_is_sampled_in_every_tenth_step():
+    pytest.importorskip("torch")
+    from bpx_torch import _bench_health, health
+
+    made = []
+
+    class Watched(health.watch):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(health, "watch", Watched)
+        prepared = _bench_health.prepare({"hidden": 1, "width": 3, "batch": 2}, "float64", 0)
+    for _ in range(2):
+        prepared.candidates["bpx"].run()
+    (watched,) = made
+    watched.__exit__()
+    assert [s.step for s in watched.history.samples] == [0, 10]
+    assert next(p.shape for p in watched.report().samples[-1].parameters) == (3, 3)

@@ -5,49 +5,30 @@ typedef struct {
     const T *x;
     bpx_moments_part *parts;
     int64_t elements, chunks;
-    double mean;
+    double about; /* one of the values: squares about it lose no digits to those about the mean */
 } FN(Moments);
 
-BPX_CLONES static void FN(first_pass)(const FN(Moments) *s, int64_t first, int64_t last,
-                                      bpx_moments_part *part) {
+BPX_CLONES static void FN(moments_pass)(const FN(Moments) *s, int64_t first, int64_t last,
+                                        bpx_moments_part *part) {
     const T *restrict values = s->x;
-    double sum = 0, bad = 0;
-#pragma omp simd reduction(+ : sum, bad)
+    const double about = s->about;
+    double sum = 0, bad = 0, squares = 0;
+#pragma omp simd reduction(+ : sum, bad, squares)
     for (int64_t i = first; i < last; i++) {
         const A x = LOAD(values[i]), zero = x - x; /* NaN where x is not finite */
         const A kept = zero == 0 ? x : 0;
-        sum += (double)kept;
+        const double apart = (double)kept - about;
+        sum += apart;
+        squares += apart * apart;
         bad += (double)(zero == 0 ? (A)0 : (A)1);
     }
-    part->sum = sum;
-    part->bad = bad;
+    *part = (bpx_moments_part){.sum = sum, .bad = bad, .squares = squares};
 }
 
-BPX_CLONES static void FN(second_pass)(const FN(Moments) *s, int64_t first, int64_t last,
-                                       bpx_moments_part *part) {
-    const double mean = s->mean;
-    const T *restrict values = s->x;
-    double squares = 0;
-#pragma omp simd reduction(+ : squares)
-    for (int64_t i = first; i < last; i++) {
-        const A x = LOAD(values[i]), zero = x - x;
-        const A kept = zero == 0 ? x : 0;
-        const double apart = (double)kept - mean;
-        squares += apart * apart;
-    }
-    part->squares = squares;
-}
-
-static void FN(first_task)(void *state, int64_t chunk) {
+static void FN(moments_task)(void *state, int64_t chunk) {
     const FN(Moments) *s = state;
-    FN(first_pass)(s, bpx_first_row(chunk, s->chunks, s->elements),
-                   bpx_first_row(chunk + 1, s->chunks, s->elements), s->parts + chunk);
-}
-
-static void FN(second_task)(void *state, int64_t chunk) {
-    const FN(Moments) *s = state;
-    FN(second_pass)(s, bpx_first_row(chunk, s->chunks, s->elements),
-                    bpx_first_row(chunk + 1, s->chunks, s->elements), s->parts + chunk);
+    FN(moments_pass)(s, bpx_first_row(chunk, s->chunks, s->elements),
+                     bpx_first_row(chunk + 1, s->chunks, s->elements), s->parts + chunk);
 }
 
 /* out: how many are not finite, the sum, and the sum of squares about the mean and of the squared
@@ -62,15 +43,22 @@ typedef struct {
 BPX_EXPORT int FN(bpx_moments)(const void *call, bpx_parallel_for parallel, void *host) {
     const FN(MomentsCall) *c = call;
     bpx_moments_part parts[BPX_MAX_CHUNKS];
+    const double value = c->elements > 0 ? (double)LOAD(c->x[0]) : 0.0;
     FN(Moments) s = {.x = c->x, .parts = parts, .elements = c->elements};
+    s.about = value - value == 0 ? value : 0.0;
     s.chunks = bpx_chunks(c->elements, 1);
-    bpx_run(parallel, host, s.chunks, FN(first_task), &s);
-    double sum = 0, bad = 0, squares = 0;
-    for (int64_t i = 0; i < s.chunks; i++) sum += parts[i].sum, bad += parts[i].bad;
-    s.mean = sum / (double)c->elements;
-    bpx_run(parallel, host, s.chunks, FN(second_task), &s);
-    for (int64_t i = 0; i < s.chunks; i++) squares += parts[i].squares;
-    const double between = (double)c->elements * s.mean * s.mean;
+    bpx_run(parallel, host, s.chunks, FN(moments_task), &s);
+    double apart = 0, bad = 0, squares = 0;
+    for (int64_t i = 0; i < s.chunks; i++) {
+        apart += parts[i].sum;
+        bad += parts[i].bad;
+        squares += parts[i].squares;
+    }
+    const double n = (double)c->elements, sum = n * s.about + apart;
+    const double mean = c->elements > 0 ? sum / n : 0.0;
+    squares -= c->elements > 0 ? apart * (apart / n) : 0.0;
+    squares = squares > 0 ? squares : 0.0;
+    const double between = n * mean * mean;
     c->out[0] = (float)bad;
     c->out[1] = (float)sum;
     c->out[2] = (float)(squares * c->up);
