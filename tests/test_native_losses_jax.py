@@ -95,3 +95,10 @@ def test_large_gradients_of_zeros_are_left_to_xla():
     said = "a gradient of 4,194,306 elements, nearly all 0, is filled faster by XLA"
     assert nll_loss.refuses((large, target, None), {}) == said
     assert embedding.refuses((target, large), {}) == said
+
+
+def test_a_difference_that_xla_never_writes_is_left_to_it():
+    large = jax.ShapeDtypeStruct(((1 << 21) + 1,), jnp.float32)
+    said = "a difference of 2,097,153 elements is not even written by XLA"
+    assert losses.KERNELS["mse"].refuses((large, large), {}) == said
+    assert losses.KERNELS["huber"].refuses((large, large), {}) is None

@@ -1,6 +1,7 @@
 """Identity layers that change the gradient, for JAX. Maths and source:
 bpx/surrogate/gradient.py."""
 
+import jax
 import jax.numpy as jnp
 
 from bpx.rule import Kernel
@@ -26,15 +27,29 @@ def clip_value_backward(dy, arrays, residuals, needs, *, clip_value):
 
 
 def clip_norm_backward(dy, arrays, residuals, needs, *, max_norm, dim):
-    # dx = dy min(1, max_norm / |dy|), the largest element divided out before squaring
+    # dx = dy min(1, max_norm / |dy|)
     if dy.size == 0:
         return (dy,)
     wide = at_least_float32(dy)
-    largest = jnp.abs(wide).max(dim, keepdims=True)
-    unit = wide / jnp.where(largest == 0, 1.0, largest)
-    norm = largest * jnp.sqrt((unit * unit).sum(dim, keepdims=True))
+    norm = _norm(wide, dim)
     factor = jnp.where(norm > max_norm, max_norm / norm, jnp.where(jnp.isnan(norm), norm, 1.0))
     return ((wide * factor).astype(dy.dtype),)
+
+
+def _norm(wide, dim):
+    """The norm along dim of values of any size: where the sum of squares could have lost some, the
+    largest element is divided out before squaring."""
+    held = jnp.finfo(wide.dtype)
+    low, high = held.tiny / held.eps**3, held.max / 2
+
+    def divided():
+        largest = jnp.abs(wide).max(dim, keepdims=True)
+        unit = wide / jnp.where(largest == 0, 1.0, largest)
+        return largest * jnp.sqrt((unit * unit).sum(dim, keepdims=True))
+
+    squares = (wide * wide).sum(dim, keepdims=True)
+    fits = ((squares > low) & (squares < high)).all()
+    return jax.lax.cond(fits, lambda: jnp.sqrt(squares), divided)
 
 
 GRADIENT_REVERSAL = Rule(spec.gradient_reversal, (Kernel("plain", forward, reversal_backward),))

@@ -49,7 +49,13 @@ GRADIENT_SCALE = Rule(spec.gradient_scale, (Kernel("plain", forward, scale_backw
 GRADIENT_CLIP_VALUE = Rule(
     spec.gradient_clip_value, (Kernel("plain", forward, clip_value_backward),)
 )
-GRADIENT_CLIP_NORM = Rule(spec.gradient_clip_norm, (Kernel("plain", forward, clip_norm_backward),))
+GRADIENT_CLIP_NORM = Rule(
+    spec.gradient_clip_norm,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.gradient_clip_norm"),
+        Kernel("plain", forward, clip_norm_backward),
+    ),
+)
 
 
 def gradient_reversal(x, *, factor=1.0):

@@ -16,6 +16,7 @@ from bpx_jax.kernels.cpu._ffi import arithmetic
 from bpx_jax.kernels.cpu._losses import fold, refuses
 
 ABSENT = (None,) * 4
+LARGEST = 1 << 21
 
 
 def refuses_others(arrays, dims):
@@ -23,6 +24,15 @@ def refuses_others(arrays, dims):
     if x.dtype == jnp.bfloat16 and any(a is not None and a.shape != x.shape for a in arrays):
         return "the gradient of a broadcast weight would be summed in bfloat16"
     return refuses(arrays, *arrays[1:])
+
+
+def refuses_large(arrays, dims):
+    """XLA fuses both passes of a squared difference and never writes it; memory for one of these
+    sizes, new in every step, costs more than all else."""
+    n = arrays[0].size
+    if n > LARGEST:
+        return f"a difference of {n:,} elements is not even written by XLA"
+    return refuses_others(arrays, dims)
 
 
 def given(arrays, like):
@@ -115,7 +125,7 @@ def difference_kernel(name, kept):
     return SimpleNamespace(
         forward=partial(difference_forward, name, kept),
         backward=partial(difference_backward, name, kept),
-        refuses=refuses_others,
+        refuses=refuses_large if name == "mse" else refuses_others,
     )
 
 
