@@ -11,7 +11,8 @@
 #include "product.h"
 #include "vector_math.h"
 
-enum { BPX_QUERIES = 64, BPX_KEYS = 128 };
+/* Where queries see no later keys, blocks are taken in strips, each with the keys that it sees. */
+enum { BPX_QUERIES = 64, BPX_KEYS = 128, BPX_STRIP = 16 };
 
 #define EXP(x) (sizeof(A) == 8 ? (A)bpx_exp_f64((double)(x)) : (A)bpx_exp_f32((float)(x)))
 #define TANH(x) (sizeof(A) == 8 ? (A)bpx_tanh_f64((double)(x)) : (A)bpx_tanh_f32((float)(x)))

@@ -57,6 +57,30 @@ static int64_t FN(work)(const FN(State) *s, A *memory, FN(Work) *w) {
     return total;
 }
 
+/* `some` queries from i on, the r-th of their block of `rows`, and the keys j0 to j1 of `packed`. */
+static void FN(backward_strip)(const FN(State) *s, const FN(Work) *w, int64_t head, int64_t i,
+                               int64_t some, int64_t rows, int64_t r, int64_t j0, int64_t j1,
+                               int64_t packed, const A *delta) {
+    const bpx_attention_sizes *n = &s->n;
+    const int64_t d = n->features, e = n->columns, seen = j1 - j0, row = head * n->queries + i;
+    const int64_t panel = BPX_PANEL / (int64_t)sizeof(A);
+    const A *q = w->q + r * d, *g = w->g + r * e;
+    A *scores = w->scores, *products = w->products, *dq = w->dq + r * s->wide;
+    memset(scores, 0, (size_t)(some * BPX_KEYS) * sizeof(A));
+    memset(products, 0, (size_t)(some * BPX_KEYS) * sizeof(A));
+    FN(bpx_product)(some, seen, d, q, d, 1, w->keys + j0 * d, scores, BPX_KEYS);
+    FN(scores)(s, head / n->heads, head % n->heads, i, i + some, j0, j1, scores, w->slopes);
+    FN(bpx_product)(some, seen, e, g, e, 1, w->values + j0 * e, products, BPX_KEYS);
+    FN(harden)(s, some, seen, s->top + row, s->mass + row, delta, scores, products, w->slopes);
+    /* dvalue = p^T dy,  dquery = scale dz key,  dkey = scale dz^T query */
+    FN(bpx_product_part)(seen, e, some, scores, 1, BPX_KEYS, w->packed_g + r * panel, rows,
+                         w->dvalue + j0 * s->tall, s->tall);
+    FN(bpx_product_part)(some, d, seen, products, BPX_KEYS, 1, w->turned + j0 * s->wide, packed, dq,
+                         s->wide);
+    FN(bpx_product_part)(seen, d, some, products, 1, BPX_KEYS, w->packed_q + r * panel, rows,
+                         w->dkey + j0 * s->wide, s->wide);
+}
+
 static void FN(backward_block)(const FN(State) *s, const FN(Work) *w, int64_t head, int64_t i0) {
     const bpx_attention_sizes *n = &s->n;
     const int64_t d = n->features, e = n->columns;
@@ -70,22 +94,15 @@ static void FN(backward_block)(const FN(State) *s, const FN(Work) *w, int64_t he
     FN(bpx_pack)(d, rows, w->q, 1, d, w->packed_q);
     FN(bpx_pack)(e, rows, w->g, 1, e, w->packed_g);
     memset(w->dq, 0, (size_t)(rows * s->wide) * sizeof(A));
+    const int64_t strip = n->right < n->keys ? BPX_STRIP : BPX_QUERIES;
     for (int64_t j0 = start; j0 < end; j0 += BPX_KEYS) {
-        const int64_t j1 = bpx_least(j0 + BPX_KEYS, n->keys), count = j1 - j0;
-        memset(w->scores, 0, (size_t)(rows * BPX_KEYS) * sizeof(A));
-        memset(w->products, 0, (size_t)(rows * BPX_KEYS) * sizeof(A));
-        FN(bpx_product)(rows, count, d, w->q, d, 1, w->keys + j0 * d, w->scores, BPX_KEYS);
-        FN(scores)(s, head / n->heads, head % n->heads, i0, i1, j0, j1, w->scores, w->slopes);
-        FN(bpx_product)(rows, count, e, w->g, e, 1, w->values + j0 * e, w->products, BPX_KEYS);
-        FN(harden)(s, rows, count, s->top + row, s->mass + row, whole ? NULL : delta, w->scores,
-                   w->products, w->slopes);
-        /* dvalue = p^T dy,  dquery = scale dz key,  dkey = scale dz^T query */
-        FN(bpx_product)(count, e, rows, w->scores, 1, BPX_KEYS, w->packed_g, w->dvalue + j0 * s->tall,
-                        s->tall);
-        FN(bpx_product)(rows, d, count, w->products, BPX_KEYS, 1, w->turned + j0 * s->wide, w->dq,
-                        s->wide);
-        FN(bpx_product)(count, d, rows, w->products, 1, BPX_KEYS, w->packed_q, w->dkey + j0 * s->wide,
-                        s->wide);
+        const int64_t packed = bpx_least(BPX_KEYS, n->keys - j0);
+        for (int64_t r = 0; r < rows; r += strip) {
+            const int64_t some = bpx_least(strip, rows - r);
+            const int64_t j1 = bpx_least(j0 + packed, FN(end_key)(s, i0 + r + some));
+            if (j1 > j0) FN(backward_strip)(s, w, head, i0 + r, some, rows, r, j0, j1, packed,
+                                            whole ? NULL : delta + r);
+        }
     }
     for (int64_t i = 0; i < rows; i++)
         for (int64_t c = 0; c < d; c++)

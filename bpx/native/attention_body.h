@@ -88,15 +88,24 @@ static void FN(forward_block)(const FN(State) *s, int64_t head, int64_t i0, A *m
     for (int64_t i = 0; i < rows; i++) most[i] = -(A)INFINITY, totals[i] = 0;
     memset(sums, 0, (size_t)(rows * s->tall) * sizeof(A));
     const int64_t end = FN(end_key)(s, i1);
+    const int64_t strip = n->right < n->keys ? BPX_STRIP : BPX_QUERIES;
     for (int64_t j0 = FN(first_key)(s, i0); j0 < end; j0 += BPX_KEYS) {
-        const int64_t j1 = bpx_least(j0 + BPX_KEYS, n->keys);
-        memset(block, 0, (size_t)(rows * BPX_KEYS) * sizeof(A));
-        FN(bpx_product)(rows, j1 - j0, n->features, q, n->features, 1, keys + j0 * n->features,
-                        block, BPX_KEYS);
-        FN(scores)(s, b, h, i0, i1, j0, j1, block, slopes);
-        FN(soften)(rows, j1 - j0, s->tall, block, most, totals, sums);
-        FN(bpx_product)(rows, n->columns, j1 - j0, block, BPX_KEYS, 1, values + j0 * s->tall, sums,
-                        s->tall);
+        const int64_t packed = bpx_least(BPX_KEYS, n->keys - j0);
+        for (int64_t r = 0; r < rows; r += strip) {
+            const int64_t some = bpx_least(strip, rows - r);
+            const int64_t j1 = bpx_least(j0 + packed, FN(end_key)(s, i0 + r + some));
+            const int64_t seen = j1 - j0;
+            if (seen <= 0) continue;
+            A *part = block + r * BPX_KEYS, *sum = sums + r * s->tall;
+            const size_t width = (size_t)bpx_padded(seen, sizeof(A)) * sizeof(A);
+            for (int64_t i = 0; i < some; i++) memset(part + i * BPX_KEYS, 0, width);
+            FN(bpx_product)(some, seen, n->features, q + r * n->features, n->features, 1,
+                            keys + j0 * n->features, part, BPX_KEYS);
+            FN(scores)(s, b, h, i0 + r, i0 + r + some, j0, j1, part, slopes);
+            FN(soften)(some, seen, s->tall, part, most + r, totals + r, sum);
+            FN(bpx_product_part)(some, n->columns, seen, part, BPX_KEYS, 1, values + j0 * s->tall,
+                                 packed, sum, s->tall);
+        }
     }
     for (int64_t i = 0; i < rows; i++) {
         const A some = totals[i] == 0 ? 1 : totals[i];

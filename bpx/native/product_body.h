@@ -44,12 +44,12 @@ BPX_INLINE void FN(tile)(const int rows, const int vectors, int64_t depth, const
     FN(tile)(rows, vectors, depth, left + r * row_step, row_step, depth_step, right,               \
              to + r * out_step, out_step)
 
-BPX_CLONES void FN(bpx_product)(int64_t count, int64_t columns, int64_t depth, const A *left,
-                                int64_t row_step, int64_t depth_step, const A *packed, A *out,
-                                int64_t out_step) {
+BPX_CLONES void FN(bpx_product_part)(int64_t count, int64_t columns, int64_t depth, const A *left,
+                                     int64_t row_step, int64_t depth_step, const A *packed,
+                                     int64_t packed_depth, A *out, int64_t out_step) {
     const int many = bpx_many_registers();
     for (int64_t column = 0; column < columns; column += 2 * FN(LANES)) {
-        const A *right = packed + column * depth;
+        const A *right = packed + column * packed_depth;
         A *to = out + column;
         if (many) {
             int64_t r = 0;
