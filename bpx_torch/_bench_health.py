@@ -1,5 +1,7 @@
 """Ten training steps of an MLP under bpx_torch.health, the first of them sampled, and without."""
 
+import contextlib
+
 import torch
 
 from bpx._bench_health import CLASSES, LEARNING_RATE, layers
@@ -21,20 +23,20 @@ def prepare(dims, dtype, seed) -> Prepared:
         x = torch.randn(dims["batch"], sizes[0][0]).to(getattr(torch, dtype))
         y = torch.randint(CLASSES, (dims["batch"],))
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
-        watched = health.watch(model, optimizer=optimizer, every=10) if label == "bpx" else None
-        found[label] = Candidate(_ten(model, x, y, optimizer, watched))
+        watched = health.watch(model, optimizer=optimizer, every=10)
+        about = watched if label == "bpx" else contextlib.nullcontext()
+        found[label] = Candidate(_ten(model, x, y, optimizer, about))
     return Prepared(found, "bpx")
 
 
-def _ten(model, x, y, optimizer, watched):
+def _ten(model, x, y, optimizer, about):
     loss = torch.nn.CrossEntropyLoss()
-    if watched is not None:
-        watched.__enter__()  # it stays open as long as the candidate lives
 
     def run():
-        for _ in range(10):
-            optimizer.zero_grad()
-            loss(model(x), y).backward()
-            optimizer.step()
+        with about:  # nothing stays open between two runs
+            for _ in range(10):
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step()
 
     return run

@@ -116,7 +116,7 @@ def test_what_is_watched_is_sampled_in_every_tenth_step():
         prepared = _bench_health.prepare({"hidden": 1, "width": 3, "batch": 2}, "float64", 0)
     for _ in range(2):
         prepared.candidates["bpx"].run()
-    (watched,) = made
-    watched.__exit__()
+    watched = made[1]
+    assert not health._SAMPLING
     assert [s.step for s in watched.history.samples] == [0, 10]
     assert next(p.shape for p in watched.report().samples[-1].parameters) == (3, 3)

@@ -9,7 +9,7 @@ jax = pytest.importorskip("jax")
 import jax.numpy as jnp
 
 from bpx.spec import SpecError
-from bpx_jax import health
+from bpx_jax import _health_history, health
 
 X = jnp.arange(1.0, 4.0)
 
@@ -46,7 +46,7 @@ def test_add_does_not_wait_and_samples_do():
 
 
 def test_no_more_than_a_hundred_steps_are_waited_for(monkeypatch):
-    monkeypatch.setattr(health, "AHEAD", 2)
+    monkeypatch.setattr(_health_history, "AHEAD", 2)
     history, flags = health.History(), [Coming(False) for _ in range(4)]
     for step, flag in enumerate(flags):
         history.add(step, seen(flag))

@@ -55,7 +55,14 @@ def tangent(tangents, arrays, residuals, *, activation):
     return dy if tbias is None else dy + tbias
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="lower")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.gated_linear"),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="lower",
+)
 
 
 def gated_linear(x, gate, weight, bias=None, *, activation="silu"):

@@ -16,7 +16,7 @@ def widened(query, key):
 
 def forward(query, key, *, temperature, reduction):
     q, k = widened(query, key)
-    s = q @ k.mT / temperature
+    s = (q / temperature) @ k.mT
     # lse(s) - s_ii, with no large lse to cancel where the pair is found
     loss = torch.logsumexp(s - s.diagonal().unsqueeze(-1), -1)
     return reduce(loss, reduction).to(query.dtype), ()
@@ -24,18 +24,18 @@ def forward(query, key, *, temperature, reduction):
 
 def pulls(q, k, temperature):
     """dloss / ds: softmax(s) - 1, with minus the sum of the others on the diagonal."""
-    p = torch.softmax(q @ k.mT / temperature, -1)
-    others = p.masked_fill(torch.eye(len(p), dtype=torch.bool, device=p.device), 0.0)
-    return others - torch.diag_embed(others.sum(-1))
+    p = torch.softmax((q / temperature) @ k.mT, -1)
+    others = torch.diagonal_scatter(p, p.new_zeros(len(p)))
+    return torch.diagonal_scatter(others, -others.sum(-1))
 
 
 def backward(dy, arrays, residuals, needs, *, temperature, reduction):
-    # With g = dy (over the number of rows in a mean) and ds = g (softmax(s) - 1):
-    #   dquery = ds key / temperature,  dkey = ds^T query / temperature
+    # With g = dy (over the number of rows in a mean), and w = softmax(s) - 1:
+    #   dquery = g w key / temperature,  dkey = w^T g query / temperature
     q, k = widened(*arrays)
-    g = each(dy.to(q.dtype), len(q), reduction) / temperature
-    ds = g.unsqueeze(-1) * pulls(q, k, temperature)
-    return ds @ k if needs[0] else None, ds.mT @ q if needs[1] else None
+    g = (each(dy.to(q.dtype), len(q), reduction) / temperature).unsqueeze(-1)
+    w = pulls(q, k, temperature)
+    return g * (w @ k) if needs[0] else None, w.mT @ (g * q) if needs[1] else None
 
 
 def tangent(tangents, arrays, residuals, *, temperature, reduction):

@@ -20,24 +20,20 @@ def differences(anchor, positive, negative, swap, eps):
     return up, un, (positive - negative + eps).unsqueeze(0)
 
 
-def distance(u):
-    """(u / d, d) of a difference u; 0 / 0 is 0."""
-    total = u.square().sum(-1, keepdim=True)
-    same = total == 0
-    d = total.masked_fill(same, 1.0).sqrt()
-    return (u / d).masked_fill(same, 0.0), d.masked_fill(same, 0.0).squeeze(-1)
-
-
 def lines(kept, margin, swap):
-    """(units, shares, z): the directions of the distances anchor-positive, anchor-negative and
-    positive-negative, the share of the last two in dn, and dp - dn + margin."""
-    up, dp = distance(kept[0])
-    un, dn = distance(kept[1])
+    """(distances, shares, z): the lengths of the differences, the share of the last two in dn, and
+    dp - dn + margin."""
+    dp, dn = (torch.linalg.vector_norm(u, dim=-1) for u in kept[:2])
     if not swap:
-        return (up, un, None), (torch.ones_like(dn), None), dp - dn + margin
-    us, ds = distance(kept[2][0])
+        return (dp, dn, None), (torch.ones_like(dn), None), dp - dn + margin
+    ds = torch.linalg.vector_norm(kept[2][0], dim=-1)
     own = torch.where(dn == ds, 0.5, (dn < ds).to(dn.dtype))
-    return (up, un, us), (own, 1 - own), dp - torch.minimum(dn, ds) + margin
+    return (dp, dn, ds), (own, 1 - own), dp - torch.minimum(dn, ds) + margin
+
+
+def over(g, d):
+    """g / d beside a difference of length d; 0 where the difference is."""
+    return (g / d).masked_fill(d == 0, 0.0).unsqueeze(-1)
 
 
 def forward(anchor, positive, negative, *, margin, swap, eps, reduction):
@@ -47,27 +43,29 @@ def forward(anchor, positive, negative, *, margin, swap, eps, reduction):
 
 
 def backward(dy, arrays, residuals, needs, *, margin, swap, eps, reduction):
-    # With g = dy (over the number of rows in a mean) where z >= 0, the unit vectors up, un, us of
-    # the three differences, and the shares own + other = 1 of the last two distances in dn:
-    #   danchor   =  g up - g own un
-    #   dpositive = -g up - g other us
-    #   dnegative =  g own un + g other us
-    (up, un, us), (own, other), z = lines(residuals, margin, swap)
-    g = torch.where(z >= 0, each(dy.to(z.dtype), z.numel(), reduction), 0.0).unsqueeze(-1)
-    pull, push = g * up, g * own.unsqueeze(-1) * un
+    # With g = dy (over the number of rows in a mean) where z >= 0, the differences up, un, us over
+    # their lengths, and the shares own + other = 1 of the last two distances in dn:
+    #   danchor   =  g up / dp - g own un / dn
+    #   dpositive = -g up / dp - g other us / ds
+    #   dnegative =  g own un / dn + g other us / ds
+    (dp, dn, ds), (own, other), z = lines(residuals, margin, swap)
+    g = torch.where(z >= 0, each(dy.to(z.dtype), z.numel(), reduction), 0.0)
+    pull, push = over(g, dp) * residuals[0], over(g * own, dn) * residuals[1]
     if not swap:
         return pull - push, -pull, push
-    swapped = g * other.unsqueeze(-1) * us
+    swapped = over(g * other, ds) * residuals[2][0]
     return pull - push, -pull - swapped, push + swapped
 
 
 def tangent(tangents, arrays, residuals, *, margin, swap, eps, reduction):
-    # row by row, where z >= 0: up . (ta - tp) - own un . (ta - tn) - other us . (tp - tn)
-    (up, un, us), (own, other), z = lines(residuals, margin, swap)
+    # where z >= 0, row by row: up . (ta - tp) / dp - own un . (ta - tn) / dn
+    #                           - other us . (tp - tn) / ds
+    (dp, dn, ds), (own, other), z = lines(residuals, margin, swap)
     tp, tn, ts = residuals_tangent(tangents, arrays, residuals, swap=swap)
-    t = (up * tp).sum(-1) - own * (un * tn).sum(-1)
+    up, un, us = residuals
+    t = (over(torch.ones_like(dp), dp) * up * tp - over(own, dn) * un * tn).sum(-1)
     if swap:
-        t = t - other * (us * ts[0]).sum(-1)
+        t = t - (over(other, ds) * us[0] * ts[0]).sum(-1)
     return reduce(torch.where(z >= 0, t, 0.0), reduction)
 
 
