@@ -89,12 +89,12 @@ def verify_rule(
 
     Raises SpecError where the call itself does not fit.
     """
-    purse = spend.Purse()
     trial = prepare(
         rule, args, spec=spec, ref=ref, options=options, sizes=sizes, twice=twice,
         surrogate=surrogate, linear=linear, kinks=kinks, nondeterministic=nondeterministic,
         vmap=vmap, dtypes=dtypes, waivers=waivers, framework=framework, seed=seed,
     )  # fmt: skip
+    purse = spend.Purse(compiles=trial.host.few)  # what was imported until here is not the rule's
     planned = plan(trial, quick=quick, full=full)
     if only is not None:
         wanted = (only,) if isinstance(only, str) else tuple(only)

@@ -45,9 +45,11 @@ def _kinds(check: Check) -> tuple[str, ...]:
 
 @dataclass
 class Purse:
-    """What is left of `budget` seconds, and what checks have cost, by family."""
+    """What is left of `budget` seconds, and what checks have cost, by family. `compiles`: a new
+    shape costs what the first call has; without, that is what imports and caches cost, once."""
 
     budget: float = math.inf
+    compiles: bool = False
     began: float = field(default_factory=time.process_time)
     longest: dict[str, float] = field(default_factory=dict)
 
@@ -56,12 +58,13 @@ class Purse:
         return time.process_time() - self.began
 
     def holds(self, check: Check) -> bool:
-        """Whether a check is begun: what the first call has cost, or the longest check of its kind,
-        must be left. The kit's own and a first comparison are, whatever they cost."""
+        """Whether a check is begun: what the longest of its kind has cost, or a compilation, must
+        be left. The kit's own and a first comparison are, whatever they cost."""
         family = check.family
         if family in ALWAYS or (family in FIRST and family not in self.longest):
             return True
-        cost = max(self.longest.get(name, 0.0) for name in (*ALWAYS, *_kinds(check)))
+        names = (*ALWAYS, *_kinds(check)) if self.compiles else _kinds(check)
+        cost = max(self.longest.get(name, 0.0) for name in names)
         return self.spent + SLACK * cost < self.budget
 
     def pay(self, check: Check, since: float) -> None:
