@@ -13,3 +13,8 @@ def inverse_root(v: jax.Array) -> jax.Array:
     """1 / sqrt(v) of a variance, NaN where it overflowed: 0 would make zeros of its row with a
     zero gradient, without a word."""
     return jnp.where(jnp.isinf(v), jnp.nan, jax.lax.rsqrt(v))
+
+
+def finite(m: jax.Array) -> jax.Array:
+    """-inf as 0: the largest of a row, or of a part of it, that has nothing else."""
+    return jnp.where(jnp.isneginf(m), 0.0, m)

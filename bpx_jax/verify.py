@@ -47,6 +47,8 @@ class JaxRunner:
             raise SpecError(
                 f"verify: device is {device!r}, expected one of {sorted({jax.default_backend()})}"
             ) from error
+        if platform != "cpu":  # whose products in float32 round their factors unless told otherwise
+            jax.config.update("jax_default_matmul_precision", "highest")
 
     def array(self, a, dtype: str):
         if a is None:

@@ -21,6 +21,11 @@ def inverse_root(v: torch.Tensor) -> torch.Tensor:
     return torch.rsqrt(v).masked_fill(v.isinf(), torch.nan)
 
 
+def finite(m: torch.Tensor) -> torch.Tensor:
+    """-inf as 0: the largest of a row, or of a part of it, that has nothing else."""
+    return m.masked_fill(m == -torch.inf, 0.0)
+
+
 def one_dtype(entry: str, x: torch.Tensor, **others: torch.Tensor | None) -> None:
     """Raise unless the other arrays of a product have the dtype of x."""
     for name, a in others.items():

@@ -11,7 +11,8 @@ from bpx.rule import Kernel
 from bpx.spec import Op
 from bpx_torch._dtype import at_least_float32
 from bpx_torch._rule import Rule
-from bpx_torch.kernels.cpu import elementwise
+from bpx_torch.kernels import triton
+from bpx_torch.kernels.cpu import elementwise as cpu
 
 
 def row(
@@ -45,6 +46,5 @@ def row(
     def tangent(tangents, arrays, residuals, **options):
         return slope_times(tangents[0], arrays, residuals, **options)
 
-    return Rule(
-        spec, (*elementwise.kernels(spec), Kernel("plain", forward, backward, tangent)), autocast
-    )
+    kernels = (*cpu.kernels(spec), *triton.kernels(spec.name))
+    return Rule(spec, (*kernels, Kernel("plain", forward, backward, tangent)), autocast)

@@ -1,4 +1,4 @@
-"""The short way to a rule's cpu kernel: eager code on plain CPU tensors, where a call is cheap.
+"""The short way to a rule's kernel of a device: eager code on plain tensors, where calls are cheap.
 
 A rule's call looks at types, options, shapes, indices, autocast and every kernel's refusals, and
 wraps the arrays for torch.func, all of which costs more than a small operation does. What those
@@ -17,6 +17,7 @@ from bpx import rule
 from bpx_torch._arguments import check_indices, check_types
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
+KERNELS = ("cpu", "triton")
 REMEMBERED = 512
 
 
@@ -28,6 +29,7 @@ def eager():
         or torch._C._get_tracing_state() is not None
         or forward_ad._current_level >= 0
         or rule.asked() not in (None, "cpu")
+        or rule.interpreting()
     )
 
 
@@ -41,6 +43,8 @@ class Plan:
     shapes: list[Any]  # of the arguments of which only these are kept
     unseen: list[Any]  # what stands in for them in backward: NaN of that shape, None where absent
     uniform: bool  # one floating dtype, that of the kernel's arithmetic: gradients have it already
+    apply: Any  # the Function's
+    forward: Any  # the kernel's
 
 
 class Fast:
@@ -49,26 +53,30 @@ class Fast:
     def __init__(self, owner):
         self.owner, self.plans = owner, {}
         self.indices = any(arg.kind == "index" for arg in owner.spec.args)
-        self.place = next((i for i, k in enumerate(owner.kernels) if k.name == "cpu"), None)
-        lowered = owner.autocast.get("cpu") or owner.autocast.get("", "keep")
-        self.autocast = lowered != "keep"
-        self.apply = None
+        self.places = {i for i, k in enumerate(owner.kernels) if k.name in KERNELS}
+        found = {d: owner.autocast.get(d) or owner.autocast.get("") for d in ("cpu", "cuda")}
+        self.lowered = {d for d, policy in found.items() if policy not in (None, "keep")}
 
     def plan(self, options, arrays):
         """The Plan of a call that may go the short way, or None."""
-        if self.place is None or not eager():
-            return None
-        if self.autocast and torch.is_autocast_enabled("cpu"):
+        if not self.places or not eager():
             return None
         key = [(k, type(v), v) for k, v in options.items()] if options else []
         for a in arrays:
             if a is None:
                 key.append(None)
                 continue
-            if type(a) not in PLAIN or not a.is_cpu or a.layout is not torch.strided:
+            if type(a) not in PLAIN or a.layout is not torch.strided:
                 return None
+            if not a.is_cpu:
+                if not a.is_cuda or rule.asked() is not None:
+                    return None
+                key.append(a.device)
             key.append(a.dtype)
             key.append(a.shape)
+        for device in self.lowered:
+            if torch.is_autocast_enabled(device):
+                return None
         key = tuple(key)
         try:
             return self.plans[key]
@@ -87,15 +95,14 @@ class Fast:
         try:
             check_types(owner.spec, arrays)
             full, dims = owner.bind(tuple(None if a is None else a.shape for a in arrays), options)
-            if rule.choose(owner, arrays, dims) != self.place:
-                return None
+            place = rule.choose(owner, arrays, dims)
         except rule.SpecError:
             return None
-        if self.apply is None:
-            self.apply = super(torch.autograd.Function, owner.runs[self.place].saving()).apply
-            self.forward = owner.kernels[self.place].loaded().forward
+        if place not in self.places:
+            return None
+        run = owner.runs[place]
         floats = {a.dtype for a in arrays if a is not None and a.is_floating_point()}
-        shapes = owner.runs[self.place].shapes(arrays)
+        shapes = run.shapes(arrays)
         return Plan(
             full,
             dims,
@@ -103,6 +110,8 @@ class Fast:
             shapes,
             [s and torch.full((), torch.nan, **s[1]).expand(s[0]) for s in shapes],
             floats in ({torch.float32}, {torch.float64}),
+            super(torch.autograd.Function, run.saving()).apply,
+            owner.kernels[place].loaded().forward,
         )
 
     def call(self, plan, arrays):
@@ -111,9 +120,9 @@ class Fast:
         if torch.is_grad_enabled():
             for a in arrays:
                 if a is not None and a.requires_grad:
-                    found = self.apply(plan, *arrays)
+                    found = plan.apply(plan, *arrays)
                     return found[0] if type(found) is tuple else found
-        return self.forward(*arrays, **plan.options)[0]
+        return plan.forward(*arrays, **plan.options)[0]
 
 
 def saving(name, function, kernel, spec, kept, given):

@@ -36,6 +36,9 @@ class TorchRunner:
             raise SpecError(
                 f"verify: device is {device!r}, expected 'cpu' (no CUDA GPU found here)"
             )
+        if device != "cpu":
+            # torch's own setting for convolutions in float32 rounds their factors to TF32
+            torch.backends.cudnn.allow_tf32 = False
         self.device = device
 
     def array(self, array, dtype: str):

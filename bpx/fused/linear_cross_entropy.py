@@ -148,6 +148,7 @@ def cases(draw: Any) -> Iterator[Case]:
     found = ignoring(arrays(6, 3, 5, cw=True), [0, 3], 2)
     options = {"reduction": "sum", "ignore_index": 2, "chunk": 2, "label_smoothing": 0.3}
     yield Case("sum ignored", found, options)
+    yield Case("no weights", ignoring(arrays(7, 4, 2, 3, bias=True), [4]), every)
     yield Case("none", arrays(5, 3, 2, 2, bias=True), {"reduction": "none", "z_loss": 0.3})
     yield Case("one row", arrays(4, 5, cw=True), {"softcap": 1.5, "num_items": 3, "z_loss": 0.2})
     masked = arrays(8, 3, 4, bias=True)

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 
 from bpx.fused.linear_cross_entropy import SPEC
 from bpx.rule import Kernel
+from bpx_jax._labels import over_labels
 from bpx_jax._rule import Rule
-from bpx_jax.fused._vocabulary import (
+from bpx_jax._vocabulary import (
     joined,
     kept,
     logits,
@@ -21,7 +22,6 @@ from bpx_jax.fused._vocabulary import (
     row_losses,
     walk,
 )
-from bpx_jax.losses._labels import over_labels
 
 STATIC = tuple(SPEC.options)
 

@@ -131,8 +131,3 @@ def longer(a, axis, n):
     if a.shape[axis] == n:
         return a
     return jnp.pad(a, [(0, n - m if d == axis else 0) for d, m in enumerate(a.shape)])
-
-
-def finite(m):
-    """-inf as 0: the largest of a row, or of a part of it, that has nothing else."""
-    return jnp.where(jnp.isneginf(m), 0.0, m)

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from bpx.layers.attention import SPEC
 from bpx.rule import Kernel
-from bpx_jax._dtype import at_least_float32
+from bpx_jax._dtype import at_least_float32, finite
 from bpx_jax._rule import Rule
-from bpx_jax.layers._attention import Blocks, finite
+from bpx_jax.layers._attention import Blocks
 
 BLOCK = (128, 256)  # queries, keys
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from bpx.losses.multi_margin import SPEC
 from bpx.rule import Kernel
 from bpx_jax._dtype import at_least_float32
+from bpx_jax._labels import at, labels, onehot
 from bpx_jax._rule import Rule
-from bpx_jax.losses._labels import at, labels, onehot
 from bpx_jax.losses._reduction import each, reduce
 
 

@@ -12,6 +12,7 @@ from bpx.rule import Kernel
 from bpx.spec import Op
 from bpx_torch._dtype import at_least_float32
 from bpx_torch._rule import Rule
+from bpx_torch.kernels import triton
 from bpx_torch.kernels.cpu import gated as cpu
 
 SQRT_HALF, SQRT_2_PI = 0.7071067811865476, 2.5066282746310002
@@ -47,7 +48,8 @@ def row(spec: Op, f: Callable, df: Callable) -> Rule:
             dy = dy + x * df(g, **options) * dgate
         return dy.to(arrays[0].dtype)
 
-    return Rule(spec, (cpu.kernel(spec), Kernel("plain", forward, backward, tangent)))
+    kernels = (cpu.kernel(spec), *triton.kernels(spec.name))
+    return Rule(spec, (*kernels, Kernel("plain", forward, backward, tangent)))
 
 
 def _dsilu(g):

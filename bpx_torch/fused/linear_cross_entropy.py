@@ -4,8 +4,9 @@ import torch
 
 from bpx.fused.linear_cross_entropy import SPEC
 from bpx.rule import Kernel
+from bpx_torch._labels import over_labels
 from bpx_torch._rule import Rule
-from bpx_torch.fused._vocabulary import (
+from bpx_torch._vocabulary import (
     chunks,
     joined,
     logits,
@@ -18,7 +19,6 @@ from bpx_torch.fused._vocabulary import (
     spread,
     unseen,
 )
-from bpx_torch.losses._labels import over_labels
 
 
 def forward(
@@ -100,7 +100,7 @@ def backward(
     pull, hit, even_pull = (g * pull).unsqueeze(-1), (-g * hit).unsqueeze(-1), s / v * g
 
     own = unseen() and softcap is None and not needs[4]  # z has no other use
-    dx, dweight, dbias, dspread = 0.0, [], [], []
+    dx, dweight, dbias, dspread = None, [], [], []
     zy, even = torch.zeros_like(wy), 0.0
     for _, w, b, cw_part, at, here in chunks(weight, bias, cw, label, chunk):
         z = logits(x_rows, w, b, softcap)
@@ -119,7 +119,7 @@ def backward(
         if needs[3]:
             dbias.append(d.sum(0))
         d = d.to(weight.dtype)
-        dx = dx + product(d, w) if needs[0] else None
+        dx = product(d, w, dx) if needs[0] else None
         if needs[1]:
             dweight.append(product(d.T, x_rows).to(weight.dtype))
 
@@ -141,7 +141,14 @@ def backward(
     )
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.linear_cross_entropy"),
+        Kernel("plain", forward, backward),
+    ),
+    autocast="float32",
+)
 
 
 def linear_cross_entropy(

@@ -1,5 +1,7 @@
 """Where a kernel that hides its arithmetic from torch cannot run."""
 
+import math
+
 import torch
 from torch.autograd import forward_ad
 
@@ -23,3 +25,15 @@ def refuses(arrays):
 def readable(a):
     """Contiguous, with every pending operation done: what a pointer may be taken of."""
     return (a.clone() if a._is_zerotensor() else a.resolve_neg()).contiguous()
+
+
+def sharing_last(x, broadcast_dims):
+    """(x with the dims that share a decision last, how many elements share one, the function that
+    puts a result's dims where they were)."""
+    shared = sorted({d % x.ndim for d in broadcast_dims}) if broadcast_dims else []
+    own = [d for d in range(x.ndim) if d not in shared]
+    each = math.prod(x.shape[d] for d in shared)
+    if own == list(range(len(own))):
+        return x, each, lambda y: y
+    places = [*own, *shared]
+    return x.permute(places), each, lambda y: y.permute([places.index(d) for d in range(y.ndim)])

@@ -94,8 +94,3 @@ def cut(a, pair):
     """The block of a bias or mask, of whose dims each may have size 1."""
     a = a if a.shape[3] == 1 else a[:, :, :, pair.i0 : pair.i1]
     return a if a.shape[4] == 1 else a[..., pair.j0 : pair.j1]
-
-
-def finite(m):
-    """-inf as 0: the largest of a row, or of a part of it, that has nothing else."""
-    return m.masked_fill(m == -torch.inf, 0.0)

@@ -10,9 +10,9 @@ import torch
 
 from bpx.layers.attention import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32
+from bpx_torch._dtype import at_least_float32, finite
 from bpx_torch._rule import Rule
-from bpx_torch.layers._attention import Blocks, finite
+from bpx_torch.layers._attention import Blocks
 
 BLOCK = (128, 128)  # queries, keys
 

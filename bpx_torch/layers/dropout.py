@@ -1,5 +1,7 @@
 """dropout for PyTorch. Maths, shapes and source: bpx/layers/dropout.py."""
 
+import contextlib
+import importlib
 import math
 
 import torch
@@ -20,11 +22,21 @@ def keep_bits(key, shape, *, p, device=None):
     if not torch.compiler.is_compiling() and isinstance(key, torch.Tensor) and device is None:
         if asked() in (None, "cpu") and native.refuses_key(key, count) is None:
             return native.keep_bits(key, count, least)
+        if (fused := _on_gpu(key)) and fused.refuses_key(key, count) is None:
+            return fused.keep_bits(key, count, least)
     word = random.bits(key, shape, device=device).view(torch.int32).flatten()
     if least == 2**32:
         return pack(torch.zeros_like(word, dtype=torch.bool))
     # with its sign bit turned a word compares as the unsigned number that torch cannot compare
     return pack((word ^ SIGN) >= least + SIGN)
+
+
+def _on_gpu(key):
+    """The module that draws a mask in Triton, where a key on a GPU or `use` asks for it."""
+    if asked() == "triton" or (asked() is None and key.is_cuda):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module("bpx_torch.kernels.triton.dropout")
+    return None
 
 
 def places(device):
@@ -64,6 +76,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.dropout"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.dropout"),
         Kernel("plain", forward, backward, tangent),
     ),
 )

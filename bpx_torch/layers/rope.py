@@ -66,6 +66,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.rope"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.rope"),
         Kernel("plain", forward, backward, tangent),
     ),
 )

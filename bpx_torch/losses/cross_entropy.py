@@ -143,6 +143,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.cross_entropy"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.cross_entropy"),
         Kernel("plain", forward, backward, tangent),
     ),
     autocast="float32",

@@ -5,8 +5,8 @@ import torch
 from bpx.losses.nll_loss import SPEC
 from bpx.rule import Kernel
 from bpx_torch._dtype import at_least_float32
+from bpx_torch._labels import at, labels, over_labels
 from bpx_torch._rule import Rule
-from bpx_torch.losses._labels import at, labels, over_labels
 
 
 def rows(x, target, weight, ignore_index):

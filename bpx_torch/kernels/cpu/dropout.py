@@ -1,8 +1,6 @@
 """dropout for torch on the CPU, on torch's own threads, and the mask of a key. Maths, shapes and
 source: bpx/layers/dropout.py."""
 
-import math
-
 import torch
 
 from bpx import native
@@ -18,20 +16,13 @@ def refuses(arrays, dims):
 
 def masked(x, bits, p, broadcast_dims):
     """x / (1 - p) where the mask keeps, else 0. The kernel wants dims that share a bit last."""
-    shared = sorted({d % x.ndim for d in broadcast_dims}) if broadcast_dims else ()
     behind = channels_behind(x)
-    own = [d for d in range(x.ndim) if d not in shared]
-    last = not shared or own == list(range(len(own)))
-    if not last:
-        x = x.permute(*own, *shared)
+    x, each, back = _opaque.sharing_last(x, broadcast_dims)
     x, bits = readable(x, x.dtype), readable(bits, torch.uint8)
     y = torch.empty_like(x)
-    each = math.prod(x.shape[len(own) :]) if shared else 1
     factor = 0.0 if p == 1 else 1 / (1 - p)
     _call.run("dropout", x.dtype, (x, bits, y), (x.numel(), each), (factor,))
-    if not last:
-        places = [*own, *shared]
-        y = y.permute([places.index(d) for d in range(y.ndim)])
+    y = back(y)
     return put_behind(y) if behind else y.contiguous()
 
 

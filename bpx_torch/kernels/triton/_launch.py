@@ -1,22 +1,32 @@
 """How a Triton kernel is started: compiled on the GPU, or in Triton's interpreter on the CPU."""
 
+import dis
 import functools
 import types
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction
 
-from bpx.rule import asked, interpreting
+from bpx.rule import interpreting
 from bpx_torch.kernels import _opaque
+from bpx_torch.kernels.triton import _libdevice
 
 
 @triton.jit
 def add(a, b):
     """For tl.reduce: tl.sum is compiled when Triton is imported, out of the interpreter's reach."""
     return a + b
+
+
+@triton.jit
+def larger(a, b):
+    """For tl.reduce, as tl.max; of a NaN and a number either."""
+    return tl.where(a > b, a, b)
 
 
 def refuses(arrays):
@@ -26,9 +36,6 @@ def refuses(arrays):
     device = arrays[0].device
     if device.type != "cuda" and not (device.type == "cpu" and interpreting()):
         return f"x is on {device.type}"
-    if device.type == "cuda" and asked() != "triton":
-        # Compiled for one, never run on one: not to be anybody's default.
-        return "it has not been measured on a GPU, so it runs only within bpx.rule.use('triton')"
     for a in arrays:
         if a is not None and a.device != device:
             return f"an argument is on {a.device} beside x on {device}"
@@ -39,7 +46,12 @@ def run(kernel, grid, x, *arguments, **constants):
     """Run the kernel where x is. A backward may come after the `use(interpret=True)` block, so the
     device decides, not the block."""
     if x.device.type == "cpu":
-        _interpreted(kernel)[grid](*arguments, **constants)
+        called = {
+            k: _interpreted(v).rewrite() if isinstance(v, JITFunction) else v
+            for k, v in constants.items()
+        }
+        with np.errstate(all="ignore"):  # NaN and infinity are results here
+            _interpreted(kernel)[grid](*arguments, **called)
     else:
         with torch.cuda.device(x.device):  # Triton launches on the current device
             kernel[grid](*arguments, **constants)
@@ -49,13 +61,20 @@ def run(kernel, grid, x, *arguments, **constants):
 def _interpreted(kernel):
     """The kernel in the interpreter without TRITON_INTERPRET, which would have to be set at import.
 
-    A copy of the function, whose functions are interpreted in turn; `add` becomes the sum that the
-    interpreter knows as NumPy's, since it calls any other one element by element.
+    A copy of the function, whose functions are interpreted in turn. `add` and `larger` become the
+    sum and the maximum that the interpreter knows as NumPy's, since it calls any other one element
+    by element; CUDA's library of functions becomes NumPy's.
     """
+    known = {add: "_sum_combine", larger: "_elementwise_max"}
     scope = dict(kernel.fn.__globals__)
-    for name, value in scope.items():
-        if value is add:
-            scope[name] = getattr(tl.standard, "_sum_combine", add)
+    named = dis.get_instructions(kernel.fn.__code__)
+    for name in {found.argval for found in named if found.opname == "LOAD_GLOBAL"}:
+        value = scope.get(name)
+        if isinstance(value, tl.constexpr):
+            scope[name] = value.value
+        elif value is libdevice:
+            scope[name] = _libdevice
         elif isinstance(value, JITFunction):
-            scope[name] = InterpretedFunction(value.fn)
+            reduction = getattr(tl.standard, known.get(value, ""), None)
+            scope[name] = reduction or _interpreted(value).rewrite()  # calls itself patch all of tl
     return InterpretedFunction(types.FunctionType(kernel.fn.__code__, scope, kernel.fn.__name__))

@@ -20,19 +20,24 @@ def rounded(v, BY_HAND: tl.constexpr):
     return v
 
 
-def refuses(names, arrays, columns):
-    """None, or why rows of `columns` elements cannot be handled. The first array is the rows; the
-    others are not wider than it."""
-    if (reason := _launch.refuses(arrays)) is not None:
-        return reason
+def refuses_types(names, arrays):
+    """None, or why arrays of these types are not taken. The others are not wider than the first."""
     first, *others = arrays
-    for name, a in zip(names, arrays, strict=True):
+    for name, a in zip(names, arrays, strict=False):
         if a is not None and a.dtype not in TYPES:
             return f"{name} is {_name(a)}"
     if first.dtype != torch.float64 and any(
         a is not None and a.dtype == torch.float64 for a in others
     ):
-        return f"{' or '.join(names[1:])} is float64 beside {_name(first)} {names[0]}"
+        wide = " or ".join(names[1 : len(arrays)])
+        return f"{wide} is float64 beside {_name(first)} {names[0]}"
+    return None
+
+
+def refuses(names, arrays, columns):
+    """None, or why rows of `columns` elements cannot be handled. The first array is the rows."""
+    if (reason := _launch.refuses(arrays) or refuses_types(names, arrays)) is not None:
+        return reason
     if columns > LARGEST:
         return f"a row has {columns} elements, at most {LARGEST} fit in one block"
     return "a row has no elements" if columns == 0 else None

@@ -11,13 +11,8 @@ import triton.language as tl
 
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.triton import _launch, _rows
-from bpx_torch.kernels.triton._launch import add
+from bpx_torch.kernels.triton._launch import add, larger
 from bpx_torch.kernels.triton._rows import meta, rounded
-
-
-@triton.jit
-def larger(a, b):
-    return tl.where(a > b, a, b)
 
 
 @triton.jit

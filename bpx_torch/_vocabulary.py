@@ -7,14 +7,19 @@ A row's loss, in what the walk over the vocabulary leaves of its logits (s is la
 import torch
 from torch.autograd import forward_ad
 
-from bpx_torch._dtype import at_least_float32
-from bpx_torch.layers._attention import finite
-from bpx_torch.losses._labels import labels
+from bpx_torch._dtype import at_least_float32, finite
+from bpx_torch._labels import labels
 
 
-def product(a, b):
-    """a b in float32 at least; a and b have one dtype. torch's product would round to it."""
-    return at_least_float32(a) @ at_least_float32(b)
+def product(a, b, added=None):
+    """a b, and `added`, in float32 at least; a and b have one dtype. torch's product would round to
+    it: on a GPU it is told not to, elsewhere the factors are widened."""
+    if a.is_cuda and a.dtype in (torch.float16, torch.bfloat16):
+        if added is None:
+            return torch.mm(a, b, out_dtype=torch.float32)
+        return torch.addmm(added, a, b, out_dtype=torch.float32)
+    found = at_least_float32(a) @ at_least_float32(b)
+    return found if added is None else added + found
 
 
 def prepared(x, weight, target, class_weight, ignore_index):

@@ -7,9 +7,8 @@ A row's loss, in what the walk over the vocabulary leaves of its logits (s is la
 import jax
 import jax.numpy as jnp
 
-from bpx_jax._dtype import at_least_float32
-from bpx_jax.layers._attention import finite
-from bpx_jax.losses._labels import labels
+from bpx_jax._dtype import at_least_float32, finite
+from bpx_jax._labels import labels
 
 
 def product(a, b, over):

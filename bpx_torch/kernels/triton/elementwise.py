@@ -1,0 +1,130 @@
+"""Rows of the derivative tables for torch on a GPU, in Triton: each array is read or written once.
+
+Maths and residuals: the rows in bpx/activations; the formulas are in the _formulas modules.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from bpx.rule import Kernel
+from bpx_torch.kernels import _opaque
+from bpx_torch.kernels.triton import ELEMENTWISE, _launch
+from bpx_torch.kernels.triton import _formulas_piecewise as piecewise
+from bpx_torch.kernels.triton import _formulas_smooth as smooth
+from bpx_torch.kernels.triton._rows import present, refuses_types, rounded
+
+BLOCK = 1024
+NAMES = ("x", "gate")
+
+SHRINKS = frozenset({"hardshrink", "softshrink"})  # of one derivative
+ROOTS = frozenset({"squareplus"})  # whose formula takes the root of its option
+
+
+@triton.jit
+def forward_kernel(
+    X, Y, MASK, N, F: tl.constexpr, M: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
+    MASKED: tl.constexpr, BY_HAND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = i < N
+    x = tl.load(X + i, mask=mask, other=0).to(ACC)
+    tl.store(Y + i, rounded(F(x, A, B), BY_HAND).to(Y.dtype.element_ty), mask=mask)
+    if MASKED:
+        tl.store(MASK + i, M(x, A, B).to(tl.uint8), mask=mask)
+
+
+@triton.jit
+def backward_kernel(
+    DY, KEPT, DX, N, F: tl.constexpr, A: tl.constexpr, B: tl.constexpr, MASKED: tl.constexpr,
+    BY_HAND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = i < N
+    dy = tl.load(DY + i, mask=mask, other=0).to(ACC)
+    kept = tl.load(KEPT + i, mask=mask, other=0)
+    if not MASKED:
+        kept = kept.to(ACC)
+    tl.store(DX + i, rounded(F(dy, kept, A, B), BY_HAND).to(DX.dtype.element_ty), mask=mask)
+
+
+def refuses(arrays, dims):
+    if (reason := _launch.refuses(arrays) or refuses_types(NAMES, arrays)) is not None:
+        return reason
+    return "an argument has no elements" if arrays[0].numel() == 0 else None
+
+
+def meta(x):
+    return {
+        "BY_HAND": x.device.type == "cpu" and x.dtype == torch.bfloat16,
+        "ACC": tl.float64 if x.dtype == torch.float64 else tl.float32,
+        "BLOCK": BLOCK,
+    }
+
+
+def grid(x):
+    return (triton.cdiv(x.numel(), BLOCK),)
+
+
+def numbers(entry, options):
+    """(the formula's name, A, B) for the options of a call."""
+    names = [v for v in options.values() if v == "tanh"]
+    found = [float(v) for v in options.values() if not isinstance(v, str)]
+    found = [v**0.5 for v in found] if entry in ROOTS else found
+    return "_".join([entry, *names]), *(*found, 0.0, 0.0)[:2]
+
+
+def formula(name):
+    return getattr(smooth, name, None) or getattr(piecewise, name)
+
+
+def derivative(name):
+    if name in SHRINKS:
+        return piecewise.dshrink
+    return formula(f"d{name}")
+
+
+def in_one_order(*arrays):
+    """The arrays in one order of elements without gaps: their own where they share it (channels
+    last stays so), else contiguous."""
+    first = arrays[0]
+    strides = torch.empty_like(first).stride()  # those of the array itself if it has no gaps
+    if all(a.stride() == strides and not (a.is_neg() or a._is_zerotensor()) for a in arrays):
+        return arrays
+    return tuple(map(_opaque.readable, arrays))
+
+
+def _kernel(entry):
+    masked = entry in ("leaky_relu", "threshold")
+    keeps_y = entry in ("relu", "relu6", "exp")
+    mask_of = getattr(piecewise, f"{entry}_mask", None)
+
+    def forward(x, **options):
+        name, a, b = numbers(entry, options)
+        (x,) = in_one_order(x)
+        y = torch.empty_like(x)
+        mask = torch.empty_like(x, dtype=torch.bool) if masked else None
+        f = formula(name)
+        _launch.run(
+            forward_kernel, grid(x), x,
+            x, y, present(None if mask is None else mask.view(torch.uint8), x), x.numel(),
+            F=f, M=mask_of or f, A=a, B=b, MASKED=masked, **meta(x),
+        )  # fmt: skip
+        return y, ((mask,) if masked else (y,) if keeps_y else ())
+
+    def backward(dy, arrays, residuals, needs, **options):
+        name, a, b = numbers(entry, options)
+        kept = residuals[0] if residuals else arrays[0]
+        dy, kept = in_one_order(dy if masked else dy.to(kept.dtype), kept)
+        dx = torch.empty_like(dy)
+        _launch.run(
+            backward_kernel, grid(dy), dy,
+            dy, kept.view(torch.uint8) if masked else kept, dx, dy.numel(),
+            F=derivative(name), A=a, B=b, MASKED=masked, **meta(dy),
+        )  # fmt: skip
+        return (dx,)
+
+    return Kernel("triton", forward, backward, refuses=refuses)
+
+
+KERNELS = {entry: _kernel(entry) for entry in ELEMENTWISE}
