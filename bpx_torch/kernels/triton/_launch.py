@@ -42,6 +42,9 @@ def refuses(arrays):
     return None
 
 
+_compiled: dict = {}
+
+
 def run(kernel, grid, x, *arguments, **constants):
     """Run the kernel where x is. A backward may come after the `use(interpret=True)` block, so the
     device decides, not the block."""
@@ -52,9 +55,20 @@ def run(kernel, grid, x, *arguments, **constants):
         }
         with np.errstate(all="ignore"):  # NaN and infinity are results here
             _interpreted(kernel)[grid](*arguments, **called)
-    else:
-        with torch.cuda.device(x.device):  # Triton launches on the current device
-            kernel[grid](*arguments, **constants)
+        return
+    key = [kernel, x.device, *constants.values()]
+    for a in arguments:  # what Triton compiles a kernel anew for
+        if type(a) is int:
+            key += a == 1, a % 16 == 0, -(2**31) <= a < 2**31
+        else:
+            key += a.dtype, a.data_ptr() % 16 == 0
+    key = tuple(key)
+    with torch.cuda.device(x.device):  # Triton launches on the current device
+        if (found := _compiled.get(key)) is None:
+            _compiled[key] = kernel[grid](*arguments, **constants)
+        else:  # Triton's own look at the arguments takes longer than a small kernel
+            rest = [constants[n] for n in kernel.arg_names[len(arguments) :]]
+            found[(*grid, 1, 1)[:3]](*arguments, *rest)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What Triton kernels share that hold a whole row in one block."""
+"""What Triton kernels share that hold whole rows in one block."""
 
 import torch
 import triton
@@ -7,6 +7,9 @@ import triton.language as tl
 from bpx_torch.kernels.triton import _launch
 
 LARGEST = 65536  # elements of a row in one block
+TILE = 4096  # elements of a block of several rows
+WIDE = 8192
+STRIP, DEEP = 256, 16  # columns and rows of a tile that is added up over the rows
 TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -44,21 +47,35 @@ def refuses(names, arrays, columns):
 
 
 def programs(x):
-    """A few for each multiprocessor, so that loads overlap; four is a guess, not measured."""
+    """As many as run at once with room for loads to overlap."""
     if x.device.type == "cpu":
         return 8
     return 4 * torch.cuda.get_device_properties(x.device).multi_processor_count
 
 
 def meta(x, columns):
-    """The constants of a kernel for rows of this length."""
+    """The constants of a kernel for tiles of whole rows of this length."""
     block = triton.next_power_of_2(columns)
+    rows = max(TILE // block, 1)
     return {
         "BY_HAND": x.device.type == "cpu" and x.dtype == torch.bfloat16,
         "ACC": tl.float64 if x.dtype == torch.float64 else tl.float32,
+        "ROWS": rows,
         "BLOCK": block,
-        "num_warps": min(max(block // 256, 1), 16),
+        "num_warps": min(max(rows * block // 512, 1), 16),
     }
+
+
+def wide(columns):
+    """Whether sums over the rows do not fit in the registers beside a row."""
+    return columns > WIDE
+
+
+def columns_grid(x, rows, columns):
+    """The grid of a kernel that adds up rows, tile by tile of some columns, and its constants."""
+    parts = triton.cdiv(columns, STRIP)
+    owners = min(triton.cdiv(rows, DEEP), max(programs(x) // parts, 1))
+    return (parts, owners), {"ROWS": DEEP, "BLOCK": STRIP, "num_warps": 4}
 
 
 def statistic(x):

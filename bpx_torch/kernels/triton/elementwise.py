@@ -29,9 +29,10 @@ def forward_kernel(
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = i < N
     x = tl.load(X + i, mask=mask, other=0).to(ACC)
-    tl.store(Y + i, rounded(F(x, A, B), BY_HAND).to(Y.dtype.element_ty), mask=mask)
+    a, b = tl.full((), A, ACC), tl.full((), B, ACC)  # a number compared would be in float32
+    tl.store(Y + i, rounded(F(x, a, b), BY_HAND).to(Y.dtype.element_ty), mask=mask)
     if MASKED:
-        tl.store(MASK + i, M(x, A, B).to(tl.uint8), mask=mask)
+        tl.store(MASK + i, M(x, a, b).to(tl.uint8), mask=mask)
 
 
 @triton.jit
@@ -45,7 +46,8 @@ def backward_kernel(
     kept = tl.load(KEPT + i, mask=mask, other=0)
     if not MASKED:
         kept = kept.to(ACC)
-    tl.store(DX + i, rounded(F(dy, kept, A, B), BY_HAND).to(DX.dtype.element_ty), mask=mask)
+    a, b = tl.full((), A, ACC), tl.full((), B, ACC)
+    tl.store(DX + i, rounded(F(dy, kept, a, b), BY_HAND).to(DX.dtype.element_ty), mask=mask)
 
 
 def refuses(arrays, dims):

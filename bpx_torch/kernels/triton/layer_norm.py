@@ -1,10 +1,10 @@
 """layer_norm for torch on a GPU, in Triton. Maths, shapes and source: bpx/layers/layer_norm.py.
 
-A program keeps a row in registers, so x is read once and y written once. It works in float32
+A program keeps some rows in registers, so x is read once and y written once. It works in float32
 (float64 for float64 x). mu is stored rounded; the shift that this puts on every centred value is
-their mean, and is taken off. In backward program p owns the rows p, p + programs, ... and adds up
-dweight and dbias over them in registers; torch adds these partial sums. No atomics: two runs on one
-device give the same bits.
+their mean, and is taken off. In backward a program owns every so manieth tile of rows and adds up
+dweight and dbias over them in registers; torch adds these partial sums. Rows too wide for that are
+read once more, by columns. No atomics: two runs on one device give the same bits.
 """
 
 import torch
@@ -14,68 +14,117 @@ import triton.language as tl
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.triton import _launch, _rows
 from bpx_torch.kernels.triton._launch import add
-from bpx_torch.kernels.triton._rows import meta, present, programs, rounded, statistic
+from bpx_torch.kernels.triton._rows import (
+    columns_grid,
+    meta,
+    present,
+    programs,
+    rounded,
+    statistic,
+    wide,
+)
 
 
 @triton.jit
 def forward_kernel(
-    X, WEIGHT, BIAS, Y, MU, RSTD, D,
+    X, WEIGHT, BIAS, Y, MU, RSTD, N, D,
     EPS: tl.constexpr, HAS_WEIGHT: tl.constexpr, HAS_BIAS: tl.constexpr, BY_HAND: tl.constexpr,
-    ACC: tl.constexpr, BLOCK: tl.constexpr,
+    ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
-    d = tl.arange(0, BLOCK)
-    mask = d < D
-    x = tl.load(X + row * D + d, mask=mask, other=0).to(ACC)
-    mu = tl.reduce(x, 0, add) / D
-    xc = tl.where(mask, x - mu, 0)
-    xc = tl.where(mask, xc - tl.reduce(xc, 0, add) / D, 0)
-    square = tl.reduce(xc * xc, 0, add)
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    d = tl.arange(0, BLOCK)[None, :]
+    inside = d < D
+    at = row[:, None] * D + d
+    mask = (row < N)[:, None] & inside
+    x = tl.load(X + at, mask=mask, other=0).to(ACC)
+    mu = tl.reduce(x, 1, add) / D
+    xc = tl.where(inside, x - mu[:, None], 0.0)
+    xc = tl.where(inside, xc - (tl.reduce(xc, 1, add) / D)[:, None], 0.0)
+    square = tl.reduce(xc * xc, 1, add)
     # an infinite sum is NaN from here on, where 1 / inf would make zeros of it
     rstd = tl.where(square == float("inf"), float("nan"), 1 / tl.sqrt(square / D + EPS))
-    y = xc * rstd
+    y = xc * rstd[:, None]
     if HAS_WEIGHT:
-        y *= tl.load(WEIGHT + d, mask=mask, other=0).to(ACC)
+        y *= tl.load(WEIGHT + d, mask=inside, other=0).to(ACC)
     if HAS_BIAS:
-        y += tl.load(BIAS + d, mask=mask, other=0).to(ACC)
-    tl.store(Y + row * D + d, rounded(y, BY_HAND).to(Y.dtype.element_ty), mask=mask)
-    tl.store(MU + row, mu)
-    tl.store(RSTD + row, rstd)
+        y += tl.load(BIAS + d, mask=inside, other=0).to(ACC)
+    tl.store(Y + at, rounded(y, BY_HAND).to(Y.dtype.element_ty), mask=mask)
+    tl.store(MU + row, mu, mask=row < N)
+    tl.store(RSTD + row, rstd, mask=row < N)
 
 
 @triton.jit
 def backward_kernel(
-    DY, X, WEIGHT, MU, RSTD, DX, DWEIGHT, DBIAS, N, D,
+    DY, X, WEIGHT, MU, RSTD, DX, DWEIGHT, DBIAS, SHIFT, N, D,
     HAS_WEIGHT: tl.constexpr, NEEDS_X: tl.constexpr, NEEDS_WEIGHT: tl.constexpr,
-    NEEDS_BIAS: tl.constexpr, BY_HAND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    NEEDS_BIAS: tl.constexpr, KEEP_SHIFT: tl.constexpr, BY_HAND: tl.constexpr, ACC: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
-    d = tl.arange(0, BLOCK)
-    mask = d < D
-    dweight = tl.full((BLOCK,), 0, ACC)
-    dbias = tl.full((BLOCK,), 0, ACC)
+    d = tl.arange(0, BLOCK)[None, :]
+    inside = d < D
+    dweight = tl.full((ROWS, BLOCK), 0, ACC)
+    dbias = tl.full((ROWS, BLOCK), 0, ACC)
     if HAS_WEIGHT:
-        weight = tl.load(WEIGHT + d, mask=mask, other=0).to(ACC)
-    for row in range(program, N, tl.num_programs(0)):
-        dy = tl.load(DY + row * D + d, mask=mask, other=0).to(ACC)
-        x = tl.load(X + row * D + d, mask=mask, other=0).to(ACC)
-        rstd = tl.load(RSTD + row)
-        xhat = tl.where(mask, (x - tl.load(MU + row)) * rstd, 0)
-        xhat = tl.where(mask, xhat - tl.reduce(xhat, 0, add) / D, 0)
+        weight = tl.load(WEIGHT + d, mask=inside, other=0).to(ACC)
+    for tile in range(program, (N + ROWS - 1) // ROWS, tl.num_programs(0)):
+        row = tile * ROWS + tl.arange(0, ROWS)
+        at = row[:, None] * D + d
+        mask = (row < N)[:, None] & inside
+        dy = tl.load(DY + at, mask=mask, other=0).to(ACC)
+        x = tl.load(X + at, mask=mask, other=0).to(ACC)
+        mu = tl.load(MU + row, mask=row < N, other=0)[:, None]
+        rstd = tl.load(RSTD + row, mask=row < N, other=0)[:, None]
+        xhat = tl.where(mask, (x - mu) * rstd, 0.0)
+        shift = tl.reduce(xhat, 1, add) / D
+        xhat = tl.where(mask, xhat - shift[:, None], 0.0)
         if NEEDS_X:
             g = dy
             if HAS_WEIGHT:
                 g = dy * weight
-            through_mu = tl.reduce(g, 0, add) / D
-            through_rstd = xhat * (tl.reduce(g * xhat, 0, add) / D)
+            through_mu = (tl.reduce(g, 1, add) / D)[:, None]
+            through_rstd = xhat * (tl.reduce(g * xhat, 1, add) / D)[:, None]
             dx = rstd * (g - through_mu - through_rstd)
-            tl.store(DX + row * D + d, rounded(dx, BY_HAND).to(DX.dtype.element_ty), mask=mask)
-        dweight += dy * xhat
-        dbias += dy
+            tl.store(DX + at, rounded(dx, BY_HAND).to(DX.dtype.element_ty), mask=mask)
+        if NEEDS_WEIGHT:
+            dweight += dy * xhat
+        if NEEDS_BIAS:
+            dbias += dy
+        if KEEP_SHIFT:
+            tl.store(SHIFT + row, shift, mask=row < N)
+    at = program * D + tl.arange(0, BLOCK)
     if NEEDS_WEIGHT:
-        tl.store(DWEIGHT + program * D + d, dweight, mask=mask)
+        tl.store(DWEIGHT + at, tl.reduce(dweight, 0, add), mask=tl.arange(0, BLOCK) < D)
     if NEEDS_BIAS:
-        tl.store(DBIAS + program * D + d, dbias, mask=mask)
+        tl.store(DBIAS + at, tl.reduce(dbias, 0, add), mask=tl.arange(0, BLOCK) < D)
+
+
+@triton.jit
+def columns_kernel(
+    DY, X, MU, RSTD, SHIFT, DWEIGHT, DBIAS, N, D, NEEDS_WEIGHT: tl.constexpr,
+    NEEDS_BIAS: tl.constexpr, ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    d = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    owner = tl.program_id(1).to(tl.int64)
+    dweight = tl.full((ROWS, BLOCK), 0, ACC)
+    dbias = tl.full((ROWS, BLOCK), 0, ACC)
+    for tile in range(owner, (N + ROWS - 1) // ROWS, tl.num_programs(1)):
+        row = tile * ROWS + tl.arange(0, ROWS)
+        at = row[:, None] * D + d[None, :]
+        mask = (row < N)[:, None] & (d < D)[None, :]
+        dy = tl.load(DY + at, mask=mask, other=0).to(ACC)
+        if NEEDS_WEIGHT:
+            x = tl.load(X + at, mask=mask, other=0).to(ACC)
+            mu = tl.load(MU + row, mask=row < N, other=0)[:, None]
+            rstd = tl.load(RSTD + row, mask=row < N, other=0)[:, None]
+            shift = tl.load(SHIFT + row, mask=row < N, other=0)[:, None]
+            dweight += dy * ((x - mu) * rstd - shift)
+        if NEEDS_BIAS:
+            dbias += dy
+    if NEEDS_WEIGHT:
+        tl.store(DWEIGHT + owner * D + d, tl.reduce(dweight, 0, add), mask=d < D)
+    if NEEDS_BIAS:
+        tl.store(DBIAS + owner * D + d, tl.reduce(dbias, 0, add), mask=d < D)
 
 
 def refuses(arrays, dims):
@@ -88,11 +137,12 @@ def forward(x, weight, bias, *, eps):
     mu = x.new_empty((*x.shape[:-1], 1), dtype=statistic(x))
     rstd = torch.empty_like(mu)
     if x.numel():
+        known = meta(x, x.shape[-1])
         # eps is a constant of the kernel, since Triton passes numbers in float32
         _launch.run(
-            forward_kernel, (mu.numel(),), x,
-            x, present(weight, x), present(bias, x), y, mu, rstd, x.shape[-1], EPS=float(eps),
-            HAS_WEIGHT=weight is not None, HAS_BIAS=bias is not None, **meta(x, x.shape[-1]),
+            forward_kernel, (triton.cdiv(mu.numel(), known["ROWS"]),), x,
+            x, present(weight, x), present(bias, x), y, mu, rstd, mu.numel(), x.shape[-1],
+            EPS=float(eps), HAS_WEIGHT=weight is not None, HAS_BIAS=bias is not None, **known,
         )  # fmt: skip
     return y, (mu, rstd)
 
@@ -103,14 +153,25 @@ def backward(dy, arrays, residuals, needs, *, eps):
     mu, rstd = map(_opaque.readable, residuals)
     weight = None if weight is None else _opaque.readable(weight)
     rows, columns = mu.numel(), x.shape[-1]
-    owners = min(rows, programs(x))
+    known = meta(x, columns)
+    by_columns = wide(columns) and (needs[1] or needs[2])
+    owners = min(triton.cdiv(rows, known["ROWS"]), programs(x))
+    grid, tiles = columns_grid(x, rows, columns) if by_columns else ((owners,), {})
     dx = torch.empty_like(x) if needs[0] else None
-    partial = [mu.new_empty((owners, columns)) if need else None for need in needs[1:]]
-    if rows:
+    partial = [mu.new_empty((grid[-1], columns)) if need else None for need in needs[1:]]
+    places = [present(p, mu) for p in partial]
+    shift = torch.empty_like(mu) if by_columns else mu
+    if rows and (needs[0] or not by_columns or needs[1]):
         _launch.run(
             backward_kernel, (owners,), x,
-            dy, x, present(weight, x), mu, rstd, present(dx, x), *(present(p, mu) for p in partial),
-            rows, columns, HAS_WEIGHT=weight is not None, NEEDS_X=needs[0],
-            NEEDS_WEIGHT=needs[1], NEEDS_BIAS=needs[2], **meta(x, x.shape[-1]),
+            dy, x, present(weight, x), mu, rstd, present(dx, x), *places, shift, rows, columns,
+            HAS_WEIGHT=weight is not None, NEEDS_X=needs[0], KEEP_SHIFT=by_columns,
+            NEEDS_WEIGHT=needs[1] and not by_columns, NEEDS_BIAS=needs[2] and not by_columns,
+            **known,
+        )  # fmt: skip
+    if rows and by_columns:
+        _launch.run(
+            columns_kernel, grid, x, dy, x, mu, rstd, shift, *places, rows, columns,
+            NEEDS_WEIGHT=needs[1], NEEDS_BIAS=needs[2], ACC=known["ACC"], **tiles,
         )  # fmt: skip
     return (dx, *(None if p is None else p.sum(0) for p in partial))
