@@ -38,6 +38,8 @@ class Kernel:
     residuals_tangent(tangents, arrays, residuals, **options) -> tangents of the residuals but "y",
         None for those that are not differentiable
     refuses(arrays, dims) -> None, or why this kernel cannot run the call
+    early: forward takes `needs`, the gradients that will be asked for (not given where none are),
+        and may keep more residuals behind the spec's, which its backward finds there
     """
 
     name: str
@@ -48,6 +50,7 @@ class Kernel:
     residuals_backward: Callable[..., Any] | None = None
     residuals_tangent: Callable[..., Any] | None = None
     find: Callable[[], Any] | None = None
+    early: bool = False
 
     def loaded(self) -> Kernel:
         """A lazy kernel with the functions of its module in place of what calls them."""
@@ -57,7 +60,7 @@ class Kernel:
         return replace(self, forward=found.forward, backward=found.backward)
 
     @staticmethod
-    def lazy(name: str, module: str, entry: str | None = None) -> Kernel:
+    def lazy(name: str, module: str, entry: str | None = None, *, early: bool = False) -> Kernel:
         """A kernel whose module is imported when first asked; a failing import is its refusal. The
         module holds its functions, or those of a family: in KERNELS[entry]."""
 
@@ -78,7 +81,9 @@ class Kernel:
                 return str(error)
             return refusal
 
-        return Kernel(name, call("forward"), call("backward"), refuses=refuses, find=find)
+        return Kernel(
+            name, call("forward"), call("backward"), refuses=refuses, find=find, early=early
+        )
 
 
 class Rule:

@@ -133,11 +133,12 @@ def saving(name, function, kernel, spec, kept, given):
     n_args = len(spec.args)
     every = kept == tuple(range(n_args))
     shaped = tuple(i for i, a in enumerate(spec.args) if a.name in spec.shapes)
-    residuals_at = slice(len(kept), len(kept) + len(spec.residuals))
+    residuals_at = slice(len(kept), None if kernel.early else len(kept) + len(spec.residuals))
     rest = [None] * n_args
 
     def forward(ctx, plan, *arrays):
-        y, residuals = kernel.forward(*arrays, **plan.options)
+        early = {"needs": ctx.needs_input_grad[1:]} if kernel.early else {}
+        y, residuals = kernel.forward(*arrays, **plan.options, **early)
         ctx.plan = plan
         ctx.options, ctx.dtypes, ctx.shapes = plan.options, plan.dtypes, plan.shapes
         ctx.set_materialize_grads(False)

@@ -38,7 +38,14 @@ def differentiable(spec, plain, kernel):
         return (y.new_zeros(0),) if linked else ()
 
     def constants(given):
-        return (r for r, d in zip(given[1:], derived, strict=False) if not d)
+        """Every residual without a derivative; behind them is the link, or more of an early
+        kernel."""
+        through = (*derived, *[linked] * (len(given) - 1 - len(derived)))
+        return (r for r, d in zip(given[1:], through, strict=True) if not d and r is not None)
+
+    def asked(arrays):
+        """What an early kernel is told."""
+        return {"needs": tuple(a is not None and a.requires_grad for a in arrays)}
 
     def shapes(arrays):
         """Of the arguments that backward knows by shape alone."""
@@ -71,9 +78,8 @@ def differentiable(spec, plain, kernel):
                 residuals = tuple(again[i] if r else residuals[i] for i, r in enumerate(recomputed))
         if half is kernel is not plain:
             return kernel.backward(dy, arrays, residuals, needs, **options)
-        return without_old_vmap(
-            lambda dy: plain.backward(dy, arrays, residuals, needs, **options), dy
-        )
+        kept = residuals[: len(recomputed)]
+        return without_old_vmap(lambda dy: plain.backward(dy, arrays, kept, needs, **options), dy)
 
     class KernelFunction(Function):
         generate_vmap_rule = kernel.name == "plain"
@@ -81,7 +87,9 @@ def differentiable(spec, plain, kernel):
         @staticmethod
         def forward(values, *arrays):
             # setup_context may save inputs and outputs only
-            y, residuals = kernel.forward(*arrays, **dict(zip(names, values, strict=True)))
+            options = dict(zip(names, values, strict=True))
+            early = asked(arrays) if kernel.early else {}
+            y, residuals = kernel.forward(*arrays, **options, **early)
             return (*outputs(y, residuals), *link(y))
 
         @staticmethod

@@ -144,7 +144,7 @@ def backward(
 RULE = Rule(
     SPEC,
     (
-        Kernel.lazy("triton", "bpx_torch.kernels.triton.linear_cross_entropy"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.linear_cross_entropy", early=True),
         Kernel("plain", forward, backward),
     ),
     autocast="float32",

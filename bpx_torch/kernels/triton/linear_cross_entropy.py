@@ -1,81 +1,24 @@
 """linear_cross_entropy for torch on a GPU: torch's products, and one pass in Triton over the logits
 of a chunk of the vocabulary each way. Maths, shapes and source: bpx/fused/linear_cross_entropy.py.
+
+Backward would compute the logits again, a fourth product beside three. Where gradients will be
+asked for of one number, and are no larger than the logits, forward takes them at dy = 1 while it
+has a part of the rows' logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section
+3.2; backward scales them, out of place, so that it can be called twice. The largest array is then
+the gradients of the logits of ROWS rows.
 """
 
 import torch
-import triton
-import triton.language as tl
-from triton.language.extra import libdevice
 
 from bpx_torch._labels import over_labels
 from bpx_torch._vocabulary import chunks, prepared, product, row_losses
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.triton import _launch
-from bpx_torch.kernels.triton._launch import add, larger
-from bpx_torch.kernels.triton._rows import present, refuses_types, rounded
+from bpx_torch.kernels.triton._logits import Walk, pulled, pulls
+from bpx_torch.kernels.triton._rows import refuses_types
 
-BLOCK = 4096
-
-
-@triton.jit
-def logits_of(Z, BIAS, i, C, CAP: tl.constexpr, HAS_BIAS: tl.constexpr):
-    """Logits of a row at the columns i, -inf behind the last of the C."""
-    z = tl.load(Z + i, mask=i < C, other=-float("inf"))
-    if HAS_BIAS:
-        z += tl.load(BIAS + i, mask=i < C, other=0).to(z.dtype)
-    if CAP != 0:
-        z = tl.where(i < C, CAP * libdevice.tanh(z / CAP), -float("inf"))
-    return z
-
-
-@triton.jit
-def joined_kernel(
-    Z, BIAS, LABEL, TOP, SUM, AT, EVEN, START, C, CAP: tl.constexpr, SMOOTH: tl.constexpr,
-    HAS_BIAS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Take a chunk into each row's largest logit, sum(exp(z - top)), z at the label and sum(z)."""
-    row = tl.program_id(0).to(tl.int64)
-    Z += row * C
-    d = tl.arange(0, BLOCK)
-    label = tl.load(LABEL + row) - START
-    top = tl.load(TOP + row)
-    total = tl.load(SUM + row)
-    at = tl.load(AT + row)
-    even = tl.load(EVEN + row)
-    for start in range(0, C, BLOCK):
-        i = start + d
-        z = logits_of(Z, BIAS, i, C, CAP, HAS_BIAS)
-        higher = tl.maximum(top, tl.reduce(z, 0, larger))
-        shift = tl.where(higher == -float("inf"), 0.0, higher)  # of masked classes alone
-        total = total * libdevice.exp(top - shift) + tl.reduce(libdevice.exp(z - shift), 0, add)
-        top = higher
-        if (label >= start) & (label < start + BLOCK):  # a sum of one term: 0 * -inf would be NaN
-            at = tl.reduce(tl.where(i == label, z, 0.0), 0, add)
-        if SMOOTH:
-            even += tl.reduce(tl.where(i < C, z, 0.0), 0, add)
-    tl.store(TOP + row, top)
-    tl.store(SUM + row, total)
-    tl.store(AT + row, at)
-    tl.store(EVEN + row, even)
-
-
-@triton.jit
-def pulled_kernel(
-    Z, BIAS, LABEL, TOP, MASS, PULL, HIT, EVEN, D, START, C, CAP: tl.constexpr,
-    SMOOTH: tl.constexpr, HAS_BIAS: tl.constexpr, BY_HAND: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """dlogits of a chunk: the terms are those of the plain rule's backward."""
-    row = tl.program_id(0).to(tl.int64)
-    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    z = logits_of(Z + row * C, BIAS, i, C, CAP, HAS_BIAS)
-    p = libdevice.exp(z - tl.load(TOP + row) - tl.load(MASS + row))
-    d = tl.load(PULL + row) * p
-    d += tl.where(i == tl.load(LABEL + row) - START, tl.load(HIT + row), 0.0)
-    if SMOOTH:
-        d -= tl.load(EVEN + row)
-    if CAP != 0:
-        d *= 1 - (z / CAP) * (z / CAP)
-    tl.store(D + row * C + i, rounded(d, BY_HAND).to(D.dtype.element_ty), mask=i < C)
+PART = 2**27  # logits that are there at once
+ROWS = 4  # times as many rows' gradients are multiplied at once
 
 
 def refuses(arrays, dims):
@@ -90,49 +33,93 @@ def refuses(arrays, dims):
     return "x or weight has no elements" if 0 in (x.numel(), weight.numel()) else None
 
 
-def walked(x_rows, weight, bias, label, chunk):
-    """Every chunk's place, weight, bias and products with x."""
-    for part, w, b, _, _, _ in chunks(weight, bias, None, label, chunk):
-        yield part, w, b, product(x_rows, w.T)
+def prepared_rows(x, weight, target, bias, ignore_index):
+    """(x as rows, what labels() finds of them, bias)."""
+    x_rows, _, rows = prepared(x, weight, target, None, ignore_index)
+    return x_rows, rows, None if bias is None else _opaque.readable(bias)
 
 
-def numbers(z, bias, softcap, s):
-    classes = z.shape[1]
-    block = min(triton.next_power_of_2(classes), BLOCK)
-    return {
-        "CAP": 0.0 if softcap is None else float(softcap),
-        "SMOOTH": bool(s),
-        "HAS_BIAS": bias is not None,
-        "BLOCK": block,
-        "num_warps": min(max(block // 512, 1), 8),
-    }
+def scaled(g, wy, reduction, num_items):
+    """dy for the loss of a row."""
+    if reduction != "mean":
+        return g
+    return over_labels(g, wy) if num_items is None else g / num_items
+
+
+def reduced(loss, wy, target, x, reduction, num_items):
+    if reduction == "none":
+        return loss.reshape(target.shape).to(x.dtype)
+    return scaled(loss.sum(), wy, reduction, num_items).to(x.dtype)
 
 
 def forward(
     x, weight, target, bias, class_weight, *, ignore_index, reduction, label_smoothing, softcap,
-    z_loss, num_items, chunk,
+    z_loss, num_items, chunk, needs=(),
 ):  # fmt: skip
-    x_rows, _, rows = prepared(x, weight, target, None, ignore_index)
-    label, wy = rows[2], rows[3]
-    bias = None if bias is None else _opaque.readable(bias)
-    top = torch.full_like(wy, -torch.inf)
-    total, zy, even = (torch.zeros_like(wy) for _ in range(3))
-    for part, _, b, z in walked(x_rows, weight, bias, label, chunk):
-        _launch.run(
-            joined_kernel, (len(wy),), z,
-            z, present(b, z), label, top, total, zy, even, part.start, z.shape[1],
-            **numbers(z, b, softcap, label_smoothing),
-        )  # fmt: skip
-    mass = total.log()
-    v = weight.shape[0]
-    loss = row_losses(top + mass, zy, even, rows, None, v, label_smoothing, z_loss)
-    if reduction == "none":
-        loss = loss.reshape(target.shape)
-    elif reduction == "sum":
-        loss = loss.sum()
+    x_rows, rows, bias = prepared_rows(x, weight, target, bias, ignore_index)
+    label, wy, v, s = rows[2], rows[3], weight.shape[0], label_smoothing
+    early = ()
+    if worth(x_rows, weight, reduction, needs):
+        unit = scaled(torch.ones_like(wy[0]), wy, reduction, num_items)
+        g = unit.expand(wy.shape).masked_fill(rows[0], 0.0)
+        walk, *early = _at_once(x_rows, weight, bias, label, wy, g, needs, softcap, s, z_loss)
     else:
-        loss = over_labels(loss.sum(), wy) if num_items is None else loss.sum() / num_items
-    return loss.to(x.dtype), tuple(k.reshape(target.shape) for k in (top, mass))
+        walk = Walk(wy)
+        for part, _, b, _, _, _ in chunks(weight, bias, None, label, chunk):
+            walk.take(product(x_rows, weight[part].T), b, label, part.start, softcap, s)
+    mass = walk.total.log()
+    loss = row_losses(walk.top + mass, walk.at, walk.even, rows, None, v, s, z_loss)
+    kept = (k.reshape(target.shape) for k in (walk.top, mass))
+    return reduced(loss, wy, target, x, reduction, num_items), (*kept, *early)
+
+
+def worth(x_rows, weight, reduction, needs):
+    """Whether forward takes the gradients: they are kept in place of the logits in float32."""
+    kept = (x_rows.numel() + weight.numel()) * weight.element_size()
+    logits = len(x_rows) * len(weight) * 4
+    return reduction != "none" and any(needs[:2]) and len(x_rows) > 0 and kept <= logits
+
+
+def _at_once(x_rows, weight, bias, label, wy, g, needs, softcap, s, z_loss):
+    """The walk, and the gradients of x, weight and bias at dy = 1 (None where not asked for)."""
+    v, count = len(weight), len(x_rows)
+    part = min(max(PART // v, 1), count)  # rows whose logits are there at once
+    batch = min(ROWS * part, count)  # rows whose gradients are multiplied at once
+    walk = Walk(wy)
+    dx = torch.empty_like(x_rows) if needs[0] else None
+    dbias = torch.zeros(v, dtype=wy.dtype, device=wy.device) if needs[3] else None
+    once = batch >= count
+    dweight = None
+    if needs[1]:  # several batches are added up in the type of sums
+        dweight = torch.zeros_like(weight, dtype=weight.dtype if once else wy.dtype)
+    d = torch.empty((batch, v), dtype=weight.dtype, device=wy.device)
+    for start in range(0, count, batch):
+        for first in range(start, min(start + batch, count), part):
+            here = slice(first, min(first + part, start + batch, count))
+            z = product(x_rows[here], weight.T)
+            known = Walk(wy[here])
+            known.take(z, bias, label[here], 0, softcap, s)
+            mass = known.total.log()
+            weights = pulls(g[here], wy[here], known.top + mass, s, z_loss, v)
+            to = d[here.start - start : here.stop - start]
+            made = z if needs[3] else to
+            pulled(z, bias, label[here], known.top, mass, weights, made, 0, softcap, s)
+            if needs[3]:
+                dbias += z.sum(0)
+                to.copy_(z)
+            for name in ("top", "total", "at", "even"):
+                getattr(walk, name)[here] = getattr(known, name)
+            del z
+        rows = slice(start, min(start + batch, count))
+        found = d[: rows.stop - start]
+        if needs[0]:
+            torch.mm(found, weight, out=dx[rows])
+        if needs[1] and once:
+            torch.mm(found.T, x_rows, out=dweight)
+        elif needs[1]:
+            dweight = product(found.T, x_rows[rows], dweight)
+    del d
+    return walk, dx, None if dweight is None else dweight.to(weight.dtype), dbias
 
 
 def backward(
@@ -140,30 +127,24 @@ def backward(
     num_items, chunk,
 ):  # fmt: skip
     x, weight, target, bias, _ = arrays
-    v, s = weight.shape[0], label_smoothing
-    x_rows, _, rows = prepared(x, weight, target, None, ignore_index)
-    ignored, _, label, wy = rows
+    if len(residuals) > 2:
+        dx, dweight, dbias = (None if a is None else a * dy.to(a.dtype) for a in residuals[2:])
+        return None if dx is None else dx.reshape(x.shape), dweight, None, dbias, None
+    s = label_smoothing
+    x_rows, rows, bias = prepared_rows(x, weight, target, bias, ignore_index)
+    label, wy = rows[2], rows[3]
     top, mass = (_opaque.readable(r.reshape(-1)) for r in residuals)
-    bias = None if bias is None else _opaque.readable(bias)
-    g = dy.to(wy.dtype).reshape(-1)
-    if reduction == "mean":
-        g = over_labels(g, wy) if num_items is None else g / num_items
-    g = g.expand(wy.shape).masked_fill(ignored, 0.0)
-    hit = (1 - s) * wy
-    pull = hit + 2 * z_loss * wy * (top + mass) if z_loss else hit
-    pull, hit, even = g * (pull + s if s else pull), -g * hit, s / v * g
+    g = scaled(dy.to(wy.dtype).reshape(-1), wy, reduction, num_items)
+    g = g.expand(wy.shape).masked_fill(rows[0], 0.0)
+    weights = pulls(g, wy, top + mass, s, z_loss, len(weight))
 
     dx = torch.zeros_like(x_rows, dtype=wy.dtype) if needs[0] else None
     dweight = torch.empty_like(weight) if needs[1] else None
     dbias = torch.empty_like(bias, dtype=wy.dtype) if needs[3] else None
-    for part, w, b, z in walked(x_rows, weight, bias, label, chunk):
+    for part, w, b, _, _, _ in chunks(weight, bias, None, label, chunk):
+        z = product(x_rows, w.T)
         d = z if needs[3] else torch.empty_like(z, dtype=weight.dtype)
-        known = numbers(z, b, softcap, s)
-        _launch.run(
-            pulled_kernel, (len(wy), triton.cdiv(z.shape[1], known["BLOCK"])), z,
-            z, present(b, z), label, top, mass, pull, hit, even, d, part.start, z.shape[1],
-            BY_HAND=z.device.type == "cpu" and d.dtype == torch.bfloat16, **known,
-        )  # fmt: skip
+        pulled(z, b, label, top, mass, weights, d, part.start, softcap, s)
         if needs[3]:
             dbias[part] = d.sum(0)
             d = d.to(weight.dtype)
