@@ -76,14 +76,17 @@ def backward_kernel(
         mu = tl.load(MU + row, mask=row < N, other=0)[:, None]
         rstd = tl.load(RSTD + row, mask=row < N, other=0)[:, None]
         xhat = tl.where(mask, (x - mu) * rstd, 0.0)
+        g = dy
+        if HAS_WEIGHT:
+            g = dy * weight
+        # three sums that do not wait for one another: mean(g (xhat - shift)) in two of them
         shift = tl.reduce(xhat, 1, add) / D
+        mean = tl.reduce(g, 1, add) / D
+        product = tl.reduce(g * xhat, 1, add) / D - shift * mean
         xhat = tl.where(mask, xhat - shift[:, None], 0.0)
         if NEEDS_X:
-            g = dy
-            if HAS_WEIGHT:
-                g = dy * weight
-            through_mu = (tl.reduce(g, 1, add) / D)[:, None]
-            through_rstd = xhat * (tl.reduce(g * xhat, 1, add) / D)[:, None]
+            through_mu = mean[:, None]
+            through_rstd = xhat * product[:, None]
             dx = rstd * (g - through_mu - through_rstd)
             tl.store(DX + at, rounded(dx, BY_HAND).to(DX.dtype.element_ty), mask=mask)
         if NEEDS_WEIGHT:

@@ -93,7 +93,8 @@ def numbers(x, pairs, interleaved):
 def turned(x, cos, sin, interleaved, back):
     x, cos, sin = map(_opaque.readable, (x, cos, sin))
     y = torch.empty_like(x)
-    length, columns, pairs = *x.shape[-2:], cos.shape[1]
+    length, columns = x.shape[-2:]
+    pairs = cos.shape[1]
     rows = x.numel() // columns
     each = max(ELEMENTS // triton.next_power_of_2(columns), 1)
     rest = columns - 2 * pairs
