@@ -11,9 +11,9 @@ from bpx_torch._fast import saving
 from bpx_torch._function import Function, forward_mode_depth, without_old_vmap
 
 
-def differentiable(spec, plain, kernel):
+def differentiable(spec, plain, kernel, trim):
     """The kernel as a function of (option values, *arrays) -> (y, residuals but "y"); derivatives
-    of its derivative are those of the plain kernel."""
+    of its derivative are those of the plain kernel. `trim`: see Rule."""
     names, n_args = tuple(spec.options), len(spec.args)
     saves = set(spec.saves) - set(spec.shapes)
     kept = tuple(i for i, a in enumerate(spec.args) if a.name in saves)
@@ -49,6 +49,15 @@ def differentiable(spec, plain, kernel):
 
     def sizes(arrays):
         return tuple(None if a is None else a.shape for a in arrays) if linked else ()
+
+    trims = [trim.get(n) for n in (*(spec.args[i].name for i in kept), *spec.residuals)]
+
+    def trimmed(saved, arrays, options):
+        less = (
+            v if f is None or v is None else f(v, *arrays, **options)
+            for f, v in zip(trims, saved, strict=False)
+        )
+        return (*less, *saved[len(trims) :])
 
     def split(ctx):
         saved, arrays = ctx.saved_tensors, [None] * n_args
@@ -96,6 +105,8 @@ def differentiable(spec, plain, kernel):
             ctx.shapes, ctx.sizes = shapes(arrays), sizes(arrays)
             ctx.set_materialize_grads(False)
             saved = (*(arrays[i] for i in kept), *residuals)
+            if trim:
+                saved = trimmed(saved, arrays, ctx.options)
             ctx.save_for_backward(*saved)
             ctx.save_for_forward(*saved)
 
@@ -189,6 +200,7 @@ def differentiable(spec, plain, kernel):
             spec,
             kept,
             given if linked or spec.differentiable else None,
+            trimmed if trim else None,
         )
     )
     return run

@@ -1,5 +1,7 @@
 """A bpx rule in torch: its call. The call path is in bpx/rule.py."""
 
+from collections.abc import Callable
+
 import torch
 
 from bpx import rule
@@ -14,14 +16,19 @@ AUTOCAST = ("keep", "lower", "float32")
 class Rule(rule.Rule):
     """`autocast` is what torch.autocast does to the floating arguments: nothing, the autocast
     dtype ("lower but h0" leaves that argument alone), or float32 (float64 is never touched), as
-    torch's own lists have it for the operation; a dict where the lists differ by device."""
+    torch's own lists have it for the operation; a dict where the lists differ by device.
+    `trim` has, by the name of an argument or a residual, what backward reads of it where that may
+    be less than all: f(value, *arrays, **options) -> what is kept in its place, which has no
+    derivative."""
 
     def __init__(
         self,
         spec: Op,
         kernels: tuple[rule.Kernel, ...],
         autocast: str | dict[str, str] = "keep",
+        trim: dict[str, Callable[..., torch.Tensor]] | None = None,
     ) -> None:
+        self.trim = trim or {}
         super().__init__(spec, kernels)
         policies = {"": autocast} if isinstance(autocast, str) else autocast
         known = (*AUTOCAST, *(f"lower but {a.name}" for a in spec.args))
@@ -54,7 +61,7 @@ class Rule(rule.Rule):
         return y, tuple(r.detach() for r, _ in zip(residuals, names, strict=False))
 
     def with_plain(self, plain: rule.Kernel) -> "Rule":
-        return Rule(self.spec, (plain,), self.autocast)
+        return Rule(self.spec, (plain,), self.autocast, self.trim)
 
     def forward(self, *arrays, kernel: str = "plain", **options):
         """The pure forward: (y, residuals), no autograd Function."""
@@ -96,7 +103,7 @@ class Rule(rule.Rule):
         )
 
     def wrap(self, kernel):
-        return differentiable(self.spec, self.plain, kernel)
+        return differentiable(self.spec, self.plain, kernel, self.trim)
 
 
 def _number(value):

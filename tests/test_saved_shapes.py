@@ -72,6 +72,20 @@ def test_what_is_excused_keeps_more(excused):
     assert all(m.startswith("keeps") for m in more)
 
 
+def test_few_lengths_are_kept_in_a_byte_each():
+    """What is no length stays none: only where values cannot be seen does backward meet it."""
+    torch = pytest.importorskip("torch")
+    from bpx_torch.layers._recurrent import few_steps, running
+
+    lengths = torch.tensor([0, 3, 4, -1, 5, 260, -256])
+    kept = few_steps(lengths, torch.zeros(4, 7, 2))
+    assert kept.tolist() == [0, 3, 4, -1, 5, 5, -1]
+    assert kept.element_size() == 1
+    assert torch.equal(running(kept, 4), running(lengths, 4))
+    assert few_steps(lengths, torch.zeros(8, 7, 2)) is lengths
+    assert few_steps(lengths.int(), torch.zeros(4, 7, 2)).dtype == torch.int32
+
+
 CONSTANT = [s for s in bpx.ALL if s.constant]
 
 

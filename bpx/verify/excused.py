@@ -5,10 +5,6 @@ At the sizes of a network the reasons are bytes beside megabytes; a test sees th
 LAST = "it keeps its output whole, of which autodiff lets the last state go"
 
 MORE_BYTES = {
-    (
-        "rnn",
-        "own lengths, no biases",
-    ): "it keeps the lengths, 8 bytes a sequence, and autodiff masks of a byte a step, here four",
     ("lstm", "one step, one bias"): LAST,
     ("linear_recurrence", "gates of zero"): LAST,
     ("linear_recurrence", "one step"): LAST,
