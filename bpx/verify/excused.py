@@ -5,9 +5,7 @@ At the sizes of a network the reasons are bytes beside megabytes; a test sees th
 LAST = "it keeps its output whole, of which autodiff lets the last state go"
 
 MORE_BYTES = {
-    ("lstm", "one step, one bias"): LAST,
     ("linear_recurrence", "gates of zero"): LAST,
-    ("linear_recurrence", "one step"): LAST,
     (
         "nll_loss",
         "one row",

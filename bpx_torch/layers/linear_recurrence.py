@@ -72,6 +72,11 @@ def forward(a, b, h0, *, reverse):
     return y, (y,)
 
 
+def trim(y, *arrays, **options):
+    """Of one step, backward reads h0 alone."""
+    return y.new_empty((*y.shape[:-2], 0, y.shape[-1])) if y.shape[-2] == 1 else y
+
+
 def backward(dy, arrays, residuals, needs, *, reverse):
     # g_t = dy_t + a_{t+1} g_{t+1}, a recurrence from the other end
     # db_t = g_t,  da_t = g_t h_{t-1},  dh0 = a_1 g_1
@@ -80,7 +85,7 @@ def backward(dy, arrays, residuals, needs, *, reverse):
     a, dy = a.to(y.dtype), dy.to(y.dtype)
     zero = y.new_zeros((*y.shape[:-2], y.shape[-1]))
     h0 = zero if h0 is None else h0.to(y.dtype)
-    if not y.shape[-2]:
+    if not a.shape[-2]:
         return dy, dy, zero
     g = scan(shifted(a, zero, reverse), dy, None, not reverse)
     da = g * shifted(y, h0, not reverse) if needs[0] else None
@@ -91,16 +96,15 @@ def backward(dy, arrays, residuals, needs, *, reverse):
 def tangent(tangents, arrays, residuals, *, reverse):
     # th_t = a_t th_{t-1} + (ta_t h_{t-1} + tb_t), from th0
     a, _, h0 = arrays
-    (given,) = residuals
-    y = at_least_float32(given)
-    if not y.shape[-2]:
-        return torch.zeros_like(given)
+    y = at_least_float32(residuals[0])
+    if not a.shape[-2]:
+        return torch.zeros_like(a)
     ta, tb, th0 = (None if t is None else t.to(y.dtype) for t in tangents)
     h0 = y.new_zeros((*y.shape[:-2], y.shape[-1])) if h0 is None else h0.to(y.dtype)
-    drive = torch.zeros_like(y) if tb is None else tb
+    drive = torch.zeros_like(a, dtype=y.dtype) if tb is None else tb
     if ta is not None:
         drive = drive + ta * shifted(y, h0, not reverse)
-    return scan(a.to(y.dtype), drive, th0, reverse).to(given.dtype)
+    return scan(a.to(y.dtype), drive, th0, reverse).to(a.dtype)
 
 
 RULE = Rule(
@@ -109,6 +113,7 @@ RULE = Rule(
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.linear_recurrence"),
         Kernel("plain", forward, backward, tangent),
     ),
+    trim={"y": trim},
 )
 
 
