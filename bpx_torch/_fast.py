@@ -127,7 +127,7 @@ class Fast:
 
 def saving(name, function, kernel, spec, kept, given, trimmed):
     """The kernel's Function that saves in its forward; `kept` are the places of what it saves.
-    given(ctx, arrays, y, residuals) -> (all outputs, what of them is saved last) where a second
+    given(ctx, arrays, y, residuals) -> (all outputs, what of them is saved) where a second
     derivative takes more outputs than y, else None. trimmed(saved, arrays, options) -> what is
     saved, or None."""
     backward_by_value = function.backward
@@ -146,8 +146,8 @@ def saving(name, function, kernel, spec, kept, given, trimmed):
         if given is None and trimmed is None:
             ctx.save_for_backward(*saved, *residuals)
             return y
-        outputs, last = (y, ()) if given is None else given(ctx, arrays, y, residuals)
-        saved = (*saved, *residuals, *last)
+        outputs, more = (y, residuals) if given is None else given(ctx, arrays, y, residuals)
+        saved = (*saved, *more)
         ctx.save_for_backward(*(saved if trimmed is None else trimmed(saved, arrays, plan.options)))
         return outputs
 

@@ -11,9 +11,9 @@ from bpx_torch._fast import saving
 from bpx_torch._function import Function, forward_mode_depth, without_old_vmap
 
 
-def differentiable(spec, plain, kernel, trim):
+def differentiable(spec, plain, kernel, trim, part):
     """The kernel as a function of (option values, *arrays) -> (y, residuals but "y"); derivatives
-    of its derivative are those of the plain kernel. `trim`: see Rule."""
+    of its derivative are those of the plain kernel. `trim`, `part`: see Rule."""
     names, n_args = tuple(spec.options), len(spec.args)
     saves = set(spec.saves) - set(spec.shapes)
     kept = tuple(i for i, a in enumerate(spec.args) if a.name in saves)
@@ -36,6 +36,11 @@ def differentiable(spec, plain, kernel, trim):
 
     def link(y):
         return (y.new_zeros(0),) if linked else ()
+
+    def taken(y, arrays, options):
+        """The part of y that is kept in its place: a further output, for it has a derivative."""
+        some = y if part is None else part[0](y, *arrays, **options)
+        return () if some is y else (some,)
 
     def constants(given):
         return (r for r, d in zip(given[1:], derived, strict=False) if not d)
@@ -90,8 +95,9 @@ def differentiable(spec, plain, kernel, trim):
         @staticmethod
         def forward(values, *arrays):
             # setup_context may save inputs and outputs only
-            y, residuals = kernel.forward(*arrays, **dict(zip(names, values, strict=True)))
-            return (*outputs(y, residuals), *link(y))
+            options = dict(zip(names, values, strict=True))
+            y, residuals = kernel.forward(*arrays, **options)
+            return (*outputs(y, residuals), *link(y), *taken(y, arrays, options))
 
         @staticmethod
         def setup_context(ctx, inputs, output):
@@ -100,7 +106,8 @@ def differentiable(spec, plain, kernel, trim):
             y, *residuals = output
             ctx.mark_non_differentiable(*constants(output))
             if y_at is not None:
-                residuals.insert(y_at, y)
+                some = residuals.pop() if part and len(residuals) > len(derived) else y
+                residuals.insert(y_at, some)
             ctx.dtype, ctx.dtypes = y.dtype, tuple(None if a is None else a.dtype for a in arrays)
             ctx.shapes, ctx.sizes = shapes(arrays), sizes(arrays)
             ctx.set_materialize_grads(False)
@@ -116,6 +123,11 @@ def differentiable(spec, plain, kernel, trim):
             arrays, residuals = split(ctx)
             needs = ctx.needs_input_grad[1:]
             grads = (None,) * n_args
+            if part and len(dresiduals) > len(derived):
+                *dresiduals, d = dresiduals
+                if d is not None:  # from a derivative of this derivative
+                    d = part[1](d, **options)
+                    dy = d if dy is None else dy + d
             if dy is not None:
                 grads = through_y(dy, arrays, residuals, needs, options)
                 if linked and torch.is_grad_enabled():
@@ -155,8 +167,10 @@ def differentiable(spec, plain, kernel, trim):
             def both(*t):
                 dy = plain.tangent(t, arrays, residuals, **options).to(ctx.dtype)
                 if not spec.differentiable:
-                    return (dy, *[None] * len(derived), *[dy.new_zeros(0)] * linked)
-                return dy, *plain.residuals_tangent(t, arrays, residuals, **options)
+                    more = (*[None] * len(derived), *[dy.new_zeros(0)] * linked)
+                else:
+                    more = plain.residuals_tangent(t, arrays, residuals, **options)
+                return (dy, *more, *taken(dy, arrays, options))
 
             return without_old_vmap(both, *tangents)
 
@@ -183,12 +197,14 @@ def differentiable(spec, plain, kernel, trim):
         return outputs(y, residuals)
 
     def given(ctx, arrays, y, residuals):
-        """All that a Function gives out which saves in its forward, and what it saves last."""
+        """All that a Function gives out which saves in its forward, and what of it is saved."""
         ctx.sizes = sizes(arrays)
-        last = link(y)
-        whole = (*outputs(y, residuals), *last)
+        last, some = link(y), taken(y, arrays, ctx.options)
+        whole = (*outputs(y, residuals), *last, *some)
         ctx.mark_non_differentiable(*constants(whole))
-        return whole, last
+        if some:
+            residuals = (*residuals[:y_at], *some, *residuals[y_at + 1 :])
+        return whole, (*residuals, *last)
 
     run.function = KernelFunction
     run.shapes = shapes
@@ -199,7 +215,7 @@ def differentiable(spec, plain, kernel, trim):
             kernel.loaded(),
             spec,
             kept,
-            given if linked or spec.differentiable else None,
+            given if linked or spec.differentiable or part else None,
             trimmed if trim else None,
         )
     )

@@ -72,9 +72,27 @@ def forward(a, b, h0, *, reverse):
     return y, (y,)
 
 
-def trim(y, *arrays, **options):
-    """Of one step, backward reads h0 alone."""
-    return y.new_empty((*y.shape[:-2], 0, y.shape[-1])) if y.shape[-2] == 1 else y
+def take(y, a, b, h0, *, reverse):
+    """All states but the last, which backward does not read. Of few steps from h0 autodiff holds no
+    more; of many, y, which lives on in most programs, costs less than a copy of nearly all of it.
+    """
+    if h0 is None or not 0 < y.shape[-2] <= IN_ONE:
+        return y
+    return (y[..., 1:, :] if reverse else y[..., :-1, :]).clone()
+
+
+def put(d, *, reverse):
+    """The adjoint of take where that is a copy."""
+    last = d.new_zeros((*d.shape[:-2], 1, d.shape[-1]))
+    return torch.cat([last, d] if reverse else [d, last], -2)
+
+
+def before(y, h0, steps, reverse):
+    """The state that each step starts from, of all states or all but the last."""
+    if y.shape[-2] == steps:
+        return shifted(y, h0, not reverse)
+    h0 = h0.unsqueeze(-2)
+    return torch.cat([y, h0] if reverse else [h0, y], -2)
 
 
 def backward(dy, arrays, residuals, needs, *, reverse):
@@ -88,7 +106,7 @@ def backward(dy, arrays, residuals, needs, *, reverse):
     if not a.shape[-2]:
         return dy, dy, zero
     g = scan(shifted(a, zero, reverse), dy, None, not reverse)
-    da = g * shifted(y, h0, not reverse) if needs[0] else None
+    da = g * before(y, h0, a.shape[-2], reverse) if needs[0] else None
     last = -1 if reverse else 0
     return da, g, a[..., last, :] * g[..., last, :]
 
@@ -103,7 +121,7 @@ def tangent(tangents, arrays, residuals, *, reverse):
     h0 = y.new_zeros((*y.shape[:-2], y.shape[-1])) if h0 is None else h0.to(y.dtype)
     drive = torch.zeros_like(a, dtype=y.dtype) if tb is None else tb
     if ta is not None:
-        drive = drive + ta * shifted(y, h0, not reverse)
+        drive = drive + ta * before(y, h0, a.shape[-2], reverse)
     return scan(a.to(y.dtype), drive, th0, reverse).to(a.dtype)
 
 
@@ -113,7 +131,7 @@ RULE = Rule(
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.linear_recurrence"),
         Kernel("plain", forward, backward, tangent),
     ),
-    trim={"y": trim},
+    part=(take, put),
 )
 
 
