@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from bpx._page import Table, entries, kind
-from bpx.verify.excused import MORE_BYTES
 from bpx.verify.features import features
 from bpx.verify.memory import Bytes, measured
 
@@ -86,8 +85,5 @@ _MEMORY = (
     "the forward would give: its first number is at most that of the framework's own expression",
     "with the same gradient.",
     "",
-    "The kit looks at every case of an entry that has elements, hence every set of its options; it",
-    "excuses these, in which arguments or outputs count that live on in most programs:",
-    "",
-    *(f"- {entry}, {case}: {why}." for (entry, case), why in MORE_BYTES.items()),
+    "The kit looks at every case of an entry that has elements, hence every set of its options.",
 )

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 def labels(target, classes, weight, ignore_index, dtype):
     """(ignored, outside, label, wy): where the row is ignored, where its label is out of range, an
     index that is always in range, and the weight of the row's label: 0 where ignored, NaN where out
-    of range."""
+    of range. `weight` holds those of all classes, or, in another shape, those of the rows' labels.
+    """
     held = jnp.iinfo(target.dtype)  # what the dtype cannot hold, no label equals
     if ignore_index is None or not held.min <= ignore_index <= held.max:
         ignored = jnp.zeros(target.shape, bool)
@@ -16,7 +17,10 @@ def labels(target, classes, weight, ignore_index, dtype):
     outside = (target < 0) | (target >= classes if classes <= held.max else False)
     outside = outside & ~ignored
     label = jnp.where(outside | ignored, jnp.zeros_like(target), target)
-    wy = jnp.ones(target.shape, dtype) if weight is None else weight[label]
+    if weight is None:
+        wy = jnp.ones(target.shape, dtype)
+    else:
+        wy = weight[label] if weight.shape == (classes,) else weight
     return ignored, outside, label, jnp.where(ignored, 0.0, jnp.where(outside, jnp.nan, wy))
 
 

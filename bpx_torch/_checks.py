@@ -96,8 +96,7 @@ def _channels_last(t):
 
 
 def _expanded(t):
-    """The values of the first row, in every row without a copy."""
-    return t[:1].expand(t.shape) if t.dim() else t
+    return t[:1].expand(t.shape) if t.dim() else t  # the first row in every row, without a copy
 
 
 LAYOUTS = {

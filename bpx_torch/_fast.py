@@ -125,10 +125,11 @@ class Fast:
         return plan.forward(*arrays, **plan.options)[0]
 
 
-def saving(name, function, kernel, spec, kept, given):
+def saving(name, function, kernel, spec, kept, given, trimmed):
     """The kernel's Function that saves in its forward; `kept` are the places of what it saves.
-    given(ctx, arrays, y, residuals) -> (all outputs, what of them is saved last) where a second
-    derivative takes more outputs than y, else None."""
+    given(ctx, arrays, y, residuals) -> (all outputs, what of them is saved) where a second
+    derivative takes more outputs than y, else None. trimmed(saved, arrays, options) -> what is
+    saved, or None."""
     backward_by_value = function.backward
     n_args = len(spec.args)
     every = kept == tuple(range(n_args))
@@ -143,11 +144,12 @@ def saving(name, function, kernel, spec, kept, given):
         ctx.options, ctx.dtypes, ctx.shapes = plan.options, plan.dtypes, plan.shapes
         ctx.set_materialize_grads(False)
         saved = arrays if every else [arrays[i] for i in kept]
-        if given is None:
+        if given is None and trimmed is None:
             ctx.save_for_backward(*saved, *residuals)
             return y
-        outputs, last = given(ctx, arrays, y, residuals)
-        ctx.save_for_backward(*saved, *residuals, *last)
+        outputs, more = (y, residuals) if given is None else given(ctx, arrays, y, residuals)
+        saved = (*saved, *more)
+        ctx.save_for_backward(*(saved if trimmed is None else trimmed(saved, arrays, plan.options)))
         return outputs
 
     def backward(ctx, dy, *dresiduals):

@@ -3,9 +3,11 @@ bpx_torch.functional.
 
 Between the rules stand sums, scalings and permutations of torch, whose gradients are torch's.
 Stated differences from torch: alpha dropout draws its masks as dropout does here, from one key of
-torch's generator, and a dropped NaN or infinity leaves no trace.
+torch's generator, and a dropped NaN or infinity leaves no trace; rrelu draws a slope for positive
+elements too.
 """
 
+from contextlib import nullcontext
 from math import sqrt
 
 import torch
@@ -13,8 +15,10 @@ import torch
 from bpx.layers.dropout import mask_shape
 from bpx.spec import number, require
 from bpx_torch._functional_losses import _reduction
+from bpx_torch.activations import piecewise as _piecewise
 from bpx_torch.layers import conv as _conv
 from bpx_torch.layers import dropout as _dropout
+from bpx_torch.layers import prelu as _prelu
 from bpx_torch.layers import softmax as _softmax
 from bpx_torch.losses import binary_cross_entropy_with_logits as _binary
 from bpx_torch.losses import margin_ranking as _margin_ranking
@@ -38,6 +42,20 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
         return soft
     one = torch.zeros_like(logits).scatter_(dim, soft.argmax(dim, keepdim=True), 1.0)
     return one - soft.detach() + soft
+
+
+def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
+    number("rrelu", "lower", lower)
+    number("rrelu", "upper", upper)
+    require(lower <= upper, f"rrelu: lower is {lower}, expected at most upper, {upper}")
+    if not training:
+        return _piecewise.leaky_relu(input, negative_slope=(lower + upper) / 2)
+    slopes = torch.empty_like(input, requires_grad=False).uniform_(lower, upper).flatten()
+    # every element a channel with a slope of its own; autocast lowers prelu, and not rrelu
+    kind = input.device.type
+    lowers = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    with torch.autocast(kind, enabled=False) if lowers else nullcontext():
+        return _prelu.prelu(input.reshape(1, -1), slopes).view(input.shape)
 
 
 def alpha_dropout(input, p=0.5, training=False, inplace=False):

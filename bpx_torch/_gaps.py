@@ -4,28 +4,23 @@ MODULES = {
     "a base class: RNN, GRU and LSTM derive from torch's own": "RNNBase RNNCellBase",
     "moves elements; Fold adds those that overlap": "Fold Unfold",
     "normalisation: not written yet": "CrossMapLRN2d LocalResponseNorm SyncBatchNorm",
-    "embedding: not written yet": "EmbeddingBag",
-    "noise: leaky_relu has one slope, not one for each element": "RReLU",
     "distance: not written yet": "PairwiseDistance",
     "lazy: torch's own become torch's modules at the first call": """LazyBatchNorm1d LazyBatchNorm2d
         LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d
         LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear""",
     "moves elements and computes nothing": """ChannelShuffle CircularPad1d CircularPad2d
-        CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d Flatten Identity
+        CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d Identity
         PixelShuffle PixelUnshuffle
         ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d
         ReplicationPad3d Unflatten ZeroPad1d ZeroPad2d ZeroPad3d""",
     "a container": """Container DataParallel Module ModuleDict ModuleList ParameterDict
         ParameterList Sequential""",
-    "adaptive softmax: not written yet": "AdaptiveLogSoftmaxWithLoss",
 }
 
 FUNCTIONS = {
     "moves elements; fold adds those that overlap": "fold unfold",
     "normalisation: not written yet": "local_response_norm normalize",
-    "embedding: not written yet": "embedding_bag",
     "integers in and out, no gradient": "one_hot",
-    "noise: leaky_relu has one slope, not one for each element": "rrelu",
     "distance: not written yet": "pairwise_distance pdist",
     "moves elements and computes nothing": """channel_shuffle native_channel_shuffle pad
         pixel_shuffle pixel_unshuffle""",

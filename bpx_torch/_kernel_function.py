@@ -11,9 +11,9 @@ from bpx_torch._fast import saving
 from bpx_torch._function import Function, forward_mode_depth, without_old_vmap
 
 
-def differentiable(spec, plain, kernel):
+def differentiable(spec, plain, kernel, trim, part):
     """The kernel as a function of (option values, *arrays) -> (y, residuals but "y"); derivatives
-    of its derivative are those of the plain kernel."""
+    of its derivative are those of the plain kernel. `trim`, `part`: see Rule."""
     names, n_args = tuple(spec.options), len(spec.args)
     saves = set(spec.saves) - set(spec.shapes)
     kept = tuple(i for i, a in enumerate(spec.args) if a.name in saves)
@@ -37,10 +37,15 @@ def differentiable(spec, plain, kernel):
     def link(y):
         return (y.new_zeros(0),) if linked else ()
 
+    def taken(y, arrays, options):
+        """The part of y that is kept in its place: a further output, for it has a derivative."""
+        some = y if part is None else part[0](y, *arrays, **options)
+        return () if some is y else (some,)
+
     def constants(given):
-        """Every residual without a derivative; behind them is the link, or more of an early
-        kernel."""
-        through = (*derived, *[linked] * (len(given) - 1 - len(derived)))
+        """Every residual without a derivative; behind them is the link, a part of y, or more of an
+        early kernel."""
+        through = (*derived, *[linked or part is not None] * (len(given) - 1 - len(derived)))
         return (r for r, d in zip(given[1:], through, strict=True) if not d and r is not None)
 
     def asked(arrays):
@@ -56,6 +61,15 @@ def differentiable(spec, plain, kernel):
 
     def sizes(arrays):
         return tuple(None if a is None else a.shape for a in arrays) if linked else ()
+
+    trims = [trim.get(n) for n in (*(spec.args[i].name for i in kept), *spec.residuals)]
+
+    def trimmed(saved, arrays, options):
+        less = (
+            v if f is None or v is None else f(v, *arrays, **options)
+            for f, v in zip(trims, saved, strict=False)
+        )
+        return (*less, *saved[len(trims) :])
 
     def split(ctx):
         saved, arrays = ctx.saved_tensors, [None] * n_args
@@ -90,7 +104,7 @@ def differentiable(spec, plain, kernel):
             options = dict(zip(names, values, strict=True))
             early = asked(arrays) if kernel.early else {}
             y, residuals = kernel.forward(*arrays, **options, **early)
-            return (*outputs(y, residuals), *link(y))
+            return (*outputs(y, residuals), *link(y), *taken(y, arrays, options))
 
         @staticmethod
         def setup_context(ctx, inputs, output):
@@ -99,11 +113,14 @@ def differentiable(spec, plain, kernel):
             y, *residuals = output
             ctx.mark_non_differentiable(*constants(output))
             if y_at is not None:
-                residuals.insert(y_at, y)
+                some = residuals.pop() if part and len(residuals) > len(derived) else y
+                residuals.insert(y_at, some)
             ctx.dtype, ctx.dtypes = y.dtype, tuple(None if a is None else a.dtype for a in arrays)
             ctx.shapes, ctx.sizes = shapes(arrays), sizes(arrays)
             ctx.set_materialize_grads(False)
             saved = (*(arrays[i] for i in kept), *residuals)
+            if trim:
+                saved = trimmed(saved, arrays, ctx.options)
             ctx.save_for_backward(*saved)
             ctx.save_for_forward(*saved)
 
@@ -113,6 +130,11 @@ def differentiable(spec, plain, kernel):
             arrays, residuals = split(ctx)
             needs = ctx.needs_input_grad[1:]
             grads = (None,) * n_args
+            if part and len(dresiduals) > len(derived):
+                *dresiduals, d = dresiduals
+                if d is not None:  # from a derivative of this derivative
+                    d = part[1](d, **options)
+                    dy = d if dy is None else dy + d
             if dy is not None:
                 grads = through_y(dy, arrays, residuals, needs, options)
                 if linked and torch.is_grad_enabled():
@@ -152,8 +174,10 @@ def differentiable(spec, plain, kernel):
             def both(*t):
                 dy = plain.tangent(t, arrays, residuals, **options).to(ctx.dtype)
                 if not spec.differentiable:
-                    return (dy, *[None] * len(derived), *[dy.new_zeros(0)] * linked)
-                return dy, *plain.residuals_tangent(t, arrays, residuals, **options)
+                    more = (*[None] * len(derived), *[dy.new_zeros(0)] * linked)
+                else:
+                    more = plain.residuals_tangent(t, arrays, residuals, **options)
+                return (dy, *more, *taken(dy, arrays, options))
 
             return without_old_vmap(both, *tangents)
 
@@ -180,12 +204,14 @@ def differentiable(spec, plain, kernel):
         return outputs(y, residuals)
 
     def given(ctx, arrays, y, residuals):
-        """All that a Function gives out which saves in its forward, and what it saves last."""
+        """All that a Function gives out which saves in its forward, and what of it is saved."""
         ctx.sizes = sizes(arrays)
-        last = link(y)
-        whole = (*outputs(y, residuals), *last)
+        last, some = link(y), taken(y, arrays, ctx.options)
+        whole = (*outputs(y, residuals), *last, *some)
         ctx.mark_non_differentiable(*constants(whole))
-        return whole, last
+        if some:
+            residuals = (*residuals[:y_at], *some, *residuals[y_at + 1 :])
+        return whole, (*residuals, *last)
 
     run.function = KernelFunction
     run.shapes = shapes
@@ -196,7 +222,8 @@ def differentiable(spec, plain, kernel):
             kernel.loaded(),
             spec,
             kept,
-            given if linked or spec.differentiable else None,
+            given if linked or spec.differentiable or part else None,
+            trimmed if trim else None,
         )
     )
     return run

@@ -28,6 +28,11 @@ class Threshold(torch.nn.Threshold):
         return S.threshold(input, self.threshold, self.value, self.inplace)
 
 
+class RReLU(torch.nn.RReLU):
+    def forward(self, input):
+        return C.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+
 class Softmin(torch.nn.Softmin):
     def forward(self, input):
         return F.softmin(input, self.dim, _stacklevel=5)

@@ -1,5 +1,5 @@
-"""torch.nn.Embedding over the rule of bpx, re-exported by bpx_torch.nn. What differs from torch is
-said in bpx_torch/_functional_embedding.py."""
+"""torch.nn.Embedding and EmbeddingBag over the rule of bpx, re-exported by bpx_torch.nn. What
+differs from torch is said in bpx_torch/_functional_embedding.py."""
 
 import torch
 
@@ -18,4 +18,21 @@ class Embedding(torch.nn.Embedding):
             self.norm_type,
             self.scale_grad_by_freq,
             self.sparse,
+        )
+
+
+class EmbeddingBag(torch.nn.EmbeddingBag):
+    def forward(self, input, offsets=None, per_sample_weights=None):
+        return F.embedding_bag(
+            input,
+            self.weight,
+            offsets,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
+            self.mode,
+            self.sparse,
+            per_sample_weights,
+            self.include_last_offset,
+            self.padding_idx,
         )

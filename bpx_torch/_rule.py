@@ -1,5 +1,7 @@
 """A bpx rule in torch: its call. The call path is in bpx/rule.py."""
 
+from collections.abc import Callable
+
 import torch
 
 from bpx import rule
@@ -14,14 +16,22 @@ AUTOCAST = ("keep", "lower", "float32")
 class Rule(rule.Rule):
     """`autocast` is what torch.autocast does to the floating arguments: nothing, the autocast
     dtype ("lower but h0" leaves that argument alone), or float32 (float64 is never touched), as
-    torch's own lists have it for the operation; a dict where the lists differ by device."""
+    torch's own lists have it for the operation; a dict where the lists differ by device.
+    `trim` has, by the name of an argument or a residual, what backward reads of it where that may
+    be less than all: f(value, *arrays, **options) -> what is kept in its place, which has no
+    derivative. `part` is for a y of which backward reads less but with a derivative: take(y,
+    *arrays, **options) -> the part, or y itself where that is kept, and its adjoint in y, put(d,
+    **options). Whether it is y depends on shapes and on which arrays are given."""
 
     def __init__(
         self,
         spec: Op,
         kernels: tuple[rule.Kernel, ...],
         autocast: str | dict[str, str] = "keep",
+        trim: dict[str, Callable[..., torch.Tensor]] | None = None,
+        part: tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor]] | None = None,
     ) -> None:
+        self.trim, self.part = trim or {}, part
         super().__init__(spec, kernels)
         policies = {"": autocast} if isinstance(autocast, str) else autocast
         known = (*AUTOCAST, *(f"lower but {a.name}" for a in spec.args))
@@ -54,7 +64,7 @@ class Rule(rule.Rule):
         return y, tuple(r.detach() for r, _ in zip(residuals, names, strict=False))
 
     def with_plain(self, plain: rule.Kernel) -> "Rule":
-        return Rule(self.spec, (plain,), self.autocast)
+        return Rule(self.spec, (plain,), self.autocast, self.trim, self.part)
 
     def forward(self, *arrays, kernel: str = "plain", **options):
         """The pure forward: (y, residuals), no autograd Function."""
@@ -96,7 +106,7 @@ class Rule(rule.Rule):
         )
 
     def wrap(self, kernel):
-        return differentiable(self.spec, self.plain, kernel)
+        return differentiable(self.spec, self.plain, kernel, self.trim, self.part)
 
 
 def _number(value):

@@ -22,6 +22,7 @@ from bpx_torch._functional_compositions import (  # noqa: F401
     feature_alpha_dropout,
     gumbel_softmax,
     multilabel_soft_margin_loss,
+    rrelu,
     triplet_margin_with_distance_loss,
 )
 from bpx_torch._functional_conv import conv1d as conv1d
@@ -36,6 +37,7 @@ from bpx_torch._functional_dropout import dropout1d as dropout1d
 from bpx_torch._functional_dropout import dropout2d as dropout2d
 from bpx_torch._functional_dropout import dropout3d as dropout3d
 from bpx_torch._functional_embedding import embedding as embedding
+from bpx_torch._functional_embedding import embedding_bag as embedding_bag
 from bpx_torch._functional_fused import linear_cross_entropy as linear_cross_entropy
 from bpx_torch._functional_gated import glu as glu
 from bpx_torch._functional_losses import (  # noqa: F401

@@ -34,6 +34,7 @@ from bpx_torch._nn_activations import (  # noqa: F401
     Softsign,
     Tanh,
 )
+from bpx_torch._nn_adaptive import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from bpx_torch._nn_attention import (  # noqa: F401
     MultiheadAttention,
     Transformer,
@@ -46,6 +47,7 @@ from bpx_torch._nn_compositions import (  # noqa: F401
     AlphaDropout,
     FeatureAlphaDropout,
     MultiLabelSoftMarginLoss,
+    RReLU,
     Softmax2d,
     Softmin,
     Softshrink,
@@ -62,6 +64,7 @@ from bpx_torch._nn_conv import ConvTranspose3d as ConvTranspose3d
 from bpx_torch._nn_ctc import CTCLoss as CTCLoss
 from bpx_torch._nn_dropout import Dropout, Dropout1d, Dropout2d, Dropout3d  # noqa: F401
 from bpx_torch._nn_embedding import Embedding as Embedding
+from bpx_torch._nn_embedding import EmbeddingBag as EmbeddingBag
 from bpx_torch._nn_fused import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from bpx_torch._nn_gated import GLU as GLU
 from bpx_torch._nn_losses import (  # noqa: F401
@@ -142,6 +145,7 @@ from bpx_torch._nn_surrogate_conv import (  # noqa: F401
     Conv3dSignSymmetric,
 )
 from bpx_torch._profiles import profiled_module
+from bpx_torch.layers import flatten as _flatten
 
 
 @profiled_module("linear")
@@ -154,6 +158,15 @@ class Linear(torch.nn.Linear):
 class LayerNorm(torch.nn.LayerNorm):
     def forward(self, input):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+class Flatten(torch.nn.Flatten):
+    """Of what has no gradient, integers and the like, torch's own."""
+
+    def forward(self, input):
+        if not input.is_floating_point():
+            return super().forward(input)
+        return _flatten.flatten(input, start_dim=self.start_dim, end_dim=self.end_dim)
 
 
 GAPS = (

@@ -35,7 +35,7 @@ def packed():
 
 ELEMENTWISE = """CELU ELU GELU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish
     PReLU ReLU ReLU6 SELU SiLU Sigmoid Softplus Softshrink Softsign Tanh Tanhshrink AlphaDropout
-    Dropout"""
+    Dropout RReLU Flatten"""
 PAIRS = """BCELoss BCEWithLogitsLoss HuberLoss KLDivLoss L1Loss MSELoss PoissonNLLLoss SmoothL1Loss
     MultiLabelSoftMarginLoss"""
 # module -> (its arguments, what makes its inputs), one after another
@@ -78,6 +78,9 @@ CASES += [
     ("LayerNorm", (4, 1e-5, False), lambda: (floats(3, 4),)),
     ("RMSNorm", (4, 1e-5, False), lambda: (floats(3, 4),)),
     ("Embedding", (7, 4), lambda: (indices(7, 2, 3),)),
+    ("EmbeddingBag", (7, 4, {"mode": "max"}), lambda: (indices(7, 2, 3),)),
+    ("EmbeddingBag", (7, 4, {"mode": "sum"}), lambda: (indices(7, 2, 3), None, floats(2, 3))),
+    ("AdaptiveLogSoftmaxWithLoss", (16, 20, [3, 8], 2.0), lambda: (floats(5, 16), indices(20, 5))),
     ("Bilinear", (4, 5, 3), lambda: (floats(2, 4), floats(2, 5))),
     ("CosineSimilarity", (), lambda: (floats(2, 4), floats(2, 4))),
     ("CosineEmbeddingLoss", (), lambda: (floats(2, 4), floats(2, 4), signs(2))),

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import itertools
 
 import pytest
 
@@ -26,6 +27,7 @@ def distance(a, b):
 
 
 CASES = [
+    ("rrelu", lambda: (randn(4, 3),), {"lower": 0.1, "upper": 0.3}),
     ("conv_tbc", lambda: (randn(7, 2, 3), randn(3, 3, 5), randn(5)), {}),
     ("conv_tbc", lambda: (randn(7, 2, 3), randn(2, 3, 5), randn(5)), {"pad": 2}),
     *[
@@ -110,7 +112,31 @@ def test_alpha_dropout(name):
     assert not ours(x, 1.0, True).any()
 
 
+def test_rrelu():
+    """A slope for each element that is not positive, of torch's law; from the generator's state."""
+    x = randn(50, 40, 30)
+    x[0] = 0.0
+    given = x.clone().requires_grad_()
+    y = functional.rrelu(given, 0.1, 0.4, True)
+    (dx,) = torch.autograd.grad(y.sum(), given)
+    torch.testing.assert_close(y, dx * x, rtol=1e-15, atol=0)
+    assert (dx[x > 0] == 1).all()
+    slopes = dx[x <= 0]  # at 0 too, as in torch
+    assert ((slopes >= 0.1) & (slopes <= 0.4)).all()
+    five = 5 * 0.3 / 12**0.5 / len(slopes) ** 0.5  # deviations of the mean of so many
+    assert abs(slopes.mean() - 0.25) < five
+    assert abs(slopes.var() - 0.3**2 / 12) < 0.3 * five
+    torch.manual_seed(5)
+    once = functional.rrelu(x, training=True)
+    torch.manual_seed(5)
+    assert torch.equal(functional.rrelu(x, training=True), once)
+    for shape in ((), (0, 3)):
+        assert functional.rrelu(randn(*shape), training=True).shape == shape
+
+
 def test_refusals():
+    with pytest.raises(SpecError, match=r"rrelu: lower is 0.5, expected at most upper, 0.2"):
+        functional.rrelu(randn(3), 0.5, 0.2)
     with pytest.raises(SpecError, match=r"feature_alpha_dropout: input has shape \(3,\), expected"):
         functional.feature_alpha_dropout(randn(3), 0.5, True)
     with pytest.raises(SpecError, match="alpha_dropout: p is 2, expected 0 <= p <= 1"):
@@ -119,7 +145,48 @@ def test_refusals():
         nn.Softmax2d()(randn(2, 3))
 
 
+def test_adaptive_log_softmax():
+    """Targets in all clusters, in some and in none; one alone; all probabilities."""
+    for bias, target in itertools.product(
+        (False, True), ([0, 1, 3, 7, 19, 8, 2, 19], [0, 1], [12, 12], 15, [])
+    ):
+        target, results = torch.tensor(target, dtype=torch.int64), []
+        x = randn(*target.shape, 16).requires_grad_()
+        for library in (nn, torch.nn):
+            torch.manual_seed(3)
+            layer = library.AdaptiveLogSoftmaxWithLoss(16, 20, [3, 8], 2.0, bias).double()
+            found = layer(x, target)
+            weights = [x, *layer.parameters()]
+            whole = layer.log_prob(x.view(-1, 16))
+            ends = (found.output.sin().sum() + 2 * found.loss, whole.sin().sum())
+            grads = [torch.autograd.grad(e, weights, materialize_grads=True) for e in ends]
+            results.append((*found, whole, layer.predict(x.view(-1, 16)), *grads))
+        torch.testing.assert_close(*results, rtol=1e-12, atol=1e-13, equal_nan=True)
+
+
+def test_adaptive_log_softmax_refuses():
+    layer = nn.AdaptiveLogSoftmaxWithLoss(4, 9, [2, 5], 2.0)
+    with pytest.raises(SpecError, match=r"target holds classes outside 0 \.\. 8"):
+        layer(torch.zeros(2, 4), torch.tensor([1, 9]))
+    for x, target in ((4,), (1,)), ((3, 4), (2,)), ((2, 2, 4), (2, 2)):
+        with pytest.raises(SpecError, match=r"expected \(N I\) and \(N\), or \(I\) and \(\)"):
+            layer(torch.zeros(x), torch.zeros(target, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("ends", [(), (0, 1), (-2, -1), (2, 2)])
+def test_flatten(ends):
+    ours, theirs = (library.Flatten(*ends) for library in (nn, torch.nn))
+    assert repr(ours) == repr(theirs)
+    x = randn(2, 3, 4, 5).requires_grad_()
+    found, want = ([y, *torch.autograd.grad(y.sin().sum(), x)] for y in (ours(x), theirs(x)))
+    assert all(map(torch.equal, found, want))
+    assert "flatten" in ours(x).grad_fn.name()
+    whole = torch.arange(6).view(1, 2, 3, 1)  # no gradient: torch's own
+    assert torch.equal(ours(whole), theirs(whole))
+
+
 MODULES = [
+    ("RReLU", {"lower": 0.3, "upper": 0.3}, lambda: (randn(4, 3),)),
     ("MultiLabelSoftMarginLoss", {"weight": randn(3).abs()}, lambda: (randn(4, 3), labels(4, 3))),
     ("TripletMarginWithDistanceLoss", {"swap": True}, lambda: [randn(4, 3) for _ in range(3)]),
     (

@@ -27,7 +27,9 @@ def both(make, *inputs):
 
 
 def test_signatures():
-    for ours, theirs in ((functional.embedding, F.embedding), (nn.Embedding, torch.nn.Embedding)):
+    pairs = [(getattr(functional, n), getattr(F, n)) for n in ("embedding", "embedding_bag")]
+    pairs += [(getattr(nn, n), getattr(torch.nn, n)) for n in ("Embedding", "EmbeddingBag")]
+    for ours, theirs in pairs:
         found = [
             [(p.name, p.kind, p.default) for p in inspect.signature(f).parameters.values()]
             for f in (ours, theirs)
@@ -56,6 +58,8 @@ def test_refused(name):
 def test_padding_idx_out_of_range():
     with pytest.raises(SpecError, match=r"embedding: padding_idx is -6, expected None or"):
         functional.embedding(torch.tensor([1]), torch.randn(5, 3), padding_idx=-6)
+    with pytest.raises(SpecError, match=r"embedding: padding_idx is 5, expected None or"):
+        functional.embedding_bag(torch.tensor([[1]]), torch.randn(5, 3), padding_idx=5)
 
 
 def test_a_tied_weight_gets_both_gradients():

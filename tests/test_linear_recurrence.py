@@ -76,6 +76,36 @@ def test_blocks_in_torch(steps, reverse):
     assert_within(found, given, "float64", f"{steps} steps", reverse=reverse)
 
 
+@pytest.mark.parametrize("kernel", [None, "plain"])
+@pytest.mark.parametrize(
+    ("steps", "reverse"), [(1, False), (1, True), (2, False), (6, True), (7, False)]
+)
+def test_second_derivatives_through_the_states_kept_of_few_steps(steps, reverse, kernel):
+    """By every way that torch has, against those of autodiff of the plain forward."""
+    torch = pytest.importorskip("torch")
+    from torch.autograd import functional
+
+    from bpx_torch.layers.linear_recurrence import RULE, linear_recurrence
+
+    *arrays, dy = (torch.tensor(v).requires_grad_() for v in draws(2, steps, 3, seed=steps))
+
+    def curved(f):
+        return lambda *v: (f(*v, reverse=reverse).sin() * dy.detach()).sum()
+
+    want = functional.hessian(curved(RULE.plain_value), tuple(arrays))
+    ours = curved(linear_recurrence)
+    forward = {"vectorize": True, "outer_jacobian_strategy": "forward-mode"}
+    with rule.use(kernel):
+        ways = [
+            *(functional.hessian(ours, tuple(arrays), **o) for o in ({}, forward)),
+            functional.hessian(ours, tuple(arrays), vectorize=True),  # by is_grads_batched
+            torch.func.hessian(ours, (0, 1, 2))(*arrays),
+            torch.func.jacrev(torch.func.grad(ours, (0, 1, 2)), (0, 1, 2))(*arrays),
+        ]
+    for found in ways:
+        torch.testing.assert_close(tuple(found), want, rtol=1e-9, atol=1e-11)
+
+
 @pytest.mark.parametrize(("steps", "reverse"), [(2, False), (17, True)])
 def test_sizes_in_jax(steps, reverse):
     given = draws(2, steps, 3, seed=steps)

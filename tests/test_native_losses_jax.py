@@ -70,6 +70,24 @@ def test_vmap_gives_what_the_plain_rule_gives(name, reduction):
             assert jnp.abs(a - b).max() <= 64 * 2.0**-53 * max(1.0, float(jnp.abs(b).max()))
 
 
+@pytest.mark.parametrize("ignore_index", [-1, 2, None])
+def test_weights_of_few_labels_stay_in_their_classes(ignore_index):
+    """Of three rows among 300 classes the labels' weights alone are kept."""
+    x, weight = jnp.sin(jnp.arange(900.0)).reshape(3, 300), jnp.arange(1.0, 301)
+    target = jnp.array([299, 299 if ignore_index is None else ignore_index, 7])
+    of = jax.value_and_grad(
+        lambda x, w, t: RULES["nll_loss"](x, t, w, ignore_index=ignore_index), (0, 1)
+    )
+    found = of(x, weight, target)
+    with rule.use("plain"):
+        want = of(x, weight, target)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+        assert jnp.abs(a - b).max() <= 64 * 2.0**-53 * jnp.abs(b).max()
+    bytes_of_labels = jnp.array([200, 200, 7], "uint8")  # 300 classes are more than they can hold
+    place = nll_loss.of_classes(jnp.array([3.0, 3.0, 5.0]), bytes_of_labels, 300).nonzero()[0]
+    assert place.tolist() == [7, 200]
+
+
 def test_labels_of_every_type():
     x = jnp.linspace(-2, 2, 15).reshape(3, 5)
     want = RULES["cross_entropy"](x, jnp.array([1, 4, 0]), None)

@@ -2,7 +2,6 @@
 than autodiff."""
 
 import importlib
-import importlib.util
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +10,8 @@ import pytest
 import bpx
 from bpx import _measured
 from bpx.verify import memory
-from bpx.verify.excused import MORE_BYTES
 from bpx.verify.legs import generic
-from bpx.verify.reference import cases, cotangent
+from bpx.verify.reference import cotangent
 
 ENTRIES = [s for s in bpx.ALL if s.shapes]
 
@@ -55,21 +53,18 @@ def test_the_array_is_let_go(spec, framework):
     assert kept <= others, f"{kept} bytes kept, {others} without {named}"
 
 
-@pytest.mark.parametrize("excused", MORE_BYTES, ids=str)
-def test_what_is_excused_keeps_more(excused):
-    """In a framework that is installed, in one of two dtypes."""
-    entry, name = excused
-    more = []
-    for framework in filter(importlib.util.find_spec, ("torch", "jax")):
-        runner = importlib.import_module(f"bpx_{framework}.verify").RUNNER()
-        case = next(c for c in cases(runner.rules[entry].spec) if c.name == name)
-        for dtype in ("float32", "float64"):
-            try:
-                runner.checks["saved bytes"](runner, runner.rules[entry], "plain", case, dtype)
-            except AssertionError as error:
-                more.append(str(error))
-    assert more
-    assert all(m.startswith("keeps") for m in more)
+def test_few_lengths_are_kept_in_a_byte_each():
+    """What is no length stays none: only where values cannot be seen does backward meet it."""
+    torch = pytest.importorskip("torch")
+    from bpx_torch.layers._recurrent import few_steps, running
+
+    lengths = torch.tensor([0, 3, 4, -1, 5, 260, -256])
+    kept = few_steps(lengths, torch.zeros(4, 7, 2))
+    assert kept.tolist() == [0, 3, 4, -1, 5, 5, -1]
+    assert kept.element_size() == 1
+    assert torch.equal(running(kept, 4), running(lengths, 4))
+    assert few_steps(lengths, torch.zeros(8, 7, 2)) is lengths
+    assert few_steps(lengths.int(), torch.zeros(4, 7, 2)).dtype == torch.int32
 
 
 CONSTANT = [s for s in bpx.ALL if s.constant]

@@ -55,7 +55,7 @@ def recurrence(n, t, d, start=True, seed=0):
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize(
     ("sizes", "reverse", "start"),
-    [((3, 67, 131), False, True), ((2, 200, 65), True, False), ((1, 1, 1), True, True)],
+    [((3, 67, 131), False, True), ((2, 200, 65), True, False), ((3, 1, 65), True, True)],
 )
 def test_linear_recurrence(framework, sizes, reverse, start):
     """Columns in blocks of 64 with a rest, several chunks; 2 roundings a step, of the terms' own
@@ -152,6 +152,7 @@ LAYERS = {"rnn": rnn, "gru": gru, "lstm": lstm}
         ("gru", {"batch": 5, "units": 16, "lengths": False}, {}),
         ("lstm", {}, {}),
         ("lstm", {"batch": 1, "units": 33, "lengths": False}, {}),
+        ("lstm", {"steps": 1}, {}),
     ],
 )
 def test_recurrent_layers(framework, name, sizes, options):

@@ -34,7 +34,8 @@ BPX_CLONES static void FN(forward_gates)(const FN(State) *s, const FN(Block) *b,
 
 /* With p the gradient of h_t, q that of c_t and s = tanh(c_t):
  *     q = dc + p o (1 - s^2)                  c: what flows back to c_{t-1}, q f
- *     da = q g i (1 - i), q c_{t-1} f (1 - f), q i (1 - g^2), p s o (1 - o)  */
+ *     da = q g i (1 - i), q c_{t-1} f (1 - f), q i (1 - g^2), p s o (1 - o)
+ * Of a single step y may be absent: c = f c0 + i g. */
 BPX_CLONES static void FN(backward_gates)(const FN(State) *s, const FN(Block) *b, int64_t t) {
     const int64_t units = s->units, step = s->batch * units, cells = s->steps * step;
     for (int64_t r = 0; r < b->count; r++) {
@@ -46,14 +47,15 @@ BPX_CLONES static void FN(backward_gates)(const FN(State) *s, const FN(Block) *b
         }
         const A *restrict dh = b->sums + r * b->wide, *restrict start = s->c0 + (b->first + r) * units;
         A *restrict dc = b->c + r * units;
-        const T *restrict dy = s->dy + row * units, *restrict y = s->y + cells + row * units;
+        const T *restrict dy = s->dy + row * units, *restrict gates = s->gates + row * 4 * units;
+        const int kept = s->y != NULL;
+        const T *restrict y = kept ? s->y + cells + row * units : gates;
         const T *restrict before = t > 0 ? y - step : y;
-        const T *restrict gates = s->gates + row * 4 * units;
 #pragma omp simd
         for (int64_t u = 0; u < units; u++) {
             const A i = LOAD(gates[u]), f = LOAD(gates[units + u]);
             const A g = LOAD(gates[2 * units + u]), o = LOAD(gates[3 * units + u]);
-            const A tanh_c = TANH(LOAD(y[u]));
+            const A tanh_c = TANH(kept ? LOAD(y[u]) : f * start[u] + i * g);
             const A p = LOAD(dy[u]) + dh[u];
             const A q = LOAD(dy[cells + u]) + dc[u] + p * o * (1 - tanh_c * tanh_c);
             const A old = LOAD(before[u]), c = t > 0 ? old : start[u];

@@ -72,6 +72,11 @@ def forward(a, b, h0, *, reverse):
     return y, (y,)
 
 
+def trim(y, *arrays, **options):
+    """Of one step, backward reads h0 alone."""
+    return y[..., :0, :] if y.shape[-2] == 1 else y
+
+
 @functools.partial(jax.jit, static_argnames=("needs", "reverse"))
 def backward(dy, arrays, residuals, needs, *, reverse):
     # g_t = dy_t + a_{t+1} g_{t+1}, a recurrence from the other end
@@ -81,7 +86,7 @@ def backward(dy, arrays, residuals, needs, *, reverse):
     a, dy = a.astype(y.dtype), dy.astype(y.dtype)
     zero = jnp.zeros((*y.shape[:-2], y.shape[-1]), y.dtype)
     h0 = zero if h0 is None else h0.astype(y.dtype)
-    if not y.shape[-2]:
+    if not a.shape[-2]:
         return dy, dy, zero if needs[2] else None
     g = scan(shifted(a, zero, reverse), dy, not reverse)
     da = g * shifted(y, h0, not reverse)
@@ -95,6 +100,7 @@ RULE = Rule(
         Kernel.lazy("cpu", "bpx_jax.kernels.cpu.linear_recurrence"),
         Kernel("plain", forward, backward),
     ),
+    trim={"y": trim},
 )
 
 

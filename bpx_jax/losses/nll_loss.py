@@ -15,6 +15,13 @@ def rows(shape, dtype, target, weight, ignore_index):
     return labels(target, shape[-1], weight, ignore_index, dtype)
 
 
+def trim(weight, x, target, *arrays, ignore_index, reduction):
+    """The weights of the labels, where there are fewer of them than classes."""
+    if target.size >= weight.size:
+        return weight
+    return weight[labels(target, x.shape[-1], None, ignore_index, weight.dtype)[2]]
+
+
 def forward(x, target, weight, *, ignore_index, reduction):
     wide = at_least_float32(x)
     ignored, _, label, wy = rows(x.shape, wide.dtype, target, weight, ignore_index)
@@ -53,6 +60,7 @@ RULE = Rule(
         Kernel.lazy("cpu", "bpx_jax.kernels.cpu.nll_loss"),
         Kernel("plain", forward, backward),
     ),
+    trim={"weight": trim},
 )
 
 

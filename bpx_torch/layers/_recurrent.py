@@ -44,6 +44,15 @@ def ended(y, lengths, runs):
     return torch.where(runs, y, past.unsqueeze(1))
 
 
+def few_steps(lengths, x, *arrays, **options):
+    """The lengths in a byte each where autodiff's mask, of a byte a step, is smaller than they are.
+    What is none of 0 .. T stays none."""
+    steps = len(x)
+    if lengths.element_size() <= steps:
+        return lengths
+    return lengths.clamp(-1, steps + 1).to(torch.int8)
+
+
 def _known(lengths, steps):
     return (lengths.long() >= 0) & (lengths.long() <= steps)
 

@@ -72,6 +72,29 @@ def forward(a, b, h0, *, reverse):
     return y, (y,)
 
 
+def take(y, a, b, h0, *, reverse):
+    """All states but the last, which backward does not read. Of few steps from h0 autodiff holds no
+    more; of many, y, which lives on in most programs, costs less than a copy of nearly all of it.
+    """
+    if h0 is None or not 0 < y.shape[-2] <= IN_ONE:
+        return y
+    return (y[..., 1:, :] if reverse else y[..., :-1, :]).clone()
+
+
+def put(d, *, reverse):
+    """The adjoint of take where that is a copy."""
+    last = d.new_zeros((*d.shape[:-2], 1, d.shape[-1]))
+    return torch.cat([last, d] if reverse else [d, last], -2)
+
+
+def before(y, h0, steps, reverse):
+    """The state that each step starts from, of all states or all but the last."""
+    if y.shape[-2] == steps:
+        return shifted(y, h0, not reverse)
+    h0 = h0.unsqueeze(-2)
+    return torch.cat([y, h0] if reverse else [h0, y], -2)
+
+
 def backward(dy, arrays, residuals, needs, *, reverse):
     # g_t = dy_t + a_{t+1} g_{t+1}, a recurrence from the other end
     # db_t = g_t,  da_t = g_t h_{t-1},  dh0 = a_1 g_1
@@ -80,10 +103,10 @@ def backward(dy, arrays, residuals, needs, *, reverse):
     a, dy = a.to(y.dtype), dy.to(y.dtype)
     zero = y.new_zeros((*y.shape[:-2], y.shape[-1]))
     h0 = zero if h0 is None else h0.to(y.dtype)
-    if not y.shape[-2]:
+    if not a.shape[-2]:
         return dy, dy, zero
     g = scan(shifted(a, zero, reverse), dy, None, not reverse)
-    da = g * shifted(y, h0, not reverse) if needs[0] else None
+    da = g * before(y, h0, a.shape[-2], reverse) if needs[0] else None
     last = -1 if reverse else 0
     return da, g, a[..., last, :] * g[..., last, :]
 
@@ -91,16 +114,15 @@ def backward(dy, arrays, residuals, needs, *, reverse):
 def tangent(tangents, arrays, residuals, *, reverse):
     # th_t = a_t th_{t-1} + (ta_t h_{t-1} + tb_t), from th0
     a, _, h0 = arrays
-    (given,) = residuals
-    y = at_least_float32(given)
-    if not y.shape[-2]:
-        return torch.zeros_like(given)
+    y = at_least_float32(residuals[0])
+    if not a.shape[-2]:
+        return torch.zeros_like(a)
     ta, tb, th0 = (None if t is None else t.to(y.dtype) for t in tangents)
     h0 = y.new_zeros((*y.shape[:-2], y.shape[-1])) if h0 is None else h0.to(y.dtype)
-    drive = torch.zeros_like(y) if tb is None else tb
+    drive = torch.zeros_like(a, dtype=y.dtype) if tb is None else tb
     if ta is not None:
-        drive = drive + ta * shifted(y, h0, not reverse)
-    return scan(a.to(y.dtype), drive, th0, reverse).to(given.dtype)
+        drive = drive + ta * before(y, h0, a.shape[-2], reverse)
+    return scan(a.to(y.dtype), drive, th0, reverse).to(a.dtype)
 
 
 RULE = Rule(
@@ -109,6 +131,7 @@ RULE = Rule(
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.linear_recurrence"),
         Kernel("plain", forward, backward, tangent),
     ),
+    part=(take, put),
 )
 
 

@@ -38,6 +38,19 @@ def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths):
     return y, (y, cut(torch.stack(gates), runs).to(x.dtype))
 
 
+def trim(y, *arrays):
+    """Of one step, backward reads the cell state alone, which `cell_states` has from the gates."""
+    return y.new_empty((2, 0, *y.shape[2:])) if y.shape[1] == 1 else y
+
+
+def cell_states(c, gates, c0):
+    """c (T B H), or the one of a single step that was not kept."""
+    if len(c) == len(gates):
+        return c
+    i, f, g, _ = gates.chunk(4, -1)
+    return f * c0 + i * g
+
+
 def backward(dy, arrays, residuals, needs):
     return through_time(arrays, residuals, needs, dy, None)
 
@@ -57,13 +70,15 @@ def through_time(arrays, residuals, needs, dy, dgates):
     x, h0, c0, w_ih, w_hh, _, _, lengths = arrays
     runs = running(lengths, len(x))
     h, c = at_least_float32(residuals[0]).unbind(0)
-    i, f, g, o = at_least_float32(residuals[1]).chunk(4, -1)
+    gates = at_least_float32(residuals[1])
+    i, f, g, o = gates.chunk(4, -1)
+    c = cell_states(c, gates, c0.to(c.dtype))
     s = torch.tanh(c)
     through = o * (1 - s.square())
     k_q = torch.cat([g * i * (1 - i), before(c0, c) * f * (1 - f), i * (1 - g.square())], -1)
     k_p = s * o * (1 - o)
-    w, dh, dc = w_hh.to(h.dtype), torch.zeros_like(h[0]), torch.zeros_like(c[0])
-    dy = torch.zeros_like(residuals[0]) if dy is None else dy
+    w, dh, dc = w_hh.to(h.dtype), torch.zeros_like(c[0]), torch.zeros_like(c[0])
+    dy = c.new_zeros((2, *c.shape)) if dy is None else dy
     from_gates = [None] * len(x)
     if dgates is not None:
         slopes = torch.cat([i * (1 - i), f * (1 - f), 1 - g.square(), o * (1 - o)], -1)
@@ -91,6 +106,7 @@ RULE = Rule(
         Kernel("plain", forward, backward, residuals_backward=residuals_backward),
     ),
     autocast={"": "lower", "cpu": "lower but c0"},
+    trim={"y": trim},
 )
 
 

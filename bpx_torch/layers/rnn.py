@@ -11,6 +11,7 @@ from bpx_torch.layers._recurrent import (
     before,
     cut,
     ended,
+    few_steps,
     products,
     projected,
     running,
@@ -56,6 +57,7 @@ RULE = Rule(
         Kernel("plain", forward, backward),
     ),
     autocast="lower",
+    trim={"lengths": few_steps},
 )
 
 

@@ -33,6 +33,8 @@ def backward(dy, arrays, residuals, needs, *, reverse):
     wide = arithmetic(a.dtype)
     made = (a.shape, a.dtype), (a.shape, a.dtype), ((*a.shape[:-2], a.shape[-1]), wide)
     results = [r if need else None for r, need in zip(made, needs, strict=True)]
-    given = (dy.astype(a.dtype), a, as_type(h0, wide), *residuals)
+    # of one step nothing is kept, and nothing read: a stands for it
+    y = residuals[0] if residuals[0].size else a
+    given = (dy.astype(a.dtype), a, as_type(h0, wide), y)
     sizes = _sizes(a, reverse)
     return _ffi.call("linear_recurrence_backward", a.dtype, given, results, sizes, fold=0)

@@ -3,6 +3,8 @@
 Maths, shapes and source: bpx/losses/nll_loss.py.
 """
 
+import jax.numpy as jnp
+
 from bpx.native.losses import REDUCTIONS, ignoring
 from bpx_jax.kernels.cpu import _ffi, _losses
 from bpx_jax.kernels.cpu._ffi import arithmetic, as_type
@@ -33,10 +35,18 @@ def forward(x, target, weight, *, ignore_index, reduction):
     return y, (picked,)
 
 
+def of_classes(weight, target, classes):
+    """The weights of the rows' labels where the core looks for them: in their classes' places."""
+    place = jnp.where(target < 0, classes, target)  # JAX counts from the end
+    return jnp.zeros(classes, weight.dtype).at[place].set(weight, mode="drop")
+
+
 def backward(dy, arrays, residuals, needs, *, ignore_index, reduction):
     x, target, weight = arrays  # of x there are shape and dtype alone
     dtype, wide = x.dtype, arithmetic(x.dtype)
     target = labels(target)
+    if weight is not None and weight.shape != x.shape[-1:]:
+        weight = of_classes(weight, target, x.shape[-1])
     dx, dweight = _ffi.call(
         "nll_loss_backward",
         dtype,

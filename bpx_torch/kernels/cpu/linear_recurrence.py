@@ -35,6 +35,9 @@ def backward(dy, arrays, residuals, needs, *, reverse):
     dtype, wide = a.dtype, arithmetic(a.dtype)
     a, dy, h0 = readable(a, dtype), readable(dy, dtype), readable(h0, wide)
     y = readable(residuals[0], dtype)
+    if y.shape != a.shape:  # of few steps the last state was not kept; it is not read
+        last = a[..., :1, :]
+        y = torch.cat([last, y] if reverse else [y, last], -2)
     da = torch.empty_like(a) if needs[0] else None
     db = torch.empty_like(a) if needs[1] else None
     dh0 = torch.empty_like(h0) if needs[2] else None
