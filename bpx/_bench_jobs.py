@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import bpx
-from bpx import _bench_health
+from bpx import _bench_health, _bench_huge
 from bpx import bench_rows as rows
 from bpx._timing import Prepared, rounds, spread
 
@@ -55,6 +55,15 @@ def jobs(module: Any, bench: Any, args: argparse.Namespace) -> list[Job]:
             if label in args.size:
                 limit = {**rows.LIMITS, **op.limits}[label][side]
                 add(_row(op.name, label, dims), _entry(bench, op.name, dims, args), limit)
+        huge = _bench_huge.huge(op) if op.name in module.GPU_NAMES else None
+        if huge is not None and _bench_huge.LABEL in args.size:
+            for dims in huge.of(args.dtype):
+                row = {**_row(op.name, _bench_huge.LABEL, dims), "dtype": args.dtype}
+                add(
+                    row,
+                    partial(bench.prepare_huge, op.name, dims, args.dtype, args.seed),
+                    huge.limit,
+                )
         for dim, grown in scaling(op.name) if args.scaling else ():
             for dims in grown:
                 row = _row(op.name, f"{dim} grows", dims)
@@ -132,11 +141,11 @@ def measure(about: Row, prepare: Callable[[], Prepared], repeat: int, seconds: f
     row: Row = {**about, "candidates": [], "failed": {}, "refused": {}}
     try:
         prepared = prepare()
-        times = rounds(prepared.candidates, repeat, seconds)
+        times = rounds(prepared.candidates, min(repeat, prepared.repeat or repeat), seconds)
     except Exception as error:
         row["failed"]["comparison"] = f"{type(error).__name__}: {line(error)}"
         return row
-    row["refused"] = dict(prepared.refused)
+    row.update(prepared.facts, refused=dict(prepared.refused), failed=dict(prepared.failed))
     for label, candidate in prepared.candidates.items():
         own = times.get(candidate.beside)
         ratio = (

@@ -36,19 +36,24 @@ def machine() -> str:
 def write_page(report: Report, folder: Path) -> None:
     """bench.md and its plots in `folder`. Raises CommandError where matplotlib is missing or a file
     cannot be written."""
-    try:
-        matplotlib = importlib.import_module("matplotlib")
-    except ModuleNotFoundError as error:
-        raise CommandError("--page needs matplotlib: pip install 'bpx[demo]'") from error
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = NAME
-    plt = importlib.import_module("matplotlib.pyplot")
+    plt = plotting()
     try:
         plots = [*_ratios(plt, report, folder), *_growth(plt, report, folder)]
         text = "\n".join([*_head(report), *plots, *_tables(report)])
         (folder / f"{NAME}.md").write_text(text.rstrip() + "\n")
     except OSError as error:
         raise CommandError(f"--page {folder}: {error.strerror}") from error
+
+
+def plotting() -> Any:
+    """matplotlib.pyplot, set up to write the same SVG from the same figures."""
+    try:
+        matplotlib = importlib.import_module("matplotlib")
+    except ModuleNotFoundError as error:
+        raise CommandError("--page needs matplotlib: pip install 'bpx[demo]'") from error
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = NAME
+    return importlib.import_module("matplotlib.pyplot")
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -91,16 +96,21 @@ def _ratios(plt: Any, report: Report, folder: Path) -> Iterator[str]:
             ]
             if not rows:
                 continue
-            figure, axes = plt.subplots(figsize=(7, 1 + BAR * len(rows)), layout="constrained")
-            names, ratios = zip(*reversed(rows), strict=True)
-            colours = ["tab:blue" if r <= 1 else "tab:orange" for r in ratios]
-            axes.barh(names, ratios, color=colours)
-            axes.axvline(1.0, color="black", linewidth=0.8)
-            axes.set_xscale("log", base=2)
-            axes.set_xlabel(f"time over {framework}'s own")
-            axes.margins(y=0.01)
-            name = f"{NAME}-{framework}-{label}.svg"
-            yield _save(plt, figure, folder / name, f"{framework}, {label} sizes")
+            path = folder / f"{NAME}-{framework}-{label}.svg"
+            yield bars(plt, rows, framework, path, f"{framework}, {label} sizes")
+
+
+def bars(plt: Any, rows: list[tuple[str, float]], framework: str, path: Path, title: str) -> str:
+    """The section with one plot: a bar for each name's ratio."""
+    figure, axes = plt.subplots(figsize=(7, 1 + BAR * len(rows)), layout="constrained")
+    names, ratios = zip(*reversed(rows), strict=True)
+    colours = ["tab:blue" if r <= 1 else "tab:orange" for r in ratios]
+    axes.barh(names, ratios, color=colours)
+    axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel(f"time over {framework}'s own")
+    axes.margins(y=0.01)
+    return _save(plt, figure, path, title)
 
 
 def _growth(plt: Any, report: Report, folder: Path) -> Iterator[str]:

@@ -6,6 +6,9 @@ import argparse
 import importlib
 from typing import Any
 
+from bpx._bench_gpu_page import share, total_peak
+from bpx._bench_huge import LABEL
+
 Row = dict[str, Any]
 
 
@@ -20,14 +23,18 @@ def table(name: str, about: Row, args: argparse.Namespace, rows: list[Row]) -> A
     )
     for heading in ("entry", "size", "candidate"):
         found.add_column(heading)
-    for heading in ("time", "ratio", "kept"):
+    huge = any(row["label"] == LABEL for row in rows)
+    for heading in ("time", "ratio", "kept", *(("of a copy", "peak") if huge else ())):
         found.add_column(heading, justify="right")
     for row in rows:
         head = (row["entry"], row["size"])
         for c in row["candidates"]:
-            found.add_row(
-                *head, c["name"] + " *" * c["default"], _seconds(c["seconds"]), _ratio(c), _saved(c)
-            )
+            cells = [c["name"] + " *" * c["default"], _seconds(c["seconds"]), _ratio(c), _saved(c)]
+            if huge:
+                part, peak = share(row, c), total_peak(row, c)
+                cells.append("" if part is None else f"{part:.0%}")
+                cells.append("" if peak is None else f"{peak / 1e9:.2f} GB")
+            found.add_row(*head, *cells)
             head = ("", "")
     return found
 

@@ -31,25 +31,32 @@ class Candidate:
     """One way to compute an entry. `run` does it once and returns when the result is there.
 
     `peak` is how many bytes one run has allocated at once, the arguments not counted. `beside` is
-    the candidate that its ratio is to.
+    the candidate that its ratio is to. clock(run, calls) -> seconds per call, the wall's where it
+    is None. `calls` is how many make a block; given, `run` has been warmed up.
     """
 
     run: Callable[[], object]
     saved: Saved | None = None
     peak: int | None = None
     beside: str = "own"
+    clock: Callable[[Callable[[], object], int], float] | None = None
+    calls: int | None = None
 
 
 @dataclass(frozen=True)
 class Prepared:
     """The candidates of one comparison; "own" is the framework's, absent where it has none.
 
-    `default` is the candidate that a plain call runs, `refused` says why a kernel is no candidate.
+    `default` is the candidate that a plain call runs, `refused` says why a kernel is no candidate,
+    `failed` what one raised. `repeat` is the most rounds, `facts` go into the report's row.
     """
 
     candidates: Mapping[str, Candidate]
     default: str
     refused: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    repeat: int | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,8 @@ def rounds(
 ) -> dict[str, list[float]]:
     """Seconds per call of every candidate in every round: `repeat` rounds, or as many as fit into
     `seconds`, never fewer than one."""
-    calls = {name: _calls(c.run) for name, c in candidates.items()}
+    calls = {name: c.calls or _calls(c.run) for name, c in candidates.items()}
+    clocks = {name: c.clock or _block for name, c in candidates.items()}
     times: dict[str, list[float]] = {name: [] for name in candidates}
     end = time.perf_counter() + seconds
     order = list(candidates)
@@ -83,7 +91,7 @@ def rounds(
     try:
         for i in range(repeat):
             for name in order if i % 2 == 0 else reversed(order):
-                times[name].append(_block(candidates[name].run, calls[name]))
+                times[name].append(clocks[name](candidates[name].run, calls[name]))
             if time.perf_counter() > end:
                 break
     finally:

@@ -16,6 +16,7 @@ from bpx_jax.oracles import ORACLES, own_optimizers
 NAME = "jax"
 RULE_NAMES = tuple(RULES)
 OPTIMIZER_NAMES = tuple(OPTIMIZERS)
+GPU_NAMES = ()
 LEARNING_RATE = 1e-3
 
 

@@ -1,6 +1,7 @@
 """bpx_torch beside torch's own operations, for `python -m bpx bench`."""
 
 import contextlib
+import importlib
 import inspect
 import os
 from dataclasses import replace
@@ -10,13 +11,14 @@ import torch
 
 from bpx import _inputs, rule
 from bpx._timing import Candidate, Prepared, Saved
-from bpx_torch import OPTIMIZERS, RULES
+from bpx_torch import OPTIMIZERS, RULES, _bench_gpu
 from bpx_torch.oracles import OPTIMIZERS as OWN_OPTIMIZERS
 from bpx_torch.oracles import ORACLES
 
 NAME = "torch"
 RULE_NAMES = tuple(RULES)
 OPTIMIZER_NAMES = tuple(OPTIMIZERS)
+GPU_NAMES = tuple(n for n, r in RULES.items() if any(k.name == "triton" for k in r.kernels))
 
 
 class Bench:
@@ -33,6 +35,9 @@ class Bench:
         about = {"torch": torch.__version__, "threads": torch.get_num_threads()}
         if self.device.type == "cuda":
             about["device"] = torch.cuda.get_device_name(self.device)
+            about["cuda"] = torch.version.cuda
+            with contextlib.suppress(ImportError):
+                about["triton"] = importlib.import_module("triton").__version__
         return about
 
     def prepare(self, name, row, dtype, seed=0, *, compiled=False) -> Prepared:
@@ -63,6 +68,10 @@ class Bench:
             default = default or kernel.name
             candidates[kernel.name] = self._candidate(forward, arrays, dy)
         return Prepared(candidates, default, refused)
+
+    def prepare_huge(self, name, row, dtype, seed=0) -> Prepared:
+        """The candidates for one entry at a size that fills a GPU."""
+        return _bench_gpu.prepare(name, row, dtype, seed, self.device)
 
     def threads_grow(self, name, row, threads, dtype) -> Prepared:
         """The candidates at a number of threads, which each sets for itself."""

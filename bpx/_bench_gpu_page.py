@@ -1,0 +1,141 @@
+"""The figures of `python -m bpx bench --size huge --page`: a page of one GPU and one day."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bpx._bench_gate import default_ratio, geometric_mean
+from bpx._bench_page import bars, plotting
+from bpx._command import CommandError
+
+Row = dict[str, Any]
+Report = dict[str, Any]
+
+NAME = "gpu"
+NEAR = 0.85  # of a copy's bandwidth: below it a row is named
+
+ABOUT = """\
+Forward and backward together at sizes that fill the GPU, queued while it sleeps, timed by its own
+events. ratio: time of what a plain call of bpx runs over that of torch's own operation in
+the same round, median (quartiles); below 1 bpx is faster. share: the bytes that forward and
+backward must move, each array once, over bpx's time, as a share of what a device copy of 1 GiB
+reads and writes in the same run; matrix products have none. peak: the most memory that torch had
+allocated at once, arguments included, in GB (10^9 bytes).
+
+torch's own operation: of `linear_cross_entropy` the linear layer and the cross-entropy, one after
+the other; of `rope` the halves turned as models compose it, the tables without gradient; of
+`dropout` the one that draws its mask, as bpx's draws here too; of an entry that torch lacks, its
+formula in torch's operations.
+"""
+
+
+def ours(row: Row) -> Row | None:
+    """The candidate that a plain call runs, None where it failed."""
+    return next((c for c in row["candidates"] if c["default"]), None)
+
+
+def share(row: Row, candidate: Row) -> float | None:
+    """What a candidate reaches of the copy's bandwidth, None where bytes say nothing."""
+    if not row.get("bytes"):
+        return None
+    return float(row["bytes"] / candidate["seconds"] / row["copy"])
+
+
+def total_peak(row: Row, candidate: Row) -> float | None:
+    """Bytes with the arguments, None where they were not measured."""
+    if candidate["peak"] is None or "arguments" not in row:
+        return None
+    return float(candidate["peak"] + row["arguments"])
+
+
+def write_gpu_page(report: Report, folder: Path) -> None:
+    """gpu.md and its plots in `folder`. Raises CommandError where matplotlib is missing or a file
+    cannot be written."""
+    plt = plotting()
+    try:
+        lines = [*_head(report), *_sections(plt, report, folder)]
+        (folder / f"{NAME}.md").write_text("\n".join(lines).rstrip() + "\n")
+    except OSError as error:
+        raise CommandError(f"--page {folder}: {error.strerror}") from error
+
+
+def _head(report: Report) -> Iterator[str]:
+    about = report["frameworks"]["torch"]
+    versions = [f"Python {report['python']}", f"torch {about['torch']}"]
+    versions += [f"{k} {about[k]}" for k in ("triton", "cuda") if about.get(k)]
+    copies = [row["copy"] for row in report["rows"] if row.get("copy")]
+    copied = f"a device copy moves {copies[0] / 1e12:.2f} TB/s; " if copies else ""
+    yield f"# Benchmark on a GPU\n\n{about.get('device', report['device'])} "
+    yield f"(host: {report['machine']}); {', '.join(versions)}; {copied}bpx {report['bpx']}; "
+    yield f"{report['date'][:10]}. Written by `python -m bpx bench --size huge --page`.\n"
+    yield ABOUT
+
+
+def _sections(plt: Any, report: Report, folder: Path) -> Iterator[str]:
+    for dtype in dict.fromkeys(row["dtype"] for row in report["rows"]):
+        rows = [row for row in report["rows"] if row["dtype"] == dtype]
+        yield f"## {dtype}\n"
+        yield from _summary(rows)
+        yield "\n| entry | size | bpx | ms | torch ms | ratio | share | peak GB, bpx | torch |"
+        yield "|---|---|---|---:|---:|---:|---:|---:|---:|"
+        yield from map(_line, rows)
+        yield from _reasons(rows)
+        yield ""
+        ratios = [(_label(row, rows), r) for row in rows if (r := default_ratio(row)) is not None]
+        if ratios:
+            path = folder / f"{NAME}-{dtype}.svg"
+            yield bars(plt, ratios, "torch", path, f"{dtype}: time over torch's own")
+
+
+def _summary(rows: list[Row]) -> Iterator[str]:
+    ratios = [r for row in rows if (r := default_ratio(row)) is not None]
+    if ratios:
+        level = sum(r <= 1.005 for r in ratios)
+        yield (
+            f"- ratio: geometric mean {geometric_mean(ratios):.2f} over {len(ratios)} rows, "
+            f"largest {max(ratios):.2f}; level or ahead (as rounded, at most 1.00) in {level}"
+        )
+    shares = {
+        _label(row, rows): s
+        for row in rows
+        if (c := ours(row)) and (s := share(row, c)) is not None
+    }
+    if shares:
+        below = [f"{name} {s:.0%}" for name, s in shares.items() if s < NEAR]
+        yield (
+            f"- share: median {statistics.median(shares.values()):.0%}; below {NEAR:.0%}: "
+            f"{', '.join(below) or 'none'}"
+        )
+
+
+def _line(row: Row) -> str:
+    mine, own = ours(row), next((c for c in row["candidates"] if c["name"] == "own"), None)
+    cells = [row["entry"], row["size"], mine["name"] if mine else "failed"]
+    cells += [f"{c['seconds'] * 1e3:.3f}" if c else "" for c in (mine, own)]
+    ratio = mine and mine["ratio"]
+    cells.append("{median:.2f} ({low:.2f}-{high:.2f})".format(**ratio) if ratio else "")
+    part = share(row, mine) if mine else None
+    cells.append("" if part is None else f"{part:.0%}")
+    for c in (mine, own):
+        peak = total_peak(row, c) if c else None
+        cells.append("" if peak is None else f"{peak / 1e9:.2f}")
+    return f"| {' | '.join(cells)} |"
+
+
+def _reasons(rows: list[Row]) -> Iterator[str]:
+    found = [
+        f"- {row['entry']}, {row['size']}: {who} not timed: {why}"
+        for row in rows
+        for who, why in row["failed"].items()
+    ]
+    if found:
+        yield "\n" + "\n".join(found)
+
+
+def _label(row: Row, rows: list[Row]) -> str:
+    """The entry, with N where it has several rows."""
+    several = sum(other["entry"] == row["entry"] for other in rows) > 1
+    return f"{row['entry']} {row['dims']['N']:,}" if several else row["entry"]
