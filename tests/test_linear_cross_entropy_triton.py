@@ -103,6 +103,16 @@ def test_the_second_derivative_is_that_of_the_plain_rule(early):
     assert early == [True]
 
 
+def test_batched_gradients(early):
+    dys = torch.tensor([0.5, -2.0, 3.0], dtype=torch.float64)
+    found = []
+    for name in ("triton", "plain"):
+        _, y, asked, _ = gradients(name, arrays(), EVERY)
+        found.append(torch.autograd.grad(y, asked, dys, is_grads_batched=True))
+    for a, b in zip(*found, strict=True):
+        assert torch.allclose(a, b, rtol=1e-13, atol=1e-14)
+
+
 def test_where_gradients_would_take_more_room_than_logits_they_are_not_taken(early):
     x, weight, target, _ = arrays()
     few = x[:1].detach().requires_grad_(), weight, target[:1], None

@@ -93,6 +93,17 @@ def test_masked_classes_at_the_start_of_a_long_row(blocks):
         assert torch.allclose(RULES["softmax"](x), torch.softmax(x, -1), rtol=1e-13)
 
 
+@pytest.mark.parametrize("entry", ["layer_norm", "cross_entropy"])
+def test_large_numbers_keep_their_digits(entry, blocks):
+    """mu and lse are stored rounded, by 1e4 times the roundoff of float32."""
+    x, *rest = draw(entry, torch.float32)
+    given = (x + 1e4, *rest)
+    wide = [a.double() if a is not None and a.is_floating_point() else a for a in given]
+    for a, b in zip(both(entry, "triton", given), both(entry, "plain", wide), strict=True):
+        limit = 2.0**-23 * (1e4 if a.ndim == 0 else 64) * b.abs().max()  # a loss is lse less x
+        assert (a - b).abs().max() <= limit
+
+
 def test_what_is_refused():
     x, table = torch.randn(2, 3, 4), torch.randn(3, 2)
     bits, key = torch.zeros(3, dtype=torch.uint8), torch.zeros(3, dtype=torch.uint32)
