@@ -1,6 +1,7 @@
 """What a rule's checks may cost: what does not fit is left out and named, the kit's own checks and
 a first comparison are not."""
 
+import gc
 import math
 
 import pytest
@@ -52,6 +53,20 @@ def test_a_check_that_is_tried_first_begins_and_asks_for_what_it_will_cost():
     here.afford(0.9)
     with pytest.raises(NotRun, match="the budget of 2 s is spent"):
         here.afford(0.95)  # a little is kept for the report
+
+
+def test_what_was_there_before_is_not_looked_through_for_garbage():
+    def frozen(dy, x, w):
+        counts.append(gc.get_freeze_count())
+        return right(dy, x, w)
+
+    for before, during in ((0, True), (1, True)):
+        counts = []
+        gc.freeze() if before else gc.unfreeze()
+        verify_rule(rule(frozen), PAIR, ref=plain, only="vjp", framework="torch")
+        assert all(bool(n) == during for n in counts)
+        assert bool(gc.get_freeze_count()) == bool(before)
+        gc.unfreeze()
 
 
 def test_checks_ask_the_purse_of_their_report_and_what_comes_after_it_is_free():

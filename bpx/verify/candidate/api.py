@@ -94,15 +94,16 @@ def verify_rule(
         surrogate=surrogate, linear=linear, kinks=kinks, nondeterministic=nondeterministic,
         vmap=vmap, dtypes=dtypes, waivers=waivers, framework=framework, seed=seed,
     )  # fmt: skip
-    purse = spend.Purse(compiles=trial.host.few)  # what was imported by now is not the rule's
-    planned = plan(trial, quick=quick, full=full)
-    if only is not None:
-        wanted = (only,) if isinstance(only, str) else tuple(only)
-        planned = [c for c in planned if c.id in wanted or c.family in wanted]
-        require(bool(planned), f"verify_rule: only is {only!r}, expected a check of the plan")
-    purse.budget = spend.seconds(trial.host.name, budget, quick, full or only is not None)
-    more = budget is not None and math.isfinite(budget)
-    return judge(trial, planned, progress, purse, seeds=more)
+    with spend.old_garbage_kept():
+        purse = spend.Purse(compiles=trial.host.few)  # what was imported by now is not the rule's
+        planned = plan(trial, quick=quick, full=full)
+        if only is not None:
+            wanted = (only,) if isinstance(only, str) else tuple(only)
+            planned = [c for c in planned if c.id in wanted or c.family in wanted]
+            require(bool(planned), f"verify_rule: only is {only!r}, expected a check of the plan")
+        purse.budget = spend.seconds(trial.host.name, budget, quick, full or only is not None)
+        more = budget is not None and math.isfinite(budget)
+        return judge(trial, planned, progress, purse, seeds=more)
 
 
 def plan(
