@@ -1,13 +1,14 @@
 """What a rule's checks may cost: what does not fit is left out and named, the kit's own checks and
 a first comparison are not."""
 
+import gc
 import math
 
 import pytest
 
 from bpx.verify import verify_rule
-from bpx.verify.candidate import budget
-from bpx.verify.candidate.plan import Check
+from bpx.verify.candidate import api, budget
+from bpx.verify.candidate.plan import Check, NotRun
 
 torch = pytest.importorskip("torch")
 
@@ -38,6 +39,42 @@ def test_a_check_is_begun_where_one_of_its_kind_still_fits():
     assert not in_jax.holds(a("value"))  # a compilation
     assert purse(1.0, 2.0, long=0.7).holds(a("value"))
     assert not purse(1.0, 2.0, long=0.7).holds(a("value", long=True))
+
+
+def test_a_check_that_is_tried_first_begins_and_asks_for_what_it_will_cost():
+    def tried(family):
+        return Check(family, "one", lambda: (), long=True, tried=True)
+
+    here = purse(1.0, 2.0, long=9.0, kit=9.0)
+    assert here.holds(tried("shape"))
+    assert not purse(1.95, 2.0).holds(tried("shape"))
+    here.compiles = True
+    assert not here.holds(tried("shape"))  # it is compiled all the same
+    here.afford(0.9)
+    with pytest.raises(NotRun, match="the budget of 2 s is spent"):
+        here.afford(0.95)  # a little is kept for the report
+
+
+def test_what_was_there_before_is_not_looked_through_for_garbage():
+    def frozen(dy, x, w):
+        counts.append(gc.get_freeze_count())
+        return right(dy, x, w)
+
+    for before, during in ((0, True), (1, True)):
+        counts = []
+        gc.freeze() if before else gc.unfreeze()
+        verify_rule(rule(frozen), PAIR, ref=plain, only="vjp", framework="torch")
+        assert all(bool(n) == during for n in counts)
+        assert bool(gc.get_freeze_count()) == bool(before)
+        gc.unfreeze()
+
+
+def test_checks_ask_the_purse_of_their_report_and_what_comes_after_it_is_free():
+    trial = api.prepare(rule(right), PAIR, ref=plain, framework="torch")
+    given, seen = budget.Purse(0.0), []
+    api.judge(trial, [Check("kit", "sees", lambda: seen.append(trial.purse) or ())], purse=given)
+    assert seen == [given]
+    assert math.isinf(trial.purse.budget)
 
 
 def test_the_kit_s_own_and_a_first_comparison_are_run_whatever_they_cost():

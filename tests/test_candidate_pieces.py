@@ -200,10 +200,10 @@ def test_a_warning_is_named_and_is_no_crash():
 
 
 def test_long_points_are_left_out_by_the_seconds_of_this_process(monkeypatch):
-    from bpx.verify.candidate import arithmetic
+    from bpx.verify.candidate import tried
 
     trial = api.prepare(rule(right), PAIR, ref=plain, framework="torch")
     check = [c for c in api.plan(trial) if c.id == "shape::N=4097"]
     assert not api.judge(trial, check).skips()
-    monkeypatch.setattr(arithmetic, "LONGEST", 0.0)
+    monkeypatch.setattr(tried, "LONGEST", 0.0)
     assert any("were it quadratic" in reason for reason in api.judge(trial, check).skips())

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from bpx.verify.candidate.plan import Check, NotRun
-from bpx.verify.candidate.points import Point
+from bpx.verify.candidate.point import Point
 from bpx_jax.candidate.setting import Setting, close, quick_jit
 
 Found = Iterator[dict[str, Any]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bpx.verify.candidate.points import Point
+from bpx.verify.candidate.point import Point
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 

@@ -144,7 +144,7 @@ def _works_at_0(trial: Any) -> bool:
 
 def _batch(trial: Any, k: int) -> Any:
     """The generic point with other values: equal shapes for every k."""
-    from bpx.verify.candidate.points import Point
+    from bpx.verify.candidate.point import Point
 
     sizes = trial.points.sizes(0)
     arrays = trial.points.arrays(sizes, f"batch {k}")

@@ -94,16 +94,16 @@ def verify_rule(
         surrogate=surrogate, linear=linear, kinks=kinks, nondeterministic=nondeterministic,
         vmap=vmap, dtypes=dtypes, waivers=waivers, framework=framework, seed=seed,
     )  # fmt: skip
-    purse = spend.Purse(compiles=trial.host.few)  # what was imported until here is not the rule's
-    planned = plan(trial, quick=quick, full=full)
-    if only is not None:
-        wanted = (only,) if isinstance(only, str) else tuple(only)
-        planned = [c for c in planned if c.id in wanted or c.family in wanted]
-        require(bool(planned), f"verify_rule: only is {only!r}, expected a check of the plan")
-    purse.budget = spend.seconds(trial.host.name, budget, quick, full or only is not None)
-    return judge(
-        trial, planned, progress, purse, seeds=budget is not None and math.isfinite(budget)
-    )
+    with spend.old_garbage_kept():
+        purse = spend.Purse(compiles=trial.host.few)  # what was imported by now is not the rule's
+        planned = plan(trial, quick=quick, full=full)
+        if only is not None:
+            wanted = (only,) if isinstance(only, str) else tuple(only)
+            planned = [c for c in planned if c.id in wanted or c.family in wanted]
+            require(bool(planned), f"verify_rule: only is {only!r}, expected a check of the plan")
+        purse.budget = spend.seconds(trial.host.name, budget, quick, full or only is not None)
+        more = budget is not None and math.isfinite(budget)
+        return judge(trial, planned, progress, purse, seeds=more)
 
 
 def plan(
@@ -137,6 +137,7 @@ def judge(
     found = partial(Finding, trial.name, trial.host.name, "yours")
     made: dict[int, Outcome] = {}
     hanging, start, purse = 0, time.perf_counter(), purse or spend.Purse()
+    trial.purse = purse  # for checks that ask what is left
     for k, at in enumerate(spend.turns(planned)):
         check = planned[at]
         if progress is not None:
@@ -156,6 +157,7 @@ def judge(
     while seeds and purse.spent < purse.budget and not hanging:
         point, k = trial.points.generic(k), k + 1
         outcomes.append(run(Check("vjp", point.name, partial(trial.compared, point)), found, limit))
+    trial.purse = spend.Purse()  # what is looked at after the report is free
     printed = "".join(o.printed for o in outcomes)
     noisy = Check("behaviour", "prints nothing", lambda: ())
     text = f"prints {printed.strip()[:80]!r}" if printed else ""

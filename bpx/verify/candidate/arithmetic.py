@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from bpx.verify.bound import UNIT
+from bpx.verify.candidate import tried
 from bpx.verify.candidate.cotangents import COTANGENTS
-from bpx.verify.candidate.levels import STEP, Differences, Specification, directional
+from bpx.verify.candidate.levels import STEP, Differences, directional
 from bpx.verify.candidate.measure import measured
 from bpx.verify.candidate.plan import Check, NotRun
-from bpx.verify.candidate.points import Point
+from bpx.verify.candidate.point import Point
 from bpx.verify.candidate.rounding import lost
 from bpx.verify.candidate.trial import Trial
 from bpx.verify.candidate.twice import second
 from bpx.verify.draw import Draw
 
 Found = Iterator[dict[str, Any]]
-SLOW = 4000  # elements from which a call is timed at an eighth of the size first
-LONGEST = 0.25  # seconds
-OPTIONAL = ("bfloat16", "float16")  # a rule need not run in them
 
 
 def checks(trial: Trial, quick: bool, full: bool) -> list[Check]:
@@ -31,9 +28,9 @@ def checks(trial: Trial, quick: bool, full: bool) -> list[Check]:
     points, host = trial.points, trial.host
     found: list[Check] = []
 
-    def at(point: Point, **how: Any) -> None:
-        run = partial(_guarded, trial, point, **how)
-        found.append(Check(point.family, point.name, run, point.size > SLOW))
+    def at(point: Point) -> None:
+        run, first = partial(tried.guarded, trial, point), tried.tried(trial, point)
+        found.append(Check(point.family, point.name, run, point.long, first))
 
     for k in range(2 if quick else 3):
         point = points.generic(k)
@@ -68,56 +65,6 @@ def checks(trial: Trial, quick: bool, full: bool) -> list[Check]:
             point = points.generic(seed)
             found.append(Check("vjp", point.name, partial(trial.compared, point)))
     return found
-
-
-def _guarded(trial: Trial, point: Point) -> Found:
-    """A point at which the rule or the reference may refuse to run: an empty array, a dtype."""
-    try:
-        if not isinstance(trial.reference, Differences):  # level C would hide the rule's own crash
-            trial.reference.like(trial.inputs(point), point.options)
-    except Exception as error:
-        raise NotRun(f"the reference raises {type(error).__name__} here") from error
-    # where a new shape is a compilation, timing one would cost as much as it saves
-    timed = not trial.host.few or isinstance(trial.reference, Specification)
-    if point.sizes and timed and point.size > SLOW:
-        _not_slow(trial, point)
-    optional = point.empty or point.dtype in OPTIONAL
-    try:
-        items = list(trial.compared(point))
-    except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError) as error:
-        if not optional:
-            raise
-        kind = "an empty array" if point.empty else point.dtype
-        raise NotRun(f"the rule refuses {kind}: {type(error).__name__}") from error
-    yield from items
-
-
-def _not_slow(trial: Trial, point: Point) -> None:
-    """Long dims are for rules whose cost is linear in them: a slow one is named, not waited for;
-    and so is a slow reference, which is called a dozen times."""
-    arrays = trial.points.middle(point)
-    larger = sum(a.size for a in point.arrays) / max(sum(a.size for a in arrays), 1)
-    ys: list[Any] = []
-
-    def call() -> None:
-        ys[:] = trial.host.like(trial.counted, arrays, point.options)
-
-    def reference() -> None:
-        trial.reference.vjp(arrays, trial.cotangents(ys, "float64"), point.options)
-
-    for what, run in (("call", call), ("gradient of the reference", reference)):
-        seconds = min(_cpu(run), _cpu(run)) * larger**2
-        if seconds > LONGEST:
-            raise NotRun(
-                f"a {what} at this size would take about {seconds:.1g} s, were it quadratic"
-            )
-
-
-def _cpu(run: Callable[[], None]) -> float:
-    """Seconds of this process alone: what else the machine does leaves no point out."""
-    start = time.process_time()
-    run()
-    return time.process_time() - start
 
 
 def each_output(trial: Trial) -> Found:

@@ -6,18 +6,21 @@ Seconds are of this process, on all its processors: what else the machine does c
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bpx.verify.candidate.plan import Check
+from bpx.verify.candidate.plan import Check, NotRun
 
 SECONDS = {"torch": 2.0, "jax": 5.0}
 QUICK = 0.3
 ALWAYS = ("kit",)  # the kit checks itself in every run
 FIRST = ("forward", "vjp")
 SLACK = 1.5  # two checks of a family, or compilations of a rule, differ by so much
+FILLED = 0.97  # of a budget: arguments are drawn before it begins, the report is made after it
 
 
 def seconds(framework: str, budget: float | None, quick: bool, whole: bool) -> float:
@@ -57,20 +60,47 @@ class Purse:
     def spent(self) -> float:
         return time.process_time() - self.began
 
+    def fits(self, seconds: float) -> bool:
+        """Whether so many more are left."""
+        return self.spent + seconds < FILLED * self.budget
+
     def holds(self, check: Check) -> bool:
         """Whether a check is begun: what the longest of its kind has cost, or a compilation, must
-        be left. The kit's own and a first comparison are, whatever they cost."""
+        be left. The kit's own and a first comparison are, whatever they cost; one that is tried
+        at a smaller size says by itself what it will."""
         family = check.family
         if family in ALWAYS or (family in FIRST and family not in self.longest):
             return True
+        if check.tried and not self.compiles:
+            return self.fits(0.0)
         names = (*ALWAYS, *_kinds(check)) if self.compiles else _kinds(check)
-        cost = max(self.longest.get(name, 0.0) for name in names)
-        return self.spent + SLACK * cost < self.budget
+        return self.fits(SLACK * max(self.longest.get(name, 0.0) for name in names))
+
+    def afford(self, seconds: float) -> None:
+        """For a check that has begun and knows what its next step costs: raises NotRun where so
+        many more are not left."""
+        if not self.fits(seconds):
+            raise NotRun(told(self.budget))
 
     def pay(self, check: Check, since: float) -> None:
         """`since`: what was spent before."""
         for name in _kinds(check):
             self.longest[name] = max(self.spent - since, self.longest.get(name, 0.0))
+
+
+@contextlib.contextmanager
+def old_garbage_kept() -> Iterator[None]:
+    """What is there when the block begins is not looked through for garbage in it: with the modules
+    of a framework that takes half of a quick look's seconds, at the cost of whichever rule is
+    there. Garbage of the block itself is collected."""
+    if gc.get_freeze_count():  # someone else's
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def told(budget: float) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bpx.verify.candidate.arguments import Float
 from bpx.verify.candidate.plan import NotRun
-from bpx.verify.candidate.points import Point
+from bpx.verify.candidate.point import Point
 from bpx.verify.candidate.special import LEAST
 from bpx.verify.candidate.trial import Trial
 

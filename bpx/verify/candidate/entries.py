@@ -15,7 +15,8 @@ import numpy as np
 from bpx.spec import Arg, Case, Op, SpecError
 from bpx.verify.candidate.arguments import Argument, Float, Index, Integers, Mask, Sizes
 from bpx.verify.candidate.levels import Specification
-from bpx.verify.candidate.points import SIZES, Point, Points
+from bpx.verify.candidate.point import Point
+from bpx.verify.candidate.points import SIZES, Points
 from bpx.verify.candidate.trial import Trial
 from bpx.verify.reference import cases
 
@@ -155,14 +156,14 @@ class EntryPoints(Points):
                 return full
         return None
 
-    def middle(self, point: Point) -> tuple[Any, ...]:
-        """Arrays like a point's, with an eighth of what is long."""
+    def part(self, point: Point, share: int) -> tuple[Any, ...]:
+        """Arrays like a point's, with that share of what is long: an eighth for 8."""
         long = {n: point.sizes[n] for n in self.names if not n.startswith("*")}
         longest = [n for n, v in long.items() if v > 1000]
         if not longest:
             return point.arrays
         name = min(longest, key=long.__getitem__)
-        sizes = self.changed(self.sizes(), name, long[name] // 8) or dict(point.sizes)
+        sizes = self.changed(self.sizes(), name, long[name] // share) or dict(point.sizes)
         return self.arrays(sizes, "middle")
 
     def fits(self, sizes: Sizes) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from bpx.verify.candidate.plan import Check
-from bpx.verify.candidate.points import Point
+from bpx.verify.candidate.point import Point
 
 Arrays = Sequence[Any]
 Function = Callable[..., Any]

@@ -80,3 +80,8 @@ def measured(got: Any, want: Any, limit: Any, dtype: str) -> dict[str, Any]:
     got, limit = np.where(finite, got, 0.0), np.where(finite, limit, 1.0)
     eps, ratio, message = compare(got, np.where(finite, want, 0.0), limit, dtype)
     return {"eps": eps, "ratio": ratio, "message": message}
+
+
+def largest(values: Any) -> float:
+    """The largest magnitude that is finite, 0 where there is none."""
+    return float(np.abs(np.where(np.isfinite(values), values, 0.0)).max(initial=0.0))

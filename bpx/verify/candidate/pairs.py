@@ -20,12 +20,14 @@ def pairwise(choices: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     ]
 
     def pairs(c: dict[str, Any]) -> set[Any]:
-        return {(a, repr(c[a]), b, repr(c[b])) for a, b in itertools.combinations(names, 2)}
+        shown = [(n, repr(c[n])) for n in names]
+        return set(itertools.combinations(shown, 2))
 
-    left = set().union(*map(pairs, everything))
+    of = [pairs(c) for c in everything]
+    left = set().union(*of)
     found = []
     while left:
-        best = max(everything, key=lambda c: len(pairs(c) & left))
-        left -= pairs(best)
-        found.append({**fixed, **best})
+        best = max(range(len(of)), key=lambda k: len(of[k] & left))
+        left -= of[best]
+        found.append({**fixed, **everything[best]})
     return found

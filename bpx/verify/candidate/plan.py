@@ -57,12 +57,13 @@ class NotRun(Exception):
 class Check:
     """`run` yields (what, ratio, message) for each comparison; a message or a ratio above 1 is a
     failure. `eps` figures travel in a finding of its own where there is one. `long`: of arrays that
-    take a while."""
+    take a while; `tried`: at a smaller size first, for what it will cost."""
 
     family: str
     name: str
     run: Callable[[], Iterable[Any]]
     long: bool = False
+    tried: bool = False
 
     @property
     def id(self) -> str:

@@ -1,7 +1,6 @@
 """Where a rule is looked at: shapes, special values, scales, dtypes and options that can hurt.
 
-Each family of points has the name of the check it belongs to. Values are generic unless the point
-says otherwise: normal, distinct sizes, never ones or zeros.
+Values are generic unless the point says otherwise: normal, distinct sizes, never ones or zeros.
 """
 
 from __future__ import annotations
@@ -9,13 +8,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bpx.verify.candidate.arguments import Argument, Float, Index, Integers, Sizes
 from bpx.verify.candidate.pairs import pairwise
+from bpx.verify.candidate.point import GENERIC, Point
 from bpx.verify.candidate.special import FLOATS, INDICES
 from bpx.verify.draw import Draw
 
@@ -26,27 +26,6 @@ LONG = 4096  # where half-precision accumulation and 32-bit counts show
 MOST = 1 << 23  # elements of all arguments together, where a size is long
 SCALES = (1e-6, 1e-3, 30.0, 1e3)
 OUTLIER = 1e4
-
-
-@dataclass(frozen=True)
-class Point:
-    """One call. `family` is the check it belongs to; `kink` marks points where the convention of
-    the reference counts and calculus does not apply."""
-
-    family: str
-    name: str
-    arrays: tuple[Any, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    dtype: str = "float64"
-    kink: bool = False
-    empty: bool = False
-    sizes: Mapping[str, Any] = field(default_factory=dict)  # where one of them is long
-    gross: float = 0.0  # of the largest element: allowed where only what is far off is looked for
-
-    @property
-    def size(self) -> int:
-        """Elements of all arrays."""
-        return sum(int(np.size(a)) for a in self.arrays)
 
 
 class Points:
@@ -62,6 +41,7 @@ class Points:
         self.args, self.allowed, self.seed = tuple(args), sizes, seed
         self.choices = {k: list(v) if isinstance(v, list) else [v] for k, v in options.items()}
         self.first = {k: v[0] for k, v in self.choices.items()}
+        self._generic: dict[int, Point] = {}
         self.names: list[str] = []
         for arg in args:
             below = [arg.below] if isinstance(arg, Index) and isinstance(arg.below, str) else []
@@ -115,8 +95,11 @@ class Points:
         return self.sizes(k)
 
     def generic(self, k: int = 0) -> Point:
-        sizes = self.sizes(k)
-        return Point("vjp", f"generic {k}", self.arrays(sizes, f"generic {k}"), self.first)
+        """The same one for every check that asks for it."""
+        if k not in self._generic:
+            arrays = self.arrays(self.sizes(k), f"generic {k}")
+            self._generic[k] = Point(GENERIC, f"generic {k}", arrays, self.first)
+        return self._generic[k]
 
     def shapes(self, few: bool, full: bool = False) -> Iterator[Point]:
         """One size changed at a time; ranks of a starred name; one long reduction for each."""
@@ -211,10 +194,10 @@ class Points:
                     arrays, shown = self.arrays(sizes, "dtype"), f"{dtype} {name}={LONG + 1}"
                     yield Point("dtype", shown, arrays, self.first, dtype, sizes=sizes)
 
-    def middle(self, point: Point) -> tuple[Any, ...]:
-        """Arrays like a point's, with an eighth of what is long."""
+    def part(self, point: Point, share: int) -> tuple[Any, ...]:
+        """Arrays like a point's, with that share of what is long: an eighth for 8."""
         sizes = {
-            n: v // 8 if isinstance(v, int) and v > 1000 else v for n, v in point.sizes.items()
+            n: v // share if isinstance(v, int) and v > 1000 else v for n, v in point.sizes.items()
         }
         return self.arrays(sizes, "middle")
 

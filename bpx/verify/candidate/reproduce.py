@@ -17,7 +17,7 @@ import numpy as np
 from bpx.verify.candidate.arguments import Float
 from bpx.verify.candidate.cotangents import COTANGENTS
 from bpx.verify.candidate.plan import NotRun
-from bpx.verify.candidate.points import Point
+from bpx.verify.candidate.point import Point
 from bpx.verify.candidate.trial import Trial
 from bpx.verify.finding import Finding
 
