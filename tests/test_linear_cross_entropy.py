@@ -140,3 +140,45 @@ def test_a_label_out_of_range_is_nan_where_it_cannot_be_seen():
     assert np.isnan(found["y"]).tolist() == [False, True, False, False]
     assert np.isnan(found["x"]).all(-1).tolist() == [False, True, False, False]
     assert np.isnan(found["weight"]).all()  # every class has a part in the row's lse
+
+
+def test_chunks_under_vmap_and_jit():
+    """Several rows of x at once, each with the same weight, in jitted and in mapped calls."""
+    jax = pytest.importorskip("jax")
+    from bpx_jax.fused.linear_cross_entropy import linear_cross_entropy
+
+    with jax.enable_x64(True):
+        x, weight, target, bias, cw = given("jax", draws(6, 4, 7), "float64").values()
+
+        def gradients(x, target):
+            def loss(x, weight):
+                return linear_cross_entropy(x, weight, target, bias, cw, chunk=3, **EVERY)
+
+            return jax.value_and_grad(loss, (0, 1))(x, weight)
+
+        xs, targets = x.reshape(2, 3, 4), target.reshape(2, 3)
+        mapped = jax.jit(jax.vmap(gradients))(xs, targets)
+        for i in range(2):
+            for a, b in zip(
+                jax.tree.leaves(mapped), jax.tree.leaves(gradients(xs[i], targets[i])), strict=True
+            ):
+                np.testing.assert_allclose(a[i], b, rtol=1e-13, atol=1e-15)
+
+
+def test_chunks_under_vmap_in_torch():
+    torch = pytest.importorskip("torch")
+    from bpx_torch.fused.linear_cross_entropy import linear_cross_entropy
+
+    x, weight, target, bias, cw = given("torch", draws(6, 4, 7), "float64").values()
+
+    def gradients(x, target):
+        def loss(x, weight):
+            return linear_cross_entropy(x, weight, target, bias, cw, chunk=3, **EVERY)
+
+        return torch.func.grad(loss, (0, 1))(x, weight)
+
+    xs, targets = x.detach().reshape(2, 3, 4), target.reshape(2, 3)
+    mapped = torch.func.vmap(gradients)(xs, targets)
+    for i in range(2):
+        for a, b in zip(mapped, gradients(xs[i], targets[i]), strict=True):
+            np.testing.assert_allclose(a[i].detach(), b.detach(), rtol=1e-13, atol=1e-15)

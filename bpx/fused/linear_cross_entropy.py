@@ -143,8 +143,10 @@ def cases(draw: Any) -> Iterator[Case]:
         target.reshape(-1)[places] = label
         return {**found, "target": target}
 
-    every = {"label_smoothing": 0.2, "softcap": 2.0, "z_loss": 0.1, "chunk": 3}
-    yield Case("mean", arrays(7, 4, 2, 3, bias=True, cw=True), every)
+    whole = {"label_smoothing": 0.2, "softcap": 2.0, "z_loss": 0.1}
+    every = {**whole, "chunk": 3}
+    yield Case("mean", arrays(7, 4, 2, 3, bias=True, cw=True), whole)
+    yield Case("in chunks", arrays(7, 4, 5, bias=True, cw=True), {**every, "reduction": "sum"})
     found = ignoring(arrays(6, 3, 5, cw=True), [0, 3], 2)
     options = {"reduction": "sum", "ignore_index": 2, "chunk": 2, "label_smoothing": 0.3}
     yield Case("sum ignored", found, options)
