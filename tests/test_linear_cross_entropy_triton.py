@@ -45,6 +45,7 @@ def parts(request, monkeypatch):
     part, times = at_once[request.param]
     monkeypatch.setattr(kernel, "PART", part * CLASSES)
     monkeypatch.setattr(kernel, "ROWS", times)
+    monkeypatch.setattr(kernel, "SLICE", 3)
 
 
 @pytest.fixture

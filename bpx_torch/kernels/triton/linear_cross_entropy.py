@@ -18,6 +18,7 @@ from bpx_torch.kernels.triton._logits import Walk, pulled, pulls
 from bpx_torch.kernels.triton._rows import refuses_types
 
 PART = 2**27  # logits that are there at once
+SLICE = 16384  # classes whose gradient is added up at once
 ROWS = 4  # times as many rows' gradients are multiplied at once
 
 
@@ -117,7 +118,9 @@ def _at_once(x_rows, weight, bias, label, wy, g, needs, softcap, s, z_loss):
         if needs[1] and once:
             torch.mm(found.T, x_rows, out=dweight)
         elif needs[1]:
-            dweight = product(found.T, x_rows[rows], dweight)
+            for first in range(0, v, SLICE):  # a product of all classes would take dweight's room
+                part_of = slice(first, first + SLICE)
+                dweight[part_of] += product(found[:, part_of].T, x_rows[rows])
     del d
     return walk, dx, None if dweight is None else dweight.to(weight.dtype), dbias
 
