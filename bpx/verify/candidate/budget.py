@@ -20,7 +20,7 @@ QUICK = 0.3
 ALWAYS = ("kit",)  # the kit checks itself in every run
 FIRST = ("forward", "vjp")
 SLACK = 1.5  # two checks of a family, or compilations of a rule, differ by so much
-FILLED = 0.92  # of a budget: arguments are drawn before it, the report is made after, guesses err
+FILLED = 0.85  # of a budget: arguments are drawn before it, the report is made after, guesses err
 
 
 def seconds(framework: str, budget: float | None, quick: bool, whole: bool) -> float:
