@@ -219,7 +219,7 @@ def test_small_integer_labels():
     want = F.cross_entropy(logits, labels, reduction="none")
     rule = importlib.import_module("bpx_torch.losses.cross_entropy")
     x, weight = rule.widened(logits, None)
-    ignored, label, wy = rule.labels(x, labels.to(torch.uint8), weight, -100)
+    ignored, label, wy = rule.counted(x, labels.to(torch.uint8), weight, -100)
     assert not ignored.any()
     got = rule.row_losses(x, x.logsumexp(-1), None, (ignored, label, wy), 0.0)
     torch.testing.assert_close(got, want)

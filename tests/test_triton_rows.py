@@ -8,7 +8,7 @@ _rows = pytest.importorskip("bpx_torch.kernels.triton._rows")
 
 from bpx.rule import use
 from bpx_torch import RULES
-from bpx_torch.kernels.triton import _logits, cross_entropy, dropout, rope, softmax
+from bpx_torch.kernels.triton import _launch, _logits, cross_entropy, dropout, rope, softmax
 
 TOLERANCE = {torch.float64: 2.0**-46, torch.float32: 2.0**-18, torch.bfloat16: 2.0**-6}
 OPTIONS = {"softmax": {"dim": 1}, "log_softmax": {"dim": 1}}
@@ -102,6 +102,20 @@ def test_large_numbers_keep_their_digits(entry, blocks):
     for a, b in zip(both(entry, "triton", given), both(entry, "plain", wide), strict=True):
         limit = 2.0**-23 * (1e4 if a.ndim == 0 else 64) * b.abs().max()  # a loss is lse less x
         assert (a - b).abs().max() <= limit
+
+
+def test_what_a_kernel_is_compiled_anew_for():
+    x = torch.zeros(40)
+
+    def key(a=x, n=48, **constants):
+        return _launch.compiled_for(softmax.forward_kernel, x, (a, n), constants)
+
+    assert key(A=0.5) == key(A=0.5)
+    assert key(x[16:], 64) == key()  # another array and size, as the last
+    anew = [key(), key(x[1:]), key(x.double()), key(n=1), key(n=49), key(n=2**31)]
+    anew += [key(A=a) for a in (0.0, -0.0, 1.0, float("nan"))]
+    assert len(set(anew)) == len(anew)
+    assert key(A=float("nan")) in anew
 
 
 def test_what_is_refused():

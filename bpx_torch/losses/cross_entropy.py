@@ -5,36 +5,19 @@ import torch
 from bpx.losses.cross_entropy import SPEC
 from bpx.rule import Kernel
 from bpx_torch._dtype import at_least_float32
+from bpx_torch._labels import at, labels, over_labels
 from bpx_torch._rule import Rule
 
 
-def labels(logits, target, weight, ignore_index):
-    """(ignored, label, wy): where the row is ignored, an index that is always in range, and the
-    weight of the row's label: 0 where ignored, NaN where out of range."""
-    target = target.long()  # torch compares uint8 with -100 as with 156, and with 300 as with 44
-    ignored = torch.zeros_like(target, dtype=torch.bool)
-    if ignore_index is not None:
-        ignored = target == ignore_index
-    outside = (target < 0) | (target >= logits.shape[-1])
-    label = torch.where(outside | ignored, 0, target)
-    wy = torch.ones_like(label, dtype=logits.dtype) if weight is None else weight[label]
-    return ignored, label, wy.masked_fill(outside, torch.nan).masked_fill(ignored, 0.0)
+def counted(x, target, weight, ignore_index):
+    """(ignored, label, wy) of the rows, of which _labels.labels says more."""
+    ignored, _, label, wy = labels(target, x.shape[-1], weight, ignore_index, x.dtype)
+    return ignored, label, wy
 
 
 def widened(logits, weight):
     x = at_least_float32(logits)
     return x, None if weight is None else weight.to(x.dtype)
-
-
-def at(x, label):
-    return x.gather(-1, label.unsqueeze(-1)).squeeze(-1)
-
-
-def over_labels(total, wy):
-    """total / sum(wy), and 0 where the weights sum to 0."""
-    count = wy.sum()
-    empty = count == 0
-    return torch.where(empty, 0.0, total / torch.where(empty, 1.0, count))
 
 
 def row_losses(x, lse, weight, rows, s):
@@ -50,7 +33,7 @@ def row_losses(x, lse, weight, rows, s):
 
 def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
     x, weight = widened(logits, weight)
-    rows = labels(x, target, weight, ignore_index)
+    rows = counted(x, target, weight, ignore_index)
     lse = torch.logsumexp(x, -1)
     loss = row_losses(x, lse, weight, rows, label_smoothing)
     if reduction != "none":
@@ -73,7 +56,7 @@ def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smo
     logits, target, weight = arrays
     (lse,) = residuals
     x, weight = widened(logits, weight)
-    ignored, label, wy = rows = labels(x, target, weight, ignore_index)
+    ignored, label, wy = rows = counted(x, target, weight, ignore_index)
     v, s = x.shape[-1], label_smoothing
     g = dy.to(x.dtype)
     if reduction == "mean":
@@ -114,7 +97,7 @@ def tangent(tangents, arrays, residuals, *, ignore_index, reduction, label_smoot
     (lse,) = residuals
     tx, _, tweight = tangents
     x, weight = widened(logits, weight)
-    ignored, label, wy = rows = labels(x, target, weight, ignore_index)
+    ignored, label, wy = rows = counted(x, target, weight, ignore_index)
     v, s = x.shape[-1], label_smoothing
     t, twy = torch.zeros_like(wy), torch.zeros_like(wy)
     if tx is not None:

@@ -56,19 +56,25 @@ def run(kernel, grid, x, *arguments, **constants):
         with np.errstate(all="ignore"):  # NaN and infinity are results here
             _interpreted(kernel)[grid](*arguments, **called)
         return
-    key = [kernel, x.device, *constants.values()]
-    for a in arguments:  # what Triton compiles a kernel anew for
-        if type(a) is int:
-            key += a == 1, a % 16 == 0, -(2**31) <= a < 2**31
-        else:
-            key += a.dtype, a.data_ptr() % 16 == 0
-    key = tuple(key)
+    key = compiled_for(kernel, x, arguments, constants)
     with torch.cuda.device(x.device):  # Triton launches on the current device
         if (found := _compiled.get(key)) is None:
             _compiled[key] = kernel[grid](*arguments, **constants)
         else:  # Triton's own look at the arguments takes longer than a small kernel
             rest = [constants[n] for n in kernel.arg_names[len(arguments) :]]
             found[(*grid, 1, 1)[:3]](*arguments, *rest)
+
+
+def compiled_for(kernel, x, arguments, constants):
+    """All that Triton compiles a kernel anew for; a number by its digits, since -0.0 equals 0.0."""
+    key = [kernel, x.device]
+    key += [repr(c) if type(c) is float else c for c in constants.values()]
+    for a in arguments:
+        if type(a) is int:
+            key += a == 1, a % 16 == 0, -(2**31) <= a < 2**31
+        else:
+            key += a.dtype, a.data_ptr() % 16 == 0
+    return tuple(key)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
+from bpx_torch._labels import over_labels
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.triton import _launch
 from bpx_torch.kernels.triton._launch import add, larger
@@ -152,13 +153,6 @@ def smoothed(s, classes):
 def walk(classes):
     block = min(triton.next_power_of_2(classes), BLOCK)
     return {"BLOCK": block, "num_warps": min(max(block // 512, 1), 8)}
-
-
-def over_labels(total, wy):
-    """total / sum(wy), and 0 where the weights sum to 0."""
-    count = wy.sum()
-    empty = count == 0
-    return torch.where(empty, 0.0, total / torch.where(empty, 1.0, count))
 
 
 def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
