@@ -21,6 +21,7 @@ from bpx_torch.optimizers import OPTIMIZERS
 from tests import torch_optimizers
 from tests import trajectories as tj
 from tests.libraries import keras, lenient
+from tests.optax_arguments import factorized  # noqa: F401  # Adafactor's decay in float64
 from tests.profile_runs import (
     RATES,
     gradients,
@@ -50,6 +51,7 @@ NAMES = {
     "lars": ("LARS", "lars", ""),
     "lamb": ("LAMB", "lamb", "Lamb"),
     "muon": ("Muon", "muon", "Muon"),  # in optax.contrib
+    "adafactor": ("Adafactor", "adafactor", "Adafactor"),
     "rprop": ("Rprop", "rprop", ""),
 }
 GIVEN: dict[str, tuple[dict[str, Any], ...]] = {
@@ -73,15 +75,20 @@ GIVEN: dict[str, tuple[dict[str, Any], ...]] = {
     "lars": ({"weight_decay": 0.2, "nesterov": True}, {"eps": 1e-3}),
     "lamb": ({"betas": (0.7, 0.9)}, {"weight_decay": 0.2}),
     "muon": ({"nesterov": False}, {"ns_steps": 3, "weight_decay": 0.2}),
+    "adafactor": (
+        {"eps": (1e-3, 1e-3), "d": 1.5, "beta2_decay": -0.6},
+        {"weight_decay": 0.2},
+        {"min_dim_size_to_factor": 2},
+    ),
     "rprop": ({"step_sizes": (1e-3, 0.5)}, {"etas": (0.4, 1.3)}),
 }
 LIBRARIES = ("torch", "optax", "keras")
-WITH_DECAY = ("adamw", "nadam", "lion", "lars", "lamb", "muon")  # of the functions of bpx_jax
+WITH_DECAY = ("adamw", "nadam", "lion", "lars", "lamb", "muon", "adafactor")  # of bpx_jax
 
 
 def decays(entry: str, profile: str) -> bool:
     """Whether the library's optimizer has a weight decay that is an option of the entry."""
-    none = "keras" if entry in ("lars", "lamb") else "optax"
+    none = "keras" if entry in ("lars", "lamb", "adafactor") else "optax"
     return entry in ("adamw", "lion", "muon") or profile != none
 
 
@@ -91,6 +98,7 @@ CASES = [
     for profile in TABLE[entry]
     for given in ({}, *GIVEN[entry])
     if ("weight_decay" not in given or decays(entry, profile))
+    and ("min_dim_size_to_factor" not in given or profile == "optax")
     and (entry, profile) != ("rprop", "optax")  # a step late: test_profiles_rprop.py
 ]
 
@@ -98,6 +106,22 @@ CASES = [
 OPTAX = {"lr": "learning_rate", "alpha": "decay"}
 PAIRS = {"step_sizes": ("min_step_size", "max_step_size"), "etas": ("eta_minus", "eta_plus")}
 KERAS = {"lr": "learning_rate", "alpha": "rho", "eps": "epsilon"}
+
+
+def of_adafactor(given: dict[str, Any], keras: bool) -> dict[str, Any]:
+    """Adafactor's options under keras's names, or optax's."""
+    options = dict(given)
+    if keras:
+        names = {"d": "clip_threshold", "beta2_decay": "beta_2_decay"}
+        if "eps" in options:
+            options["epsilon_1"], options["epsilon_2"] = options.pop("eps")
+    else:
+        names = {"d": "clipping_threshold", "weight_decay": "weight_decay_rate"}
+        if "eps" in options:
+            options["eps"] = options["eps"][0]  # the second is a constant there, 1e-3
+        if "beta2_decay" in options:
+            options["decay_rate"] = -options.pop("beta2_decay")
+    return {names.get(k, k): v for k, v in options.items()}
 
 
 def library(entry: str, profile: str, rates: Any, given: dict[str, Any]) -> list[Any]:
@@ -108,10 +132,15 @@ def library(entry: str, profile: str, rates: Any, given: dict[str, Any]) -> list
             patch.setattr(torch.Tensor, "bfloat16", lambda x: x.clone())
             return with_torch(getattr(torch.optim, name), entry, rates, given)
     with lenient():
+        if entry == "adafactor":
+            given = of_adafactor(given, profile == "keras")
         if profile == "keras":
             options = spelled(given, KERAS, ("beta_1", "beta_2"))
             with pytest.MonkeyPatch.context() as patch:
-                # two of Muon's operations would be float32: the root of a whole number, the norm
+                # operations of Muon and Adafactor that would be float32: the norm, the mean, the
+                # root of a whole number
+                mean = lambda x, **axes: jnp.mean(jnp.asarray(x), **axes)  # noqa: E731
+                patch.setattr(keras.src.ops, "mean", mean)
                 norm = lambda x, **axes: jnp.linalg.norm(jnp.asarray(x), **axes)  # noqa: E731
                 patch.setattr(keras.src.ops, "norm", norm)
                 root = lambda x: jnp.sqrt(jnp.asarray(x, jnp.float64))  # noqa: E731
@@ -125,6 +154,7 @@ def library(entry: str, profile: str, rates: Any, given: dict[str, Any]) -> list
 
 def in_jax(entry: str, given: dict[str, Any]) -> Any:
     """(the function, its options), or None where it has not all of them."""
+    given = of_adafactor(given, False) if entry == "adafactor" else given
     options = spelled(given, OPTAX, ("b1", "b2"))
     name = "amsgrad" if options.pop("amsgrad", False) else NAMES[entry][1]
     if "weight_decay" in options and entry not in WITH_DECAY:
@@ -185,6 +215,8 @@ def test_options_that_torchs_own_has_not(spec: Any, trial: Any, foreach: bool) -
         return tj.assert_same(got, want, "bpx_torch", limit(spec.name))
     got = with_torch(cls, spec.name, rates, {**trial, "foreach": foreach})
     tj.assert_same(got, want, f"foreach={foreach}", limit(spec.name))
+    if "differentiable" not in inspect.signature(cls).parameters:
+        return None
     params = [torch.tensor(p) for p in start(spec.name)]
     optimizer = cls(params, **trial, differentiable=True)  # out of place
     for p, g in zip(params, gradients(spec.name)[0], strict=True):
@@ -196,6 +228,7 @@ def test_options_that_torchs_own_has_not(spec: Any, trial: Any, foreach: bool) -
 
 # pairs that differ in the rate, or in a weight decay or an eps of the case, alone
 SAME = {("sgd", "optax", "torch"), ("adagrad", "keras", "optax"), ("adadelta", "optax", "torch")}
+SAME |= {("adafactor", "keras", "torch")}  # in eps
 SAME |= {("adamax", "optax", "torch"), ("rprop", "optax", "torch")}  # rprop: of a rate within
 
 
@@ -203,7 +236,7 @@ SAME |= {("adamax", "optax", "torch"), ("rprop", "optax", "torch")}  # rprop: of
 def test_profiles_move_differently(entry: str) -> None:
     """With one rate and otherwise their own defaults; so a profile that is not heard is seen."""
     given = GIVEN[entry][0]
-    given = {k: v for k, v in given.items() if k not in ("eps", "alpha", "weight_decay")}
+    given = {k: v for k, v in given.items() if k not in ("eps", "alpha", "weight_decay", "d")}
     ends = {}
     for profile in TABLE[entry]:
         full = {**settings(entry, profile), **given, "lr": 0.1}

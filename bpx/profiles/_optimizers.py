@@ -13,6 +13,12 @@ from bpx.profiles._profile import REQUIRED, Profile
 COUPLED = {"weight_decay": 0.0, "decoupled_weight_decay": False}
 DECOUPLED = {"weight_decay": 0.0, "decoupled_weight_decay": True}
 PLAIN = {"bias_correction": False, "eps_added": False, "inputs_first": False}  # Muon
+OF_TORCH = {  # Adafactor
+    "relative_step": True,
+    "decay_by_lr": True,
+    "largest_axes": False,
+    "min_dim_size_to_factor": 0,
+}
 HAT = "eps beside the uncorrected sqrt(v): eps-hat of the paper, section 2"
 
 TABLE: dict[str, Mapping[str, Profile]] = {
@@ -92,6 +98,31 @@ TABLE: dict[str, Mapping[str, Profile]] = {
             "its eps is 1e-7 beside a momentum that is 1 / (1 - momentum) times as large: for "
             "another momentum give eps = 1e-7 (1 - momentum). Of matrices alone: the AdamW that "
             "steps the others has no profile here",
+        ),
+    },
+    "adafactor": {
+        "torch": Profile(
+            {"lr": 1e-2, "eps": (None, 1e-3)} | OF_TORCH | {"eps_in_square": False},
+            "Adafactor",
+            "factored along the last two axes; eps None is the spacing of 1 in the dtype",
+        ),
+        "optax": Profile(
+            {
+                "lr": 1.0,
+                "eps": (1e-30, 1e-3),
+                "eps_in_square": True,
+                "relative_step": False,
+                "decay_by_lr": False,
+                "largest_axes": True,
+                "min_dim_size_to_factor": 128,
+            },
+            "adafactor",
+            "factored along the two longest axes; optax takes the decay of the moments in float32",
+        ),
+        "keras": Profile(
+            {"lr": 1e-3, "eps": (1e-30, 1e-3)} | OF_TORCH | {"eps_in_square": True},
+            "Adafactor",
+            "keras decays a parameter before it takes its root mean square, here after",
         ),
     },
     "lars": {

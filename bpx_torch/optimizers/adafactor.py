@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpx.optimizers.adafactor import SPEC
+from bpx.optimizers.adafactor import SPEC, axes
+from bpx.profiles import profiled
 from bpx_torch._optimizer import SpecOptimizer
 from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, descend_, nonzero, number
+from bpx_torch.optimizers import _adafactor_options as options
 from bpx_torch.optimizers._trust import norm, norms
 
 
@@ -19,7 +21,7 @@ class Adafactor(SpecOptimizer):
 
     Differs: parameters without elements are taken; `eps=(None, ...)` is the spacing of each
     parameter's own dtype (torch: of the group's first); with eps1 = 0 a zero gradient is a zero
-    step, not NaN.
+    step, not NaN. profile="optax" is optax.adafactor, whose options its groups then hold.
 
     >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> w.grad = torch.tensor([0.5, -1.0])
@@ -29,9 +31,15 @@ class Adafactor(SpecOptimizer):
     """
 
     SPEC = SPEC
-    STATE = {"row": "row_var", "col": "col_var", "v": "variance"}  # noqa: RUF012
+    STATE = {  # noqa: RUF012
+        "row": "row_var",
+        "col": "col_var",
+        "v": "variance",
+        "m": "exp_avg",
+    }
     LATER = {"foreach": None}  # noqa: RUF012
 
+    @profiled("adafactor", beyond=options.BEYOND)
     def __init__(
         self,
         params: Any,
@@ -43,6 +51,15 @@ class Adafactor(SpecOptimizer):
         *,
         foreach: bool | None = None,
         maximize: bool = False,
+        eps_in_square: bool = False,
+        relative_step: bool = True,
+        parameter_scale: bool = True,
+        decay_by_lr: bool = True,
+        momentum: float = 0.0,
+        decay_offset: int = 0,
+        factored: bool = True,
+        largest_axes: bool = False,
+        min_dim_size_to_factor: int = 0,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -53,15 +70,31 @@ class Adafactor(SpecOptimizer):
             "foreach": foreach,
             "maximize": maximize,
         }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            defaults,
+            eps_in_square=eps_in_square,
+            relative_step=relative_step,
+            parameter_scale=parameter_scale,
+            decay_by_lr=decay_by_lr,
+            momentum=momentum,
+            decay_offset=decay_offset,
+            factored=factored,
+            largest_axes=largest_axes,
+            min_dim_size_to_factor=min_dim_size_to_factor,
+        )
 
     def _start(self, p: Tensor, group: Group) -> State:
-        if p.dim() < 2:
-            return {"variance": torch.zeros_like(p, memory_format=torch.preserve_format)}
-        *batch, rows, columns = p.shape
+        pair = axes(tuple(p.shape), {**SPEC.options, **group})
+        zeros = torch.zeros_like(p, memory_format=torch.preserve_format)
+        state = {"exp_avg": zeros.clone()} if group.get("momentum") else {}
+        if pair is None:
+            return {**state, "variance": zeros}
+        down, along = pair
         return {
-            "row_var": p.new_zeros((*batch, rows, 1)),
-            "col_var": p.new_zeros((*batch, 1, columns)),
+            **state,
+            "row_var": p.new_zeros([1 if i == along else n for i, n in enumerate(p.shape)]),
+            "col_var": p.new_zeros([1 if i == down else n for i, n in enumerate(p.shape)]),
         }
 
     def _options(self, p: Tensor, group: Group) -> Group:
@@ -69,6 +102,8 @@ class Adafactor(SpecOptimizer):
         return group if eps1 is not None else {**group, "eps": (torch.finfo(p.dtype).eps, eps2)}
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
+        if options.beyond(group):
+            return options.step_(p, g, state, group, t)
         lr, decay = number(group["lr"]), number(group["weight_decay"])
         small = float(group["eps"][0])
         scale = _scale(_size(p, t), p, group, t)
@@ -81,6 +116,10 @@ class Adafactor(SpecOptimizer):
     def _step_many(
         self, ps: list[Tensor], gs: list[Tensor], states: list[State], group: Group, ts: list[float]
     ) -> None:
+        if options.beyond(group):
+            for p, g, state, t in zip(ps, gs, states, ts, strict=True):
+                options.step_(p, g, state, self._options(p, group), t)
+            return
         lr, decay, small = group["lr"], group["weight_decay"], float(group["eps"][0])
         roots = [max(p.numel(), 1) ** 0.5 for p in ps]
         sizes = torch.stack(norms(ps))
