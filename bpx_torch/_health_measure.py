@@ -79,11 +79,11 @@ def wide(x):
 def moments(x):
     """(count, mean, variance, how many are not finite): numbers on the CPU, elsewhere tensors on
     x's device but for the count."""
+    if (found := core.moments(x)) is not None:
+        return found
     x = x.detach()
     if not x.numel():
         return 0, math.nan, math.nan, 0
-    if x.device.type == "cpu" and (found := core.moments(x)) is not None:
-        return found
     x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     if x.device.type == "cpu" and (found := quick(x)) is not None:
         return found
@@ -98,16 +98,6 @@ def moments(x):
     if x.device.type == "cpu" and math.isfinite(size.item()):
         return x.numel(), mean, variance, 0
     return x.numel(), mean, variance, x.numel() - x.isfinite().sum()
-
-
-def each(arrays, others=None):
-    """`moments` of every array, or its `distance` from another of its shape and dtype, those that
-    the native core takes in one call for each dtype."""
-    found = core.each(arrays, others)
-    for i, value in enumerate(found):
-        if value is None:
-            found[i] = moments(arrays[i]) if others is None else distance(arrays[i], others[i])
-    return found
 
 
 def quick(x):
@@ -140,7 +130,7 @@ def distance(new, old):
 def host(parts):
     """`Moments` of parts that `numbers` has read."""
     return merge(
-        Moments(n, *((m, v) if not bad else (math.nan, math.nan)), int(bad))
+        Moments(int(n), *((m, v) if not bad else (math.nan, math.nan)), int(bad))
         for n, m, v, bad in parts
     )
 
@@ -168,28 +158,36 @@ def alive(x, axis):
     if not rest or not x.numel():
         nonzero = x != 0
         return nonzero.any(dim=rest) if rest else nonzero
-    if axis == x.dim() - 1 and core.takes(x):
-        return core.alive(x)
     # the ends of each unit: comparing every value takes ten times as long on the CPU
     return (x.amax(rest) != 0) | (x.amin(rest) != 0)
 
 
+def bounds(y, kind):
+    """Of a kind, as core.look takes them."""
+    if KINDS[kind] is None:
+        return core.NO_BOUNDS
+    if kind == "softmax":
+        return (y.shape[-1] if y.dim() else 1), 0.0, SURE
+    low, high = KINDS[kind]
+    return 0, (low + high) / 2, (high - low) / 2 * EDGE
+
+
 def saturated(y, kind):
     """Share of values, or rows of a softmax, at the bounds; None for kinds without."""
-    bounds = KINDS[kind]
-    if bounds is None or not y.numel():
+    if KINDS[kind] is None or not y.numel():
         return None
     y = y.detach()
     if kind == "softmax":
         return wide(y.amax(-1) > SURE).mean()
-    low, high = bounds
-    middle, half = (low + high) / 2, (high - low) / 2 * EDGE
+    _, middle, half = bounds(y, kind)
     # in place and as 0 and 1 of y's dtype, which the CPU adds up faster than booleans
     return wide((y - middle).abs_().gt_(half).float().sum()) / y.numel()
 
 
 def apart(weight, axis):
     """Whether a few of their weights tell all units apart, as they nearly always do."""
+    if (found := core.apart(weight, axis, 10 * CLOSE)) is not None:
+        return found
     n = weight.shape[axis]
     few = (weight.reshape(n, -1)[:, :8] if axis == 0 else weight.reshape(-1, n)[:8].T).float()
     # twins are neighbours by a sum of irregular coefficients, whatever weights others share

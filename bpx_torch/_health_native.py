@@ -1,9 +1,8 @@
-"""Statistics of tensors on the CPU by the native core, for bpx_torch.health."""
+"""Statistics of tensors on the CPU by the native core, bpx/native/watch.c, for bpx_torch.health."""
 
 import ctypes
-import math
+import functools
 import struct
-from array import array
 
 import torch
 
@@ -11,64 +10,77 @@ from bpx import native
 from bpx_torch.kernels.cpu._call import NAMES
 from bpx_torch.kernels.cpu._pool import parallel_for
 
-PACK, ALIVE = struct.Struct("3q2d").pack, struct.Struct("4q").pack
-NATIVE = (torch.float32, torch.bfloat16)
-UP, DOWN = 2.0**96, 2.0**-96  # factors of a sum of squares, of which float32 holds one
+TAKEN = (torch.float32, torch.bfloat16)  # whose squares float64 has room for
+PLAIN = {torch.Tensor, torch.nn.Parameter}
+ALONE = 16384  # elements below which the core makes one chunk, which needs no other thread
+NO_UNITS, NO_BOUNDS = (0, 0, 0), (0, 0.0, 0.0)
+WATCH, APART = struct.Struct("8q2d").pack, struct.Struct("5qd").pack
+
+# what the core writes of an array: elements, mean, variance, how many are not finite
+Row = ctypes.c_double * 4
+RowAndShare = ctypes.c_double * 5
+_address_of = ctypes.addressof
 
 
-def takes(x):
-    """Whether the native core reads an array."""
-    plain = x.is_cpu and x.dtype in NATIVE and x.is_contiguous() and not x.is_neg()
-    return plain and native.available() is None
+@functools.cache
+def _taken():
+    return TAKEN if native.available() is None else ()
+
+
+@functools.cache
+def _kernel(name, dtype):
+    return native.kernel(f"{name}_{NAMES[dtype]}")
+
+
+def address(x):
+    """Where the core reads an array; 0 for what it does not take, or has no elements."""
+    if type(x) not in PLAIN or x.dtype not in _taken() or not x.is_cpu:
+        return 0
+    try:
+        return x.data_ptr() if x.is_contiguous() and not x.is_neg() else 0
+    except RuntimeError:  # `inside` a transform, where a tensor has no storage
+        return 0
+
+
+def inside(x):
+    """Whether a tensor is one of torch.func's or of torch.autograd.grad's batched gradients."""
+    functorch = torch._C._functorch
+    return functorch.is_functorch_wrapped_tensor(x) or functorch.is_legacy_batchedtensor(x)
+
+
+def look(x, at, alive=0, places=NO_UNITS, bounds=NO_BOUNDS):
+    """The Row of an array, whose `address` is `at`, in one call; with bounds a RowAndShare.
+
+    alive   0, or the address of a bool for each unit, made true for those with a value other than 0
+    places  (outer, units, inner): the shape in which units lie on the middle axis
+    bounds  (0, middle, half): the share is that of values further than half from middle; (width,
+            0, sure): of a softmax's rows of that width whose largest value is beyond `sure`
+    """
+    row, n = RowAndShare() if bounds[2] else Row(), x.numel()
+    run("watch", x.dtype, WATCH(at, alive, _address_of(row), n, *places, *bounds), n)
+    return row
 
 
 def moments(x):
-    """Of one array, in one call; None where it has no kernel, or where a number is
-    beyond what float32 holds."""
-    if not takes(x):
+    """The Row of an array; None for one that is not taken."""
+    at = address(x)
+    return look(x, at) if at else None
+
+
+def apart(x, axis, close):
+    """Whether a few of their weights tell all units on an axis, the first or the last, apart by
+    more than `close` of the largest; None where x is not taken."""
+    if not (at := address(x)):
         return None
-    out, n = (ctypes.c_float * 6)(), x.numel()
-    call = PACK(x.data_ptr(), ctypes.addressof(out), n, UP, DOWN)
-    native.check(native.kernel(f"moments_{NAMES[x.dtype]}")(call, *parallel_for()))
-    return read(n, out)
+    out, n = ctypes.c_float(), x.shape[axis]
+    rest = x.numel() // n
+    rows, columns = (rest, n) if axis else (n, rest)
+    run("apart", x.dtype, APART(at, _address_of(out), rows, columns, bool(axis), close), 0)
+    return bool(out.value)
 
 
-def read(n, out):
-    """The moments of n elements from what the core has written."""
-    bad, total, upper, lower, *_ = out
-    if not math.isfinite(total):
-        return None
-    return n, total / n, (upper * DOWN if math.isfinite(upper) else lower * UP) / n, int(bad)
-
-
-def each(arrays, others=None):
-    """The moments of every array, or its distance from another of its shape and dtype, in one call
-    for each dtype; None for those that are not taken, or where float32 does not hold a number."""
-    found, places = [None] * len(arrays), {}
-    for i, a in enumerate(arrays):
-        if a.numel() and takes(a) and (others is None or takes(others[i])):
-            places.setdefault(a.dtype, []).append(i)
-    for dtype, which in places.items():
-        ends = [others[i].data_ptr() if others else 0 for i in which]
-        sizes = [arrays[i].numel() for i in which]
-        table = array("q", [*(arrays[i].data_ptr() for i in which), *ends, *sizes])
-        out = (ctypes.c_float * (6 * len(which)))()
-        call = PACK(table.buffer_info()[0], ctypes.addressof(out), len(which), UP, DOWN)
-        native.check(native.kernel(f"moments_each_{NAMES[dtype]}")(call, *parallel_for()))
-        values = out[:]
-        for k, i in enumerate(which):
-            row = values[6 * k : 6 * k + 6]
-            if others is None:
-                found[i] = read(sizes[k], row)
-            elif math.isfinite(row[0]):
-                found[i] = row[0]
-    return found
-
-
-def alive(x):
-    """Which units on the last axis have a value other than zero."""
-    found = torch.empty(x.shape[-1:], dtype=torch.bool)
-    rows = x.numel() // found.numel()
-    call = ALIVE(x.data_ptr(), found.data_ptr(), rows, found.numel())
-    native.check(native.kernel(f"alive_{NAMES[x.dtype]}")(call, None, None))
-    return found
+def run(name, dtype, call, elements):
+    """Run a kernel, the largest of whose arrays has so many elements."""
+    host = parallel_for() if elements >= ALONE else (None, None)
+    if _kernel(name, dtype)(call, *host):
+        native.check(1)

@@ -1,89 +1,165 @@
 """One sampled step of bpx_torch.health: what its hooks have seen."""
 
+from collections import OrderedDict
+from itertools import count
+
 import torch
 
 from bpx.health import Layer, Parameter, Sample
 from bpx_torch import _health_measure as measure
+from bpx_torch import _health_native as core
+from bpx_torch._health_call import Call
+from bpx_torch._health_parameters import Look
+
+_KEYS = count(-1, -1)  # of hooks; torch's own are 0 and more
 
 
 class Sampled:
-    """What is seen of one step, on the devices; `finish` brings it over. Units of parameters
-    that are in `apart` are not compared."""
+    """What is seen of one step of the model of a Plan, on the devices; `finish` brings it over.
+    Units of parameters that are in `apart` are not compared."""
 
-    def __init__(self, model, apart=()):
-        self.apart = frozenset(apart)
-        self.parameters = dict(model.named_parameters())
+    def __init__(self, plan, apart=()):
+        self.plan, self.layers, self.apart = plan, plan.layers, frozenset(apart)
         self.calls = {}  # layer -> its calls, in the order of forward
+        self.looks = []  # at parameters that the native core takes
+        self.handles = []  # of hooks on leaves, which outlive the step
         self.before, self.changes, self.weights, self.gradients, self.alike = {}, {}, {}, {}, {}
-        self.stance, self.first = None, False
+        self.stance, self.first, self.key = None, False, next(_KEYS)
 
-    def hook(self, name, module):
-        kind, first = measure.kind(module), measure.channels_first(module)
+    def watch(self):
+        """Put a hook on every module of the Plan, as register_forward_hook does, whose handles take
+        longer than the moments of a small layer."""
+        for module, layer in self.layers.items():
+            module._forward_hooks[self.key] = self._hook(*layer)
 
+    def leave(self):
+        """Take the hooks off the modules."""
+        for module in self.layers:
+            module._forward_hooks.pop(self.key, None)
+
+    def _hook(self, name, kind, first):
         def seen(_, args, output):
-            x = measure.floats(output)
-            if x is not None:
-                self.observe(name or type(module).__name__, kind, x, first)
+            self.observe(name, kind, first, output)
 
         return seen
 
-    def observe(self, name, kind, x, first):
-        """Count a tensor as an output of a layer; `first` as of measure.channels_first."""
+    def observe(self, name, kind, first, output):
+        """Count an output of a layer; `first` as of measure.channels_first."""
+        if torch.compiler.is_compiling() or self.plan is None:
+            return  # or a module that was copied with its hook, after the step
+        at = core.address(output)
+        x = output if at else measure.floats(output)
+        if x is None:
+            return
         if first is not None:
             self.first = first
-        outside = torch._C._functorch.is_functorch_wrapped_tensor(x)
-        if outside or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if not torch.is_grad_enabled() or (not at and core.inside(x)):
             return
-        call = self.calls.setdefault(name, Call(kind))
-        call.activation.append(measure.moments(x))
-        if kind == "relu":
-            axis = 1 if self.first and x.dim() > 2 else -1
-            call.units(x, axis)
-        call.saturated.append(measure.saturated(x, kind))
+        call = self.calls.get(name)
+        if call is None:
+            call = self.calls[name] = Call(kind)
+        call.output(x, at, 1 if self.first and x.dim() > 2 else -1)
         if x.requires_grad:
-            x.register_hook(lambda g: call.gradient.append(measure.moments(g)))
+            self._follow(x, call.slope)
+
+    def _follow(self, x, hook):
+        node = x.grad_fn
+        if node is not None and type(x) is torch.Tensor and x._backward_hooks is None:
+            # as Tensor.register_hook does, whose handles take longer than a small layer's moments
+            x._backward_hooks = OrderedDict(bpx=hook)
+            node._register_hook_dict(x)
+        else:
+            handle = x.register_hook(hook)
+            if node is None:
+                self.handles.append(handle)
 
     def accumulated(self, name):
+        """A parameter's hook, for a watch without an optimizer."""
+
         def seen(p):
-            self._gradients({name: p})
+            if p.grad.layout == torch.strided:
+                self.gradients[name] = measure.moments(p.grad)
+                if p.dim() > 1:
+                    self._compare(name, p, p.grad)
 
         return seen
 
-    def remember(self, parameters):
-        self.before = {n: p.detach().clone() for n, p in parameters.items()}
-        self._weigh()
+    def before_update(self, held=None):
+        """Look at the weights; copy all parameters, or those whose id is in `held`, and with it
+        look at their gradients, as the optimizer meets them."""
+        self.looks = []
+        groups, rest = self.plan.groups()
+        for group in groups:
+            ps = group.parameters
+            slopes = [None] * len(ps) if held is None else [p.grad for p in ps]
+            copied = [held is None or id(p) in held for p in ps]
+            look = Look(group, slopes, copied)
+            self.looks.append(look)
+            if 0 in look.slopes:
+                for name, g, at in zip(group.names, slopes, look.slopes, strict=True):
+                    if not at:
+                        self._gradient(name, g)
+        for name in rest:
+            p = self.plan.parameters[name]
+            self.weights[name] = measure.moments(p)
+            if held is None or id(p) in held:
+                self.before[name] = p.detach().clone()
+            if held is not None:
+                self._gradient(name, p.grad)
+        if held is not None:
+            for name in self.plan.matrices:
+                p = self.plan.parameters[name]
+                if name not in self.apart and (g := _dense(p.grad)) is not None:
+                    self._compare(name, p, g)
 
-    def _weigh(self):
-        self.weights = dict(
-            zip(self.parameters, measure.each([*self.parameters.values()]), strict=True)
-        )
+    def _gradient(self, name, g):
+        if _dense(g) is not None:
+            self.gradients[name] = measure.moments(g)
 
-    def gradients_now(self):
-        """Those of all parameters, as the optimizer meets them."""
-        self._gradients({n: p for n, p in self.parameters.items() if p.grad is not None})
+    def _compare(self, name, p, gradient):
+        if name not in self.apart:
+            self.alike[name] = measure.twins(self._copy(name, p), gradient.detach())
 
-    def _gradients(self, parameters):
-        dense = {n: p for n, p in parameters.items() if p.grad.layout == torch.strided}
-        self.gradients |= zip(dense, measure.each([p.grad for p in dense.values()]), strict=True)
-        for name, p in dense.items():
-            if p.dim() > 1 and name not in self.apart:
-                self.alike[name] = measure.twins(self.before.get(name, p), p.grad.detach())
+    def _copy(self, name, p):
+        """A parameter before its update: p itself where it was not copied."""
+        copies = (look.before(name) for look in self.looks if name in look.group.places)
+        found = self.before.get(name, next(copies, None))
+        return p if found is None else found
 
     def after_update(self):
-        moved = {n: old for n, old in self.before.items() if self.parameters[n].requires_grad}
-        new = [self.parameters[n] for n in moved]
-        self.changes = dict(zip(moved, measure.each(new, [*moved.values()]), strict=True))
-        self.before = {}
+        ps = self.plan.parameters
+        moved = {n: None for n in self.before if ps[n].requires_grad}
+        for look in self.looks:
+            moved |= look.moved()
+        for name, norm in moved.items():
+            if norm is None:
+                norm = measure.distance(ps[name], self._copy(name, ps[name]))
+            self.changes[name] = norm
 
     def close(self):
         """Let go of the model; `finish` may be called long after."""
-        if not self.weights:
-            self._weigh()
-        self.shapes = {n: tuple(p.shape) for n, p in self.parameters.items()}
-        self.before = self.parameters = {}
+        if not self.looks and not self.weights:  # a step that an exception ended
+            groups, rest = self.plan.groups()
+            for group in groups:
+                nothing = [None] * len(group.names)
+                self.looks.append(Look(group, nothing, nothing))
+            self.weights = {n: measure.moments(self.plan.parameters[n]) for n in rest}
+        self.shapes = {n: tuple(p.shape) for n, p in self.plan.parameters.items()}
+        self.plan, self.layers, self.before = None, {}, {}
+        for handle in self.handles:
+            handle.remove()
+        for call in self.calls.values():
+            call.open = False
+        for look in self.looks:
+            look.close()
 
     def finish(self, step):
         """The Sample, everything on the host."""
+        for look in self.looks:
+            for name, weight, gradient in look.rows():
+                self.weights[name] = weight
+                if gradient is not None:
+                    self.gradients[name] = gradient
         flat = []
 
         def place(values):
@@ -146,17 +222,6 @@ class Sampled:
         return Sample(step, tuple(layers), tuple(parameters))
 
 
-class Call:
-    """The calls of one layer in one step."""
-
-    def __init__(self, kind):
-        self.kind, self.activation, self.gradient, self.saturated = kind, [], [], []
-        self.alive, self.examples = None, 0
-
-    def units(self, x, axis):
-        alive = measure.alive(x, axis)
-        if alive is None or not alive.numel():
-            return
-        same = self.alive is None or self.alive.shape == alive.shape
-        self.alive = alive if self.alive is None or not same else self.alive | alive
-        self.examples = x.numel() // alive.numel() + (self.examples if same else 0)
+def _dense(gradient):
+    """The gradient, None for a sparse one."""
+    return gradient if gradient is not None and gradient.layout == torch.strided else None

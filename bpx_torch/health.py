@@ -16,7 +16,7 @@ import torch
 from bpx.health import KINDS, History
 from bpx.health.thresholds import ENTRY
 from bpx.spec import require
-from bpx_torch import _health_measure as measure
+from bpx_torch._health_plan import Plan
 from bpx_torch._health_sample import Sampled
 
 __all__ = ["tag", "watch"]
@@ -71,7 +71,7 @@ class watch:
         self.optimizer, self.every = optimizer, every
         self.history = History(keep)
         self.steps = 0  # steps that have ended
-        self._hooks, self._own, self._sample = [], [], None
+        self._hooks, self._own, self._sample, self._plan = [], [], None, None
         self._apart, self._looks = set(), 0  # matrices without twins when they were last compared
 
     def __enter__(self):
@@ -79,7 +79,7 @@ class watch:
         if self.optimizer is not None:
             self._own = [
                 self.optimizer.register_step_pre_hook(self._before_update),
-                self.optimizer.register_step_post_hook(lambda *_: self._end()),
+                self.optimizer.register_step_post_hook(self._after_update),
             ]
         else:
             self._own = [None]
@@ -111,31 +111,30 @@ class watch:
     def _begin(self):
         if self.steps % self.every:
             return
+        if self._plan is None or not self._plan.same():
+            self._plan = Plan(self.model)
         apart = self._apart if self._looks % RARELY else ()
-        self._sample, self._looks = Sampled(self.model, apart), self._looks + 1
-        for name, module in self.model.named_modules():
-            leaf = not any(child is not None for child in module._modules.values())
-            if (leaf or measure.owns(module)) and not type(module).__name__.startswith(
-                measure.SILENT
-            ):
-                self._hooks.append(module.register_forward_hook(self._sample.hook(name, module)))
+        sample = self._sample = Sampled(self._plan, apart)
+        self._looks += 1
+        sample.watch()
         if self.optimizer is None:
-            self._sample.remember(self._sample.parameters)
-            for name, p in self._sample.parameters.items():
+            sample.before_update()
+            for name, p in self._plan.parameters.items():
                 if p.requires_grad:
-                    hook = self._sample.accumulated(name)
+                    hook = sample.accumulated(name)
                     self._hooks.append(p.register_post_accumulate_grad_hook(hook))
-        _SAMPLING.append(self._sample)
+        _SAMPLING.append(sample)
         # importing the compiler takes seconds; where it has not been nothing is compiled
         if "torch._dynamo" in sys.modules:
-            self._sample.stance = torch.compiler.set_stance("force_eager")
+            sample.stance = torch.compiler.set_stance("force_eager")
 
     def _before_update(self, *_):
         if self._sample is not None:
-            known = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-            named = self._sample.parameters
-            self._sample.remember({n: p for n, p in named.items() if id(p) in known})
-            self._sample.gradients_now()
+            groups = self.optimizer.param_groups
+            self._sample.before_update({id(p) for group in groups for p in group["params"]})
+
+    def _after_update(self, *_):
+        self._end()
 
     def _end(self):
         sample = self._detach()
@@ -159,6 +158,7 @@ class watch:
             hook.remove()
         self._hooks = []
         if sample is not None:
+            sample.leave()
             _SAMPLING.remove(sample)
             if sample.stance is not None:
                 sample.stance.__exit__(None, None, None)
@@ -179,5 +179,5 @@ def tag(x, name, kind=""):
         f"{ENTRY}: {name} is {getattr(x, 'dtype', type(x).__name__)}, expected a floating tensor",
     )
     if _SAMPLING:
-        _SAMPLING[-1].observe(name, kind, x, None)
+        _SAMPLING[-1].observe(name, kind, None, x)
     return x

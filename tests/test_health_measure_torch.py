@@ -121,16 +121,3 @@ def test_kinds_of_bpx_and_torch_are_the_same():
         assert _health_measure.kind(nn.Hardtanh()) == "tanh"
         assert _health_measure.kind(nn.Hardtanh(-2, 2)) == ""
         assert _health_measure.kind(nn.MSELoss()) == "loss"
-
-
-def test_many_arrays_are_measured_as_each_alone():
-    """Those of one dtype in one call; what the core does not take, by itself."""
-    arrays = [torch.randn(s) * (i + 1) for i, s in enumerate([(3, 5), (), (0,), (7, 40, 41)])]
-    arrays += [torch.randn(6, 4).t(), torch.randn(9).bfloat16(), torch.randn(5).double()]
-    arrays += [torch.tensor([1.0, math.nan, -math.inf, 2.0]), torch.randn(4) * 1e30]
-    for x, got in zip(arrays, _health_measure.each(arrays), strict=True):
-        alike(_health_measure.host([_health_measure.numbers(got)]), x.double())
-    old = [torch.randn_like(x) for x in arrays]
-    for x, y, got in zip(arrays, old, _health_measure.each(arrays, old), strict=True):
-        want = float((x.double() - y.double()).norm())
-        assert float(got) == pytest.approx(want, rel=1e-5, nan_ok=True)

@@ -1,9 +1,6 @@
 /* Count, sum and squares of an array about its mean, for bpx.health. What they are:
  * bpx/health/measure.py. In double, which has room for the square of any float. */
-#include <math.h>
-#include <stdlib.h>
-
-#include "core.h"
+#include "moments.h"
 
 typedef struct {
     double sum, bad, squares;
