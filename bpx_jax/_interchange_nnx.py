@@ -4,7 +4,7 @@ flax is imported by the functions that need it."""
 
 import jax.numpy as jnp
 
-from bpx.convert import Layer
+from bpx.convert import Layer, compare
 from bpx.spec import require
 
 
@@ -199,6 +199,14 @@ def layers(module):
         if isinstance(part, nnx.ConvTranspose) and part.transpose_kernel:
             forms[at] = "transpose_kernel"
     return found, forms
+
+
+def forms_of(structure, module, names=None):
+    """Which of two ways each layer of the module goes. Raises SpecError for a layer that is missing
+    or computes something else than torch's."""
+    found, forms = layers(module)
+    compare("nnx", structure, found, names)
+    return forms
 
 
 def variables(module):

@@ -210,7 +210,11 @@ def load_optimizer_state(optimizer, model, new):
         f"convert: {name}: the groups hold {given}, expected {names}",
     )
     states = {
-        n: {k: _tensor(arrays[n]).to(tensors[n].device) for k, arrays in new.slots.items()}
+        n: {
+            k: _tensor(arrays[n]).to(tensors[n].device)
+            for k, arrays in new.slots.items()
+            if n in arrays
+        }
         for n in new.names()
     }
     numbers = method(name).numbers

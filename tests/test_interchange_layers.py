@@ -20,6 +20,7 @@ jnp = jax.numpy
 
 import bpx_jax.interchange as ji
 import bpx_torch.interchange as ti
+from bpx_jax import _interchange_nnx as side_of_nnx
 from tests import interchange_layers
 
 pytestmark = pytest.mark.slow
@@ -100,7 +101,7 @@ def test_forward_and_round_trip(name, side):
     assert called(module, shape)[1].shape == want.shape
     again = ti.weights(module)
     bits(again.arrays, back.arrays, ("num_batches_tracked",))
-    forms = ji._nnx_forms(weights.structure, other, None) if side == "nnx" else {}
+    forms = side_of_nnx.forms_of(weights.structure, other) if side == "nnx" else {}
     there = [
         convert.to_layout(side, w.arrays, weights.structure, forms=forms) for w in (weights, again)
     ]

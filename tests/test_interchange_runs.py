@@ -103,10 +103,24 @@ OPTIMIZERS = {
     "adam of keras": (optim.Adam, {"lr": 0.01, "eps": 1e-3, "profile": "keras"}),
     "adamax of keras": (optim.Adamax, {"lr": 0.01, "eps": 1e-3, "profile": "keras"}),
     "nadam": (torch.optim.NAdam, {"lr": 0.01, "weight_decay": 0.01, "momentum_decay": 0.1}),
+    "adafactor": (torch.optim.Adafactor, {"lr": 0.01, "weight_decay": 0.01, "d": 1.5}),
+    "adafactor of optax": (
+        optim.Adafactor,
+        {
+            "lr": 0.02,
+            "momentum": 0.5,
+            "weight_decay": 1e-4,
+            "profile": "optax",
+            "min_dim_size_to_factor": 4,
+            "decay_offset": -2,
+        },
+    ),
+    "adafactor of keras": (optim.Adafactor, {"lr": 0.01, "profile": "keras"}),
     "rprop": (torch.optim.Rprop, {"lr": 1e-4, "etas": (0.4, 1.1)}),
 }
 RUNS = [("dense", name) for name in OPTIMIZERS]
 RUNS += [("convolutional", "adamw"), ("recurrent", "adam"), ("recurrent", "sgd")]
+RUNS += [("convolutional", "adafactor"), ("convolutional", "adafactor of optax")]
 
 
 def batches(shape):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bpx.optimizers.adafactor import SPEC as ADAFACTOR
+from bpx.optimizers.muon import SPEC as MUON
 from bpx.spec import require
 
 Options = Mapping[str, Any]
@@ -179,3 +181,36 @@ def lars(o: Options) -> Recipe:
     require(o["momentum"] > 0, "convert: lars: momentum is 0, expected more (optax keeps one)")
     names = ("weight_decay", "trust_coefficient", "eps", "momentum", "nesterov")
     return Recipe("lars", {"learning_rate": o["lr"], **{n: o[n] for n in names}})
+
+
+def adafactor(o: Options) -> Recipe:
+    full = {**ADAFACTOR.options, **o}
+    (eps, eps2), decay = full["eps"], full["weight_decay"]
+    rates = {"learning_rate": full["lr"], "decay_rate": -full["beta2_decay"], "eps": eps}
+    named = {
+        "clipping_threshold": full["d"],
+        "multiply_by_parameter_scale": full["parameter_scale"],
+        "momentum": full["momentum"] or None,
+        "weight_decay_rate": decay or None,
+        "eps2": eps2,
+    }
+    as_here = (
+        *("decay_offset", "factored", "min_dim_size_to_factor", "eps_in_square"),
+        *("relative_step", "decay_by_lr", "largest_axes"),
+    )
+    return Recipe("adafactor", {**rates, **named, **{n: full[n] for n in as_here}})
+
+
+def muon(o: Options) -> Recipe:
+    full = {**MUON.options, **o}
+    matched = full["adjust_lr_fn"] == "match_rms_adamw"
+    rows = full["ns_coefficients"]  # lists in a file
+    several = isinstance(rows[0], (list, tuple))
+    named = {
+        "learning_rate": full["lr"],
+        "ns_coeffs": tuple(map(tuple, rows)) if several else tuple(rows),
+        "beta": full["momentum"],
+        "consistent_rms": full["rms"] if matched else None,
+    }
+    as_here = ("ns_steps", "eps", "weight_decay", "nesterov", "bias_correction", "eps_added")
+    return Recipe("muon", {**named, **{n: full[n] for n in (*as_here, "inputs_first")}})

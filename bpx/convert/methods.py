@@ -15,6 +15,9 @@
     Lion           exp_avg                               ScaleByLionState.mu
     LAMB           exp_avg, exp_avg_sq                   ScaleByAdamState.mu, nu
     LARS           momentum_buffer                       TraceState.trace
+    Adafactor      row_var, col_var, variance            FactoredState.v_row, v_col, v
+                   exp_avg (of profile "optax")          EmaState.ema
+    Muon           momentum_buffer                       MuonState.mu
 
 Source: torch 2.13, torch/optim; optax 0.2.8, optax/_src/alias.py and transform.py.
 """
@@ -33,20 +36,31 @@ __all__ = ["METHODS", "REFUSED", "Method", "Options", "Recipe", "common", "metho
 
 @dataclass(frozen=True)
 class Method:
-    """One optimizer. slots: torch's key -> (optax's tuples, field); counts: whether torch's state
-    has a "step"; scaled: keys that optax keeps multiplied by -lr; recipe(options) raises SpecError
-    where optax has no setting for them; numbers: torch's single numbers, which follow from options
-    and step count; ours(options): whether only bpx_jax's tuples mean the same; by_array: steps
-    depend on the norm of a whole array, so that an array which is cut in another layout does not
-    pass."""
+    """One optimizer.
+
+    slots       torch's key -> (optax's tuples, field)
+    recipe      options -> the optax optimizer; raises SpecError where optax has no setting for them
+    counts      options -> whether torch's state has a "step"
+    scaled      keys that optax keeps multiplied by -lr
+    by_array    steps depend on the norm of a whole array, or on which axes are a matrix, so that an
+                array which is cut in another layout does not pass
+    numbers     torch's single numbers, which follow from options and step count
+    ours        options -> whether only bpx_jax's tuples mean the same
+    factored    row_var and col_var are not of a parameter's shape (bpx/convert/_factored.py)
+    """
 
     slots: Mapping[str, tuple[tuple[str, ...], str]]
     recipe: Callable[[Options], Recipe]
-    counts: bool = True
+    counts: Callable[[Options], bool] = lambda options: True
     scaled: tuple[str, ...] = ()
     by_array: bool = False
     numbers: Mapping[str, Callable[[Options, int], float]] = field(default_factory=dict)
     ours: Callable[[Options], bool] = lambda options: False
+    factored: bool = False
+
+
+def _never(o: Options) -> bool:
+    return False
 
 
 _ADAM, _MAXIMUM = ("ScaleByAdamState",), ("ScaleByAmsgradState",)
@@ -65,10 +79,16 @@ def _raw_maximum(o: Options) -> bool:
     return bool(o.get("amsgrad")) and not o.get("max_corrected")
 
 
+def _torchs_factors(o: Options) -> bool:
+    """optax's means are of g^2 + eps, and along the longest axes."""
+    return not (o.get("eps_in_square") and o.get("largest_axes"))
+
+
 _NADAM = ("ScaleByNadamState",)
 _RPROP = ("ScaleByRpropState",)
+_FACTORED = ("FactoredState",)
 METHODS: dict[str, Method] = {
-    "SGD": Method({"momentum_buffer": (("TraceState",), "trace")}, _recipes.sgd, counts=False),
+    "SGD": Method({"momentum_buffer": (("TraceState",), "trace")}, _recipes.sgd, counts=_never),
     "Adagrad": Method({"sum": (("ScaleByRssState",), "sum_of_squares")}, _recipes.adagrad),
     "RMSprop": Method(
         {
@@ -100,18 +120,34 @@ METHODS: dict[str, Method] = {
     ),
     "Adamax": Method({"exp_avg": (_ADAM, "mu"), "exp_inf": (_ADAM, "nu")}, _recipes.adamax),
     "RAdam": Method(_MOMENTS, _recipes.radam),
-    "Lion": Method({"exp_avg": (("ScaleByLionState",), "mu")}, _recipes.lion, counts=False),
+    "Lion": Method({"exp_avg": (("ScaleByLionState",), "mu")}, _recipes.lion, counts=_never),
     "LAMB": Method(_MOMENTS, _recipes.lamb, by_array=True),
     "LARS": Method(
-        {"momentum_buffer": (("TraceState",), "trace")}, _recipes.lars, counts=False, by_array=True
+        {"momentum_buffer": (("TraceState",), "trace")}, _recipes.lars, counts=_never, by_array=True
+    ),
+    "Adafactor": Method(
+        {
+            "row_var": (_FACTORED, "v_row"),
+            "col_var": (_FACTORED, "v_col"),
+            "variance": (_FACTORED, "v"),
+            "exp_avg": (("EmaState",), "ema"),
+        },
+        _recipes.adafactor,
+        by_array=True,
+        ours=_torchs_factors,
+        factored=True,
+    ),
+    "Muon": Method(
+        {"momentum_buffer": (("MuonState",), "mu")},
+        _recipes.muon,
+        counts=lambda options: bool(options.get("bias_correction")),
+        by_array=True,
     ),
 }
 # the others: why their state does not pass
 REFUSED: dict[str, str] = {
     "ASGD": "optax has none",
-    "Adafactor": "optax factors other axes and clips otherwise",
     "LBFGS": "the two line searches keep different histories",
-    "Muon": "optax scales the step otherwise, and steps other parameters by Adam",
     "SparseAdam": "optax has no sparse gradients",
 }
 

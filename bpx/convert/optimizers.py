@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bpx.convert import _factored
 from bpx.convert._arrays import Array, is_floating
 from bpx.convert.methods import Options, Recipe, common, method
 from bpx.convert.structure import Structure, same_names
@@ -36,6 +37,33 @@ class OptimizerState:
     def names(self) -> list[str]:
         return [n for group in self.groups for n in group.names]
 
+    def by_name(self) -> dict[str, Options]:
+        """The options of each parameter."""
+        return {n: group.options for group in self.groups for n in group.names}
+
+    def parts(self) -> list[OptimizerState]:
+        """This one as several, each with one set of options and one step count."""
+        found: list[list[Group]] = []
+        for group in self.groups:
+            for others in found:
+                if self._alike(others[0], group):
+                    others.append(group)
+                    break
+            else:
+                found.append([group])
+        return [self._of(tuple(groups)) for groups in found if any(g.names for g in groups)]
+
+    def _alike(self, a: Group, b: Group) -> bool:
+        counts = [{self.steps.get(n, 0) for n in g.names} for g in (a, b)]
+        return dict(a.options) == dict(b.options) and counts[0] == counts[1]
+
+    def _of(self, groups: tuple[Group, ...]) -> OptimizerState:
+        own = {n for g in groups for n in g.names}
+        slots = {k: {n: a for n, a in s.items() if n in own} for k, s in self.slots.items()}
+        steps = {n: t for n, t in self.steps.items() if n in own}
+        slots = {k: s for k, s in slots.items() if s}
+        return replace(self, groups=groups, steps=steps, slots=slots)
+
     def options(self) -> Options:
         """The options of all groups, where they agree."""
         first, *others = (group.options for group in self.groups)
@@ -48,18 +76,6 @@ class OptimizerState:
             )
         return first
 
-    def count(self) -> int:
-        """The step count, where all parameters have one."""
-        counts = {self.steps.get(n, 0) for n in self.names()}
-        require(
-            len(counts) == 1,
-            f"convert: {self.name}: the parameters are at steps {sorted(counts)}, expected one "
-            "(optax has one count for all)",
-        )
-        (count,) = counts
-        require(0 <= count <= LARGEST, f"convert: {self.name}: step is {count}, expected an int32")
-        return count
-
     def recipe(self) -> Recipe:
         """The optax optimizer that continues this one."""
         options = self.options()
@@ -68,14 +84,31 @@ class OptimizerState:
 
     def check(self, structure: Structure) -> None:
         """Raise SpecError unless every array is of a parameter and has its shape; a key has all of
-        them or none."""
-        keys = set(method(self.name).slots) | {"max_exp_avg_sq"}
-        same_names("convert", self.slots, set(), keys)
+        a group's parameters or none."""
+        same_names("convert", self.slots, set(), set(method(self.name).slots))
         same_names("convert", set(self.names()), set(), set(structure.parameters()))
         for key, arrays in self.slots.items():
-            same_names(f"convert: {key}", arrays, set(self.names()))
+            same_names(f"convert: {key}", arrays, set(), set(self.names()))
+        unknown = sorted(set(self.steps) - set(self.names()))
+        require(not unknown, f"convert: {self.name}: step of {unknown[:1]} is not expected")
+        for part in self.parts():
+            part._check(structure)
+
+    def _check(self, structure: Structure) -> None:
+        row = method(self.name)
+        sizes = {n: structure.arrays[n].shape for n in self.names()}
+        reduced = {}
+        if row.factored:
+            held = {n: _factored.shapes(sizes[n], o) for n, o in self.by_name().items()}
+            reduced = {k: {n: s[k] for n, s in held.items() if k in s} for k in _factored.KEYS}
+            begun = any(k in self.slots for k in _factored.KEYS)
+            for key in (k for k in _factored.KEYS if begun and reduced[k]):
+                require(key in self.slots, f"convert: {key} is missing")
+        for key, arrays in self.slots.items():
+            wanted = reduced.get(key, sizes)
+            same_names(f"convert: {key}", arrays, set(wanted))
             for name, a in arrays.items():
-                shape = structure.arrays[name].shape
+                shape = wanted[name]
                 require(
                     tuple(a.shape) == shape,
                     f"convert: {key} of {name} has shape {tuple(a.shape)}, expected {shape}",
@@ -84,8 +117,6 @@ class OptimizerState:
                     is_floating(a),
                     f"convert: {key} of {name} has dtype {a.dtype}, expected a floating one",
                 )
-        unknown = sorted(set(self.steps) - set(self.names()))
-        require(not unknown, f"convert: {self.name}: step of {unknown[:1]} is not expected")
 
     def json(self) -> dict[str, Any]:
         """As JSON values, without the arrays."""

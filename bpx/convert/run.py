@@ -9,6 +9,7 @@ from typing import Any
 
 from bpx.convert import files
 from bpx.convert._arrays import Array
+from bpx.convert._factored import REDUCED
 from bpx.convert.optimizers import OptimizerState
 from bpx.convert.structure import Structure, Weights
 from bpx.convert.weights import LAYOUTS, from_layout, to_layout
@@ -31,7 +32,8 @@ class Run:
 
 def save(path: str | Path, run: Run, layout: str | None = None) -> None:
     """Write a run whole or not at all, its arrays named and laid out as `layout` has it ("torch",
-    "plain", "nnx", "equinox"; None for the run's own).
+    "plain", "nnx", "equinox"; None for the run's own). Adafactor's means along an axis keep torch's
+    names and shapes: they are no arrays of a parameter's shape.
 
     Raises SpecError where a layout has no place for an array, OSError where it cannot be written.
     """
@@ -44,7 +46,8 @@ def save(path: str | Path, run: Run, layout: str | None = None) -> None:
         tensors |= {f"count/{n}": a for n, a in counts.items()}
     if run.optimizer is not None:
         for slot, arrays in run.optimizer.slots.items():
-            tensors |= _named(f"optimizer/{slot}", layout, arrays, structure, moved_only=True)
+            there = "torch" if slot in REDUCED else layout
+            tensors |= _named(f"optimizer/{slot}", there, arrays, structure, moved_only=True)
     about = {
         "layout": layout,
         "structure": structure.json(),
@@ -75,8 +78,13 @@ def load(path: str | Path) -> Run:
         weights |= groups.pop("count", {})
         whole = Weights(structure, weights)
         slots = {
-            name.removeprefix("optimizer/"): _torch(layout, groups.pop(name), structure, True)
-            for name in [g for g in groups if g.startswith("optimizer/")]
+            slot: _torch(
+                "torch" if slot in REDUCED else layout,
+                groups.pop(f"optimizer/{slot}"),
+                structure,
+                True,
+            )
+            for slot in [g.partition("/")[2] for g in groups if g.startswith("optimizer/")]
         }
         require(not groups, f"tensors of {sorted(groups)} are not expected")
         require(optimizer is not None or not slots, "an optimizer's arrays are not expected")

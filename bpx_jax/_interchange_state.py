@@ -1,0 +1,147 @@
+"""Optimizer states in and out of optax's form: to_optax and from_optax of bpx_jax.interchange."""
+
+import numpy as np
+
+from bpx.convert import _factored
+from bpx.convert._arrays import scaled
+from bpx.convert._placed import Placed
+from bpx.convert.methods import method
+from bpx.convert.optimizers import LARGEST
+from bpx.convert.structure import same_names
+from bpx.spec import one_of, require
+from bpx_jax import _interchange_optax as _optax
+
+
+def to_optax(optimizer, opt_state, structure, step=None, layout="plain", names=None, model=None):
+    """A state of optax with the arrays and counts of torch's optimizer.
+
+    optimizer   a bpx.convert.OptimizerState
+    opt_state   what tx.init(params) gives, or the opt_state of an nnx.Optimizer; tx may be a chain,
+                masked, partitioned, or have injected hyperparameters. Tuples that hold none of the
+                optimizer's parameters stay, so that several optimizers are written one by one
+    step        steps taken in all; needed where optax counts and torch does not (a schedule in SGD)
+    layout      "plain", "nnx" or "equinox": what params are; for nnx the module is `model`
+
+    RMSprop's velocity becomes torch's times -lr, with the lr of the parameter's group. Raises
+    SpecError for parameters at different steps in one tuple, another optimizer's state, and arrays
+    that do not fit."""
+    row, placed = method(optimizer.name), placed_in(layout, structure, names, model)
+    for part in optimizer.parts():
+        part.recipe()
+    options, counts = optimizer.by_name(), dict(optimizer.steps)
+    _agree(optimizer.name, counts.values(), step)
+    slots = {}
+    for key, arrays in optimizer.slots.items():
+        require(key in row.slots, f"convert: {optimizer.name}: {key} has no place in optax")
+        if not (row.factored and key in _factored.KEYS):
+            given = {
+                n: scaled(a, -float(options[n]["lr"])) if key in row.scaled else a
+                for n, a in arrays.items()
+            }
+            slots[key] = placed.to(given, row.by_array)
+    if row.factored and set(_factored.KEYS) & set(optimizer.slots):
+        slots |= _factored.to_factored(optimizer.slots, options, placed)
+    mine = _asked(placed, row, options, counts)
+    return _optax.write(opt_state, row, slots, mine, step)
+
+
+def from_optax(opt_state, like, structure, step=None, layout="plain", names=None, model=None):
+    """torch's form of a state of optax: `like` with other arrays and counts.
+
+    like    the OptimizerState that the run came with: its options and groups stay. Of a state that
+            several optimizers share, its own parameters alone are read
+    step    steps taken in all; needed where the state has no count of its own
+
+    Raises SpecError as to_optax, and where the counts of the state differ or `step` is missing."""
+    row, placed = method(like.name), placed_in(layout, structure, names, model)
+    for part in like.parts():
+        part.recipe()
+    options = like.by_name()
+    owners = placed.owners(options, row.by_array)
+    mine = {n: _optax.Of(_one(row, options, own), None) for n, own in owners.items() if own}
+    found, counted, loose = _optax.read(opt_state, row, mine)
+    counts = {n: set() for n in options}
+    for there, own in owners.items():
+        for n in own:
+            counts[n] |= counted[there]
+    counts = {n: c or loose for n, c in counts.items()}
+    for n, c in counts.items():
+        require(len(c) <= 1, f"convert: the steps of {n} are {sorted(c)}, expected one number")
+    _agree(like.name, [x for c in counts.values() for x in c], step)
+    steps = {n: next(iter(c), step) for n, c in counts.items()}
+    steps = {n: t for n, t in steps.items() if row.counts(options[n])}
+    require(
+        None not in steps.values(),
+        f"convert: {like.name}: step is None, expected the number of steps (this state has none)",
+    )
+    slots = {}
+    for key, arrays in found.items():
+        if not (row.factored and key in _factored.KEYS):
+            own = placed.back(arrays, row.by_array)
+            if key in row.scaled:
+                own = {n: scaled(a, 1 / _rate(like.name, options[n])) for n, a in own.items()}
+            slots[key] = own
+    if row.factored and "variance" in found:
+        slots |= _factored.from_factored(found, options, placed)
+    for key, own in slots.items():
+        same_names(f"convert: {key}", own, set(), set(options))
+    moved = like.moved(slots, steps)
+    moved.check(structure)
+    return moved
+
+
+def placed_in(layout, structure, names=None, model=None):
+    """Where the parameters of a model stand in a layout; for nnx, model is the module."""
+    one_of("convert", "layout", layout, ("plain", "nnx", "equinox"))
+    if layout != "nnx":
+        return Placed(structure, layout, names)
+    from bpx_jax import _interchange_nnx as side
+
+    require(model is not None, "convert: model is None, expected the nnx module of the parameters")
+    return Placed(structure, layout, names, side.forms_of(structure, model, names))
+
+
+def _asked(placed, row, options, counts):
+    """name there -> Of. Raises SpecError where an array there joins parameters at other steps."""
+    found = {}
+    for there, own in placed.owners(options, row.by_array).items():
+        steps = sorted({counts.get(n) for n in own}, key=repr)
+        require(
+            len(steps) <= 1,
+            f"convert: {there}: the parameters are at steps {steps}, expected one (they are one "
+            "array there)",
+        )
+        if own:
+            found[there] = _optax.Of(_one(row, options, own), steps[0])
+    return found
+
+
+def _one(row, options, own):
+    """The options of the parameters that one array there is made of."""
+    first, *others = sorted(own)
+    for n in others:
+        require(
+            dict(options[n]) == dict(options[first]),
+            f"convert: {n} and {first} are one array there, expected one group of both",
+        )
+    return options[first]
+
+
+def _agree(name, counts, step):
+    """Raises SpecError where `step` is not the largest of the counts, or one is no int32."""
+    found = sorted(set(counts))
+    require(
+        not found or step is None or found[-1] == step,
+        f"convert: the steps are {found}, expected {step}",
+    )
+    for x in [*found, *(() if step is None else (step,))]:
+        require(
+            isinstance(x, (int, np.integer)) and 0 <= x <= LARGEST,
+            f"convert: step is {x!r}, expected a number of steps",
+        )
+
+
+def _rate(name, options):
+    lr = -float(options["lr"])
+    require(lr != 0, f"convert: {name}: lr is 0, expected another (the velocity is kept times lr)")
+    return lr
