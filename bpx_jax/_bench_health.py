@@ -1,4 +1,4 @@
-"""Ten training steps of an MLP under bpx_jax.health, the first of them sampled, and without."""
+"""Ten training steps of an MLP under bpx_jax.health, the sixth of them sampled, and without."""
 
 from functools import partial
 from itertools import count
@@ -53,7 +53,8 @@ def _plain(params, x, y):
 
 
 def _watched(params, x, y):
-    optimizer, history, numbers = adamw(LEARNING_RATE), health.History(), count()
+    optimizer, history = adamw(LEARNING_RATE), health.History()
+    numbers = count(5)  # step 10 is sampled, in the middle of the first ten
     grads_of = health.value_and_grad(partial(_loss, health.tag))
 
     @partial(jax.jit, static_argnames="sample")

@@ -1,9 +1,8 @@
 """What bpx_jax.health has seen of a step, and the samples of a run."""
 
-import math
 import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,42 +12,55 @@ import numpy as np
 from bpx import health
 from bpx.health import Layer, Parameter, Sample
 from bpx.health.thresholds import ENTRY
-from bpx.spec import require
+from bpx.spec import SpecError
 from bpx_jax import _health_measure as measure
+from bpx_jax._health_vectors import split
 
 AHEAD = 100  # steps that a History lets run ahead of what it has read
+ARRAYS = ("flag", "numbers", "updates")
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("sampled", "numbers", "updates"),
-    meta_fields=("tags", "names", "shapes", "form"),
-)
+@jax.tree_util.register_pytree_with_keys_class
 @dataclass(frozen=True)
 class Statistics:
-    """What was seen of one step, a pytree of three arrays: one of hundreds would cost more to hand
+    """What was seen of one step, a pytree of a few arrays: one of hundreds would cost more to hand
     over than to compute.
 
-    sampled   scalar, whether this step was looked at; the others are zero where not
-    numbers   a few for each layer and parameter: `parts` tells them apart
-    updates   the size of each parameter's update, from `with_updates`; None before
+    flag      whether this step was looked at, a scalar, where that was decided by a traced boolean;
+              None where it was known when the step was traced: `sampled` tells
+    numbers   a few for each layer and parameter: `parts` tells them apart; zeros where the flag is
+              False, None where it was known that the step is not looked at
+    updates   the size of each parameter's update, from `with_updates`; None before, and as numbers
     """
 
-    sampled: Any
+    flag: Any
     numbers: Any
     updates: Any
     tags: tuple
     names: tuple
     shapes: tuple
-    form: tuple  # of parts: tree and shapes of the leaves
+
+    @property
+    def sampled(self):
+        """Whether this step was looked at: a bool where that was known when it was traced, and else
+        the scalar array."""
+        return self.numbers is not None if self.flag is None else self.flag
+
+    def tree_flatten_with_keys(self):
+        arrays = [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in ARRAYS]
+        return arrays, replace(self, **dict.fromkeys(ARRAYS))
+
+    @classmethod
+    def tree_unflatten(cls, bare, arrays):
+        flag, numbers, updates = arrays
+        if flag is numbers is updates is None:  # of nine steps in ten: nothing is made for these
+            return bare
+        return replace(bare, flag=flag, numbers=numbers, updates=updates)
 
     def parts(self):
         """(tag's name -> its sums, one dict of numbers for each parameter: sums of weight and
-        gradient, twins)."""
-        tree, shapes = self.form
-        ends = np.cumsum([math.prod(s) for s in shapes])
-        pieces = np.split(np.asarray(self.numbers), ends[:-1]) if shapes else []
-        return tree.unflatten([x.reshape(s) for x, s in zip(pieces, shapes, strict=True)])
+        gradient, twins), of a step that was looked at."""
+        return split(np.asarray(self.numbers), self.tags, self.shapes)
 
 
 class History(health.History):
@@ -61,19 +73,25 @@ class History(health.History):
 
     def add(self, step, seen):
         """Keep the Statistics of a step, the first being step 0; those that were not sampled are
-        passed over. Does not wait for the step to be computed, but where AHEAD are not. Raises
+        passed over. Does not wait for the step to be computed, but where the flags of AHEAD are
+        not. Raises
         SpecError for anything else, and for a step that does not come after the last."""
-        require(
-            isinstance(seen, Statistics),
-            f"{ENTRY}: seen is {type(seen).__name__}, expected the Statistics of value_and_grad",
-        )
-        require(
-            step > self._last,
-            f"{ENTRY}: step is {step}, expected more than {self._last}, the step before it",
-        )
-        self._last = int(step)
-        self._coming.append((int(step), seen))
-        while self._coming and (len(self._coming) > AHEAD or _is_there(self._coming[0][1])):
+        if not isinstance(seen, Statistics):  # messages are made for what is refused alone
+            raise SpecError(
+                f"{ENTRY}: seen is {type(seen).__name__}, expected the Statistics of value_and_grad"
+            )
+        if step <= self._last:
+            raise SpecError(
+                f"{ENTRY}: step is {step}, expected more than {self._last}, the step before it"
+            )
+        self._last = step = int(step)
+        if seen.numbers is None:
+            return
+        if seen.flag is None and not self._coming:
+            self.postpone(step, partial(_sample, step, seen))
+            return
+        self._coming.append((step, seen))
+        while self._coming and (len(self._coming) > AHEAD or _is_there(self._coming[0][1].flag)):
             self._settle()
 
     @property
@@ -84,13 +102,13 @@ class History(health.History):
 
     def _settle(self):
         step, seen = self._coming.popleft()
-        if bool(seen.sampled):
+        if np.asarray(seen.sampled):
             self.postpone(step, partial(_sample, step, seen))  # read when asked for
 
 
-def _is_there(seen):
+def _is_there(flag):
     """Whether it can be read without waiting; what is no array of JAX's always can."""
-    ready = getattr(seen.sampled, "is_ready", None)
+    ready = getattr(flag, "is_ready", None)
     return ready is None or ready()
 
 

@@ -20,7 +20,6 @@ import numpy as np
 
 from bpx.health.kinds import EDGE, KINDS, SURE
 from bpx.health.record import Moments
-from bpx_jax.kernels.cpu import _ffi
 
 FIELDS = (
     *("calls", "count", "bad", "total", "upper", "lower"),
@@ -31,37 +30,19 @@ CLOSE = 1e-5
 FEW = 8
 
 
-@partial(jax.jit, static_argnums=1)
 def sums(x, kind=""):
     """The sums of one array, (9,) float32. What is not finite makes no number NaN but its own
     count: zeros take its place."""
-    if _ffi.refuses((x,)) is None:
-        return _native_sums(x, kind)
     count = max(x.size, 1)
     fine = jnp.isfinite(x)
-    x = jnp.where(fine, x, jnp.zeros_like(x)).astype(jnp.float32)
-    mean = jnp.sum(x / count)  # divided first: a sum of large values overflows
+    kept = _wide(jnp.where(fine, x, jnp.zeros_like(x)))
+    mean = jnp.sum(kept / count)  # divided first: a sum of large values overflows
     # without a barrier XLA squares first and scales then, which overflows
-    scaled = [jax.lax.optimization_barrier(((x - mean) * s, mean * s)) for s in SCALES]
+    scaled = [jax.lax.optimization_barrier(((kept - mean) * s, mean * s)) for s in SCALES]
     squares = [jnp.sum(jnp.square(a)) for a, _ in scaled]
     between = [count * jnp.square(m) for _, m in scaled]
     parts = (1.0, float(x.size), jnp.sum(~fine, dtype=jnp.float32), mean * count, *squares)
     return jnp.stack([jnp.asarray(p, jnp.float32) for p in (*parts, *between, _saturated(x, kind))])
-
-
-def _native_sums(x, kind):
-    """The same in one pass for the sum and one for the squares, in float64."""
-    found = _moments_of(x)
-    about = jnp.asarray([1.0, x.size], jnp.float32)
-    last = jnp.asarray(_saturated(x.astype(jnp.float32), kind), jnp.float32)
-    return jnp.concatenate([about, found, last[None]])
-
-
-def _moments_of(x):
-    """bad, total, upper, lower, between_upper, between_lower, by the native core."""
-    x = x.astype(_narrow(x))
-    scales = tuple(s**2 for s in SCALES)
-    return _ffi.call("moments", x.dtype, (x,), [((6,), "float32")], (x.size,), scales)[0]
 
 
 def _saturated(y, kind):
@@ -69,11 +50,17 @@ def _saturated(y, kind):
     bounds = KINDS[kind]
     if bounds is None or not y.size:
         return 0.0
+    y = jnp.atleast_1d(_wide(y))
     if kind == "softmax":
         return jnp.sum(jnp.max(y, -1) > SURE, dtype=jnp.float32) * y.shape[-1]
-    low, high = bounds
-    middle, half = (low + high) / 2, (high - low) / 2 * EDGE
+    middle, half = bounds_of(kind)
     return jnp.sum(jnp.abs(y - middle) > half, dtype=jnp.float32)
+
+
+def bounds_of(kind):
+    """The middle between the bounds of a kind, and how far from it a value is saturated."""
+    low, high = KINDS[kind]
+    return (low + high) / 2, (high - low) / 2 * EDGE
 
 
 def moments(sums):
@@ -98,36 +85,38 @@ def _unscaled(upper, lower):
     return upper / up**2 if math.isfinite(upper) else lower / down**2
 
 
-@partial(jax.jit, static_argnums=1)
 def alive(x, axis):
     """For each unit how many of its values are not zero, float32."""
     rest = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
     return jnp.sum(x != 0, rest, dtype=jnp.float32)
 
 
-@jax.jit
 def norm(x):
     """The Euclidean norm, float32, of values of any size."""
-    if _ffi.refuses((x,)) is None:
-        bad, _, upper, lower, more_upper, more_lower = _moments_of(x)
-        upper, lower = jnp.sqrt(upper + more_upper), jnp.sqrt(lower + more_lower)
-        size = jnp.where(jnp.isfinite(upper), upper / SCALES[0], lower / SCALES[1])
-        return jnp.where(bad > 0, jnp.nan, size).astype(jnp.float32)
-    x = x.astype(jnp.float32)
+    x = _wide(x)
     largest = jnp.max(jnp.abs(x), initial=0.0)
-    size = jnp.where(largest > 0, largest, jnp.float32(1))
-    return size * jnp.sqrt(jnp.sum(jnp.square(x / size)))
+    size = jnp.where(largest > 0, largest, jnp.ones_like(largest))
+    return (size * jnp.sqrt(jnp.sum(jnp.square(x / size)))).astype(jnp.float32)
 
 
-@jax.jit
+def _wide(x):
+    """x in the type to compute in: float64 for itself alone."""
+    return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
+
+
+def comparable(shape):
+    """The axes whose places are units to compare: of a vector none, nor a single place."""
+    if len(shape) < 2 or not math.prod(shape):
+        return []
+    return [axis for axis in (0, len(shape) - 1) if shape[axis] > 1]
+
+
 def twins(weight, gradient):
-    """Share of units with a twin, float32; None for vectors and for one unit. By two sums with
+    """Share of units with a twin, float32; None where none are `comparable`. By two sums with
     irregular coefficients for each row, sorted: no two rows are compared that are not neighbours
     then. Where a few of their weights tell all units apart, as they nearly always do, no more is
     computed."""
-    if weight.ndim < 2 or not weight.size:
-        return None
-    axes = [axis for axis in (0, weight.ndim - 1) if weight.shape[axis] > 1]
+    axes = comparable(weight.shape)
     if not axes:
         return None
     shares = [
@@ -147,23 +136,12 @@ def _apart(weight, axis):
     """Whether the first few weights of a unit tell all units apart."""
     n = weight.shape[axis]
     table = weight.reshape(n, -1) if axis == 0 else weight.reshape(-1, n)
-    if _ffi.refuses((weight,)) is None:
-        sizes = (*table.shape, int(axis != 0))
-        given = table.astype(_narrow(table))
-        (found,) = _ffi.call(
-            "apart", given.dtype, (given,), [((), "float32")], sizes, (10 * CLOSE,)
-        )
-        return found > 0
     few = (table[:, :FEW] if axis == 0 else table[:FEW].T).astype(jnp.float32)
     # twins are neighbours by a sum of irregular coefficients, whatever weights others share
     key = few @ jnp.cos(jnp.arange(1, few.shape[1] + 1, dtype=jnp.float32) ** np.float32(1.4))
     few = few[jnp.argsort(key)]
     limit = 10 * CLOSE * jnp.max(jnp.abs(weight)).astype(jnp.float32)
     return jnp.all(jnp.max(jnp.abs(few[1:] - few[:-1]), 1) > limit)
-
-
-def _narrow(x):
-    return x.dtype if x.dtype == jnp.bfloat16 else jnp.dtype("float32")
 
 
 def _share(weight, gradient, axis):

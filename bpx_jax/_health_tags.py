@@ -17,7 +17,7 @@ from jax.extend.core import get_opaque_trace_state
 from bpx.health.kinds import KINDS
 from bpx.health.thresholds import ENTRY
 from bpx.spec import require
-from bpx_jax import _health_measure as measure
+from bpx_jax import _health_vectors as vectors
 
 
 @dataclass(frozen=True)
@@ -102,30 +102,14 @@ def _counted(x, probe, kind, axis):
 
 
 def _forward(x, probe, kind, axis):
-    return x, _sums(x, kind, axis)
+    return x, vectors.tagged(x, kind, axis if kind == "relu" else None)
 
 
 def _backward(kind, axis, seen, dy):
-    return dy, seen | {"gradient": measure.sums(dy)}
+    return dy, {"activation": seen, "gradient": vectors.tagged(dy)}
 
 
 _counted.defvjp(_forward, _backward)
-
-
-def _sums(x, kind, axis):
-    units = {"alive": measure.alive(x, axis)} if kind == "relu" else {}
-    return {"activation": measure.sums(x, kind)} | units
-
-
-def zeros(found):
-    """The probes of tags."""
-    size = len(measure.FIELDS)
-    probes = {}
-    for name, each in found.items():
-        probes[name] = {k: jnp.zeros(size, jnp.float32) for k in ("activation", "gradient")}
-        if each.kind == "relu":
-            probes[name]["alive"] = jnp.zeros(each.units, jnp.float32)
-    return probes
 
 
 def find(fun, args, kwargs):

@@ -26,28 +26,22 @@ import numpy as np
 
 from bpx.health.thresholds import ENTRY
 from bpx.spec import require
-from bpx_jax import _health_measure as measure
 from bpx_jax import _health_tags as tags
+from bpx_jax import _health_vectors as vectors
 from bpx_jax._health_history import History, Statistics
 from bpx_jax._health_tags import tag
 
 __all__ = ["History", "Statistics", "tag", "value_and_grad", "with_updates"]
 
 
-def _packed(sampled, layers, parameters, *about):
-    leaves, tree = jax.tree.flatten((layers, parameters))
-    numbers = jnp.concatenate([jnp.ravel(x) for x in leaves]) if leaves else jnp.zeros((0,))
-    form = tree, tuple(x.shape for x in leaves)
-    return Statistics(jnp.asarray(sampled), numbers, None, *about, form)
-
-
 def value_and_grad(fun, argnums=0, has_aux=False):
     """jax.value_and_grad(fun, argnums, has_aux) that returns ((value, grads), Statistics).
 
     The function returned takes what fun takes, and `sample` by keyword, whether to look at this
-    call. True or False decides while it is traced; a boolean that is traced itself, such as
-    `step % 10 == 0`, by lax.cond: of the calls that are not looked at, nothing is computed but fun
-    and its gradient. (Under vmap both sides of a cond are computed.)
+    call. True or False decides while it is traced: of a call that is not looked at the Statistics
+    hold no arrays, and nothing is computed but fun and its gradient. A boolean that is traced
+    itself, such as `step % 10 == 0`, decides by lax.cond: then the Statistics have the same arrays
+    either way, zeros where not looked at. (Under vmap both sides of a cond are computed.)
 
     Layers are what fun gives to `tag`, parameters the arrays of the arguments of argnums, by their
     paths. Works under jit, scan and grad's other users; fun is traced three times. Inside of fun:
@@ -73,29 +67,25 @@ def value_and_grad(fun, argnums=0, has_aux=False):
 
         def seen():
             watched = jax.value_and_grad(counted, (0, *shifted), has_aux)
-            value, (counts, *grads) = watched(tags.zeros(found), *args, **kwargs)
-            each = tuple(map(_parameter, leaves, jax.tree.leaves(grads)))
-            one = _packed(True, counts, each, *about)
+            value, (counts, *grads) = watched(vectors.probes(found), *args, **kwargs)
+            parts = [a for name in found for a in counts[name].values()]
+            if leaves:
+                parts.append(jnp.ravel(vectors.parameters(leaves, jax.tree.leaves(grads))))
+            one = Statistics(None, vectors.joined(parts), None, *about)
             return (value, tuple(grads) if several else grads[0]), one
 
         def unseen():
             with tags.silent(anew):
-                found_here = plain(*args, **kwargs)
-            return found_here, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), empty())
+                return plain(*args, **kwargs)
 
-        def empty():
-            return jax.eval_shape(
-                lambda: _packed(
-                    False,
-                    tags.zeros(found),
-                    tuple(_parameter(leaf, leaf) for leaf in leaves),
-                    *about,
-                )
-            )
+        def zeros():
+            shapes = jax.eval_shape(lambda: seen()[1])
+            return unseen(), jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
         if isinstance(sample, bool | np.bool_):
-            return seen() if sample else unseen()
-        return jax.lax.cond(sample, seen, unseen)
+            return seen() if sample else (unseen(), Statistics(None, None, None, *about))
+        found_here, one = jax.lax.cond(sample, seen, zeros)
+        return found_here, replace(one, flag=jnp.asarray(sample))
 
     return run
 
@@ -104,7 +94,8 @@ def with_updates(seen, updates):
     """Statistics with the size of each update, for the ratio of update to weight.
 
     updates  what is added to the parameters (optax's updates, or new - old), in a pytree as the
-             gradients are. Raises SpecError where it has another number of arrays or other shapes.
+             gradients are. Those of a call that was known not to be looked at stay as they are.
+             Raises SpecError where it has another number of arrays or other shapes.
     """
     leaves = jax.tree.leaves(updates)
     shapes = tuple(jnp.shape(leaf) for leaf in leaves)
@@ -113,19 +104,18 @@ def with_updates(seen, updates):
         f"{ENTRY}: updates have shapes {list(shapes)}, expected {list(seen.shapes)}",
     )
 
+    if seen.numbers is None:
+        return seen
+
     def norms():
-        return jnp.stack([measure.norm(jnp.asarray(leaf)) for leaf in leaves])
+        return vectors.norms([jnp.asarray(leaf) for leaf in leaves])
 
     def skip():
         return jnp.zeros((len(leaves),), jnp.float32)
 
-    return replace(seen, updates=jax.lax.cond(seen.sampled, norms, skip) if leaves else skip())
-
-
-def _parameter(weight, grad):
-    found = {"weight": measure.sums(weight), "gradient": measure.sums(grad)}
-    alike = measure.twins(weight, grad)
-    return found if alike is None else found | {"twins": alike}
+    if not leaves or seen.flag is None:
+        return replace(seen, updates=norms() if leaves else skip())
+    return replace(seen, updates=jax.lax.cond(seen.flag, norms, skip))
 
 
 def _leaves(params, several):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from bpx.demo import specimens
 from bpx.health import measure
 from bpx.spec import SpecError
-from bpx_jax import _health_measure, health
+from bpx_jax import health
 from bpx_jax import specimens as built
 from tests.health_samples import alike as near
 
@@ -82,6 +82,7 @@ def test_a_sample_is_what_numpy_finds():
     value, grads, seen = step(W, X, False)
     np.testing.assert_allclose(value, want, rtol=1e-12)
     assert not seen.sampled
+    assert len(jax.tree.leaves(seen)) == 3
     assert all(not np.any(a) for a in jax.tree.leaves(seen))
     history = health.History()
     history.add(1, seen)
@@ -133,8 +134,28 @@ def test_argnums_auxiliary_and_untagged():
     assert [p.name for p in sample.parameters] == ["0.a", "1"]
     assert sample.parameters[0].update == pytest.approx(np.sqrt(24))
     assert sample.parameters[0].twins == 1
-    _, seen = grads_of({"a": jnp.ones((2, 3))}, jnp.ones((2, 3)), sample=False)
-    assert not seen.sampled
+    assert seen.sampled is True
+
+
+def test_what_is_known_not_to_be_sampled_has_no_arrays():
+    @jax.jit
+    def step(params, x):
+        (_, grads), seen = health.value_and_grad(loss)(params, x, sample=False)
+        return grads, health.with_updates(seen, grads)
+
+    grads, seen = step(W, X)
+    want = jax.grad(loss)(W, X)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), grads, want)
+    assert jax.tree.leaves(seen) == []
+    assert seen.sampled is False
+    assert seen.names == ("0.w", "9.w")
+    with pytest.raises(SpecError, match="updates have shapes"):
+        health.with_updates(seen, grads["0"])
+    history = health.History()
+    history.add(3, seen)
+    assert not history.samples
+    with pytest.raises(SpecError, match="step is 3, expected more than 3, the step before it"):
+        history.add(3, seen)
 
 
 def test_what_the_value_does_not_depend_on_has_no_row():
@@ -144,41 +165,6 @@ def test_what_the_value_does_not_depend_on_has_no_row():
 
     _, seen = health.value_and_grad(f)(jnp.ones(3))
     assert [x.name for x in report(seen).samples[0].layers] == ["used"]
-
-
-@pytest.mark.parametrize("size", [1e-30, 1e-3, 1e30])
-def test_float32_beyond_its_squares(size):
-    x = (RNG.standard_normal((4, 50)) * size).astype(np.float32)
-    alike(_health_measure.moments(_health_measure.sums(jnp.asarray(x))), x)
-    parts = sum(np.asarray(_health_measure.sums(jnp.asarray(row))) for row in x)
-    alike(_health_measure.moments(parts), x)
-    assert float(_health_measure.norm(jnp.asarray(x))) == pytest.approx(
-        np.linalg.norm(x.astype(float)), rel=1e-5
-    )
-
-
-@pytest.mark.parametrize("x", [[], [2.0], 3.0, [[np.nan, 1, np.inf]]], ids=str)
-def test_odd_values(x):
-    x = np.asarray(x, float)
-    got = _health_measure.moments(_health_measure.sums(jnp.asarray(x)))
-    want = measure.moments(x)
-    np.testing.assert_equal(
-        (got.count, got.mean, got.variance, got.nonfinite),
-        (want.count, want.mean, want.variance, want.nonfinite),
-    )
-
-
-def test_twins_are_numpys():
-    w, g = RNG.standard_normal((2, 6, 4))
-    pairs = [(w.copy(), g.copy())]
-    w[[0, 2, 5]], g[[0, 2, 5]] = w[1], g[1]
-    pairs.append((w.copy(), g.copy()))
-    g[0] += 1
-    pairs += [(w, g), (np.zeros_like(w), g), (np.zeros_like(w), np.zeros_like(w))]
-    for a, b in pairs:
-        got = float(_health_measure.twins(jnp.asarray(a), jnp.asarray(b)))
-        assert got == pytest.approx(measure.twins(a, b))
-    assert _health_measure.twins(jnp.ones(3), jnp.ones(3)) is None
 
 
 CHEAP = (

@@ -30,7 +30,7 @@ class Coming:
 
 def seen(flag):
     (_, _), found = health.value_and_grad(lambda x: (x * x).sum())(X, sample=True)
-    return replace(found, sampled=flag)
+    return replace(found, flag=flag)
 
 
 def test_add_does_not_wait_and_samples_do():

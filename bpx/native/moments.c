@@ -1,5 +1,7 @@
 /* Count, sum and squares of an array about its mean, for bpx.health. What they are:
  * bpx/health/measure.py. In double, which has room for the square of any float. */
+#include <math.h>
+
 #include "moments.h"
 
 typedef struct {

@@ -47,28 +47,6 @@ bpx_moments_sums FN(bpx_moments_of)(const T *x, int64_t elements, bpx_parallel_f
     }
     const double n = (double)elements;
     squares -= elements > 0 ? apart * (apart / n) : 0.0;
+    if (squares != squares) squares = INFINITY; /* beyond a double */
     return (bpx_moments_sums){bad, n * s.about + apart, squares > 0 ? squares : 0.0};
-}
-
-/* out: how many are not finite, the sum, and the sum of squares about the mean and of the squared
- * mean over all elements, each of the two times `up` and times `down`. */
-typedef struct {
-    const T *x;
-    float *out;
-    int64_t elements;
-    double up, down;
-} FN(MomentsCall);
-
-BPX_EXPORT int FN(bpx_moments)(const void *call, bpx_parallel_for parallel, void *host) {
-    const FN(MomentsCall) *c = call;
-    const bpx_moments_sums found = FN(bpx_moments_of)(c->x, c->elements, parallel, host);
-    const double n = (double)c->elements, mean = c->elements > 0 ? found.sum / n : 0.0;
-    const double between = n * mean * mean;
-    c->out[0] = (float)found.bad;
-    c->out[1] = (float)found.sum;
-    c->out[2] = (float)(found.squares * c->up);
-    c->out[3] = (float)(found.squares * c->down);
-    c->out[4] = (float)(between * c->up);
-    c->out[5] = (float)(between * c->down);
-    return 0;
 }

@@ -1,4 +1,4 @@
-/* The native kernels as one XLA FFI target. Compiled against jaxlib's headers when first used, so that
+/* The native kernels as XLA FFI targets. Compiled against jaxlib's headers when first used, so that
  * neither the core nor an install of bpx needs them; it is given the core's library by handle. */
 #include <dlfcn.h>
 
@@ -115,6 +115,40 @@ ffi::Error Call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRet
     return ffi::Error::Success();
 }
 
+/* A kernel that takes many arrays in one call: a table of eight-byte numbers, the arguments' addresses
+ * and then `sizes`, in columns of `entries` each; the one result; `entries`; numbers. `elements` is what
+ * the result holds without batch dims. */
+ffi::Error Each(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Result<ffi::AnyBuffer> result,
+                std::string_view kernel, ffi::Span<const int64_t> sizes,
+                ffi::Span<const double> numbers, int64_t entries, int64_t elements) {
+    const std::string name = "bpx_" + std::string(kernel);
+    auto function = reinterpret_cast<bpx_kernel>(dlsym(core, name.c_str()));
+    if (function == nullptr) return ffi::Error(ffi::ErrorCode::kNotFound, "bpx: there is no kernel " + name);
+    if (entries < 1 || elements < 1 || args.size() % entries != 0 || sizes.size() % entries != 0)
+        return ffi::Error(ffi::ErrorCode::kInvalidArgument, "bpx: no table of these sizes for " + name);
+    const int64_t groups = static_cast<int64_t>(result->element_count()) / elements;
+    const Array out(*result, groups);
+    std::vector<Array> arrays;
+    for (size_t i = 0; i < args.size(); i++) {
+        const auto array = args.get<ffi::AnyBuffer>(i);
+        if (array.has_error()) return array.error();
+        arrays.emplace_back(*array, groups);
+    }
+    std::vector<int64_t> table(arrays.size() + sizes.size()), call(3 + numbers.size());
+    std::copy(sizes.begin(), sizes.end(), table.begin() + arrays.size());
+    call[0] = reinterpret_cast<int64_t>(table.data());
+    call[2] = entries;
+    if (numbers.size() > 0) memcpy(&call[3], numbers.begin(), numbers.size() * sizeof(double));
+    for (int64_t group = 0; group < groups; group++) {
+        for (size_t i = 0; i < arrays.size(); i++) table[i] = arrays[i].at(group);
+        call[1] = out.at(group);
+        if (function(call.data(), PoolFor, &pool) != 0)
+            return ffi::Error(ffi::ErrorCode::kResourceExhausted,
+                              "bpx: no memory for the partial sums");
+    }
+    return ffi::Error::Success();
+}
+
 /* The bytes of all arguments, one behind the other, into the results in the same way: many arrays
  * become one, or one many. */
 ffi::Error Copy(ffi::RemainingArgs args, ffi::RemainingRets rets) {
@@ -143,6 +177,17 @@ ffi::Error Copy(ffi::RemainingArgs args, ffi::RemainingRets rets) {
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(bpx_copy, Copy, ffi::Ffi::Bind().RemainingArgs().RemainingRets());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(bpx_each, Each,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .RemainingArgs()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Attr<std::string_view>("kernel")
+                                  .Attr<ffi::Span<const int64_t>>("sizes")
+                                  .Attr<ffi::Span<const double>>("numbers")
+                                  .Attr<int64_t>("entries")
+                                  .Attr<int64_t>("elements"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(bpx_call, Call,
                               ffi::Ffi::Bind()

@@ -12,7 +12,7 @@ import numpy as np
 from bpx import native
 from bpx.native import compile
 
-TARGET, COPY = "bpx_call", "bpx_copy"
+TARGET, EACH, COPY = "bpx_call", "bpx_each", "bpx_copy"
 NAMES = {"float32": "f32", "float64": "f64", "bfloat16": "bf16"}
 SUFFIXES = {**NAMES, "uint8": "u8"}
 ZEROS = 1 << 22  # elements of a gradient from which filling it with zeros is all that counts
@@ -29,7 +29,7 @@ def available() -> str | None:
     except (compile.CompileError, OSError) as error:
         return str(error)
     shim.bpx_xla_bind(ctypes.c_void_p(native.library()._handle))
-    for name in (TARGET, COPY):
+    for name in (TARGET, EACH, COPY):
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(shim, name)), platform="cpu")
     return None
 
@@ -37,17 +37,24 @@ def available() -> str | None:
 def refuses(arrays):
     """None, or why no kernel of the core can run on these arrays. The first one gives the type;
     arrays after it may be of narrower ones, never float64 beside another."""
-    if (reason := elsewhere()) is not None:
-        return reason
     first = arrays[0]
-    if str(first.dtype) not in NAMES:
-        return f"it takes float32, float64 and bfloat16, not {first.dtype}"
+    if (reason := refuses_type(first.dtype)) is not None:
+        return reason
     for a in arrays:
         if a is not None and a.size == 0:
             return "an argument has no elements"
         if a is not None and a.dtype == jnp.float64 and first.dtype != jnp.float64:
             return f"an argument is float64 beside {first.dtype}"
     return available()
+
+
+def refuses_type(dtype):
+    """None, or why the core runs for no array of this type."""
+    if (reason := elsewhere()) is not None:
+        return reason
+    if str(dtype) not in NAMES:
+        return f"it takes float32, float64 and bfloat16, not {dtype}"
+    return None
 
 
 def elsewhere():
@@ -81,6 +88,23 @@ def call(kernel, dtype, arrays, results, sizes, numbers=(), *, fold=-1, aliases=
         fold=fold,
     )
     return tuple(None if r is None else f for r, f in zip(results, found, strict=True))
+
+
+def each(kernel, dtype, columns, shape, sizes, numbers=()):
+    """The float32 result, of that shape, of a kernel bpx_`kernel`_<dtype> that takes many arrays in
+    one call: `columns` of its table, as many arrays of that dtype in each, then the whole numbers
+    of `sizes`, as many in each. Arrays without elements are absent ones."""
+    arrays = [a for column in columns for a in column]
+    return jax.ffi.ffi_call(
+        EACH, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="broadcast_all"
+    )(
+        *arrays,
+        kernel=f"{kernel}_{SUFFIXES[str(jnp.dtype(dtype))]}",
+        sizes=np.array([n for column in sizes for n in column], np.int64),
+        numbers=np.array(numbers, np.float64),
+        entries=len(columns[0]),
+        elements=math.prod(shape),
+    )
 
 
 def copies(array):
