@@ -26,6 +26,18 @@ typedef struct {
     int64_t *ends;
 } bpx_health_units;
 
+/* Room to sort units in, one allocation; its `units` are NULL where there is no memory. */
+static bpx_health_units room(int64_t n) {
+    bpx_health_unit *memory =
+        malloc((size_t)(2 * n) * sizeof *memory + (size_t)(n + 1) * sizeof(int64_t));
+    if (memory == NULL) return (bpx_health_units){NULL, NULL, NULL};
+    return (bpx_health_units){memory, memory + n, (int64_t *)(memory + 2 * n)};
+}
+
+static void irregular(double *coefficients) {
+    for (int k = 0; k < FEW; k++) coefficients[k] = cos(1.0 + 0.83 * k);
+}
+
 static int64_t place_of(const bpx_health_units *u, int64_t i, double low, double scale,
                                 int64_t n) {
     const int64_t place = (int64_t)((u->spare[i].key - low) * scale);

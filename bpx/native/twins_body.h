@@ -54,6 +54,28 @@ static int FN(apart)(const FN(Matrix) *m, double limit, const double *coefficien
     return 1;
 }
 
+/* For bpx_torch: x: rows x columns; a unit is a row, or with by_column a column. out: 1 or 0. */
+typedef struct {
+    const T *x;
+    float *out;
+    int64_t rows, columns, by_column;
+    double close;
+} FN(ApartCall);
+
+BPX_EXPORT int FN(bpx_apart)(const void *call, bpx_parallel_for parallel, void *host) {
+    const FN(ApartCall) *c = call;
+    (void)parallel, (void)host;
+    const FN(Matrix) m = FN(matrix)(c->x, c->rows, c->columns, c->by_column);
+    const bpx_health_units units = room(m.units);
+    if (units.units == NULL) return 1;
+    double coefficients[FEW];
+    irregular(coefficients);
+    const double limit = c->close * (double)FN(largest)(c->x, c->rows * c->columns);
+    *c->out = (float)FN(apart)(&m, limit, coefficients, &units);
+    free(units.units);
+    return 0;
+}
+
 /* Two sums of each unit's weights with irregular coefficients. */
 typedef struct {
     FN(Matrix) matrix;
@@ -149,13 +171,10 @@ static int FN(twins)(const T *weight, const T *gradient, int64_t elements, int64
                      int64_t last, double close, float *out, bpx_parallel_for parallel, void *host) {
     *out = 0;
     if (elements == 0 || (first < 2 && last < 2)) return 0;
-    const int64_t most = first > last ? first : last;
-    bpx_health_unit *memory = malloc((size_t)(2 * most) * sizeof *memory +
-                                     (size_t)(most + 1) * sizeof(int64_t));
-    if (memory == NULL) return 1;
-    const bpx_health_units units = {memory, memory + most, (int64_t *)(memory + 2 * most)};
+    const bpx_health_units units = room(first > last ? first : last);
+    if (units.units == NULL) return 1;
     double coefficients[FEW], found = 0;
-    for (int k = 0; k < FEW; k++) coefficients[k] = cos(1.0 + 0.83 * k);
+    irregular(coefficients);
     const double limit = 10 * close * (double)FN(largest)(weight, elements);
     for (int64_t by_column = 0; by_column < 2 && found >= 0; by_column++) {
         const int64_t n = by_column ? last : first;
@@ -166,7 +185,7 @@ static int FN(twins)(const T *weight, const T *gradient, int64_t elements, int64
         const double share = FN(share)(&m, gradient, close, &units, parallel, host);
         found = share < 0 ? share : fmax(found, share);
     }
-    free(memory);
+    free(units.units);
     *out = (float)found;
     return found < 0;
 }
