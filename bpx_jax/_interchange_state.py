@@ -22,7 +22,8 @@ def to_optax(optimizer, opt_state, structure, step=None, layout="plain", names=N
     step        steps taken in all; needed where optax counts and torch does not (a schedule in SGD)
     layout      "plain", "nnx" or "equinox": what params are; for nnx the module is `model`
 
-    RMSprop's velocity becomes torch's times -lr, with the lr of the parameter's group. Raises
+    RMSprop's velocity becomes torch's times -lr, with the lr of the parameter's group, and SGD's
+    with a dampening torch's over 1 - dampening. Raises
     SpecError for parameters at different steps in one tuple, another optimizer's state, and arrays
     that do not fit."""
     row, placed = method(optimizer.name), placed_in(layout, structure, names, model)
@@ -34,10 +35,7 @@ def to_optax(optimizer, opt_state, structure, step=None, layout="plain", names=N
     for key, arrays in optimizer.slots.items():
         require(key in row.slots, f"convert: {optimizer.name}: {key} has no place in optax")
         if not (row.factored and key in _factored.KEYS):
-            given = {
-                n: scaled(a, -float(options[n]["lr"])) if key in row.scaled else a
-                for n, a in arrays.items()
-            }
+            given = {n: _scaled(row, key, a, options[n]) for n, a in arrays.items()}
             slots[key] = placed.to(given, row.by_array)
     if row.factored and set(_factored.KEYS) & set(optimizer.slots):
         slots |= _factored.to_factored(optimizer.slots, options, placed)
@@ -78,9 +76,7 @@ def from_optax(opt_state, like, structure, step=None, layout="plain", names=None
     for key, arrays in found.items():
         if not (row.factored and key in _factored.KEYS):
             own = placed.back(arrays, row.by_array)
-            if key in row.scaled:
-                own = {n: scaled(a, 1 / _rate(like.name, options[n])) for n, a in own.items()}
-            slots[key] = own
+            slots[key] = {n: _scaled(row, key, a, options[n], True) for n, a in own.items()}
     if row.factored and "variance" in found:
         slots |= _factored.from_factored(found, options, placed)
     for key, own in slots.items():
@@ -141,7 +137,15 @@ def _agree(name, counts, step):
         )
 
 
-def _rate(name, options):
-    lr = -float(options["lr"])
-    require(lr != 0, f"convert: {name}: lr is 0, expected another (the velocity is kept times lr)")
-    return lr
+def _scaled(row, key, a, options, back=False):
+    """torch's array as optax keeps it, or back."""
+    if key not in row.scaled:
+        return a
+    factor = row.scaled[key](options)
+    require(
+        factor != 0 or not back,
+        "convert: lr is 0, expected another (the velocity is kept times lr)",
+    )
+    if factor == 1:
+        return a
+    return scaled(a, 1 / factor if back else factor)

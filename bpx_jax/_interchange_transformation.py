@@ -82,13 +82,15 @@ def _of_part(part, placed):
     if recipe.name == "adafactor" and part.slots.get("exp_avg"):
         arguments["dtype_momentum"] = next(iter(part.slots["exp_avg"].values())).dtype
     make = getattr(optim, recipe.name, None)
-    if make is None or recipe.decay:
+    if make is None or recipe.decay or recipe.decoupled or recipe.maximize:
         import optax
 
         make = make or getattr(optax, recipe.name)
     tx = make(**arguments)
-    if recipe.decay:
-        tx = optax.chain(optax.add_decayed_weights(recipe.decay), tx)
+    before = [optax.scale(-1.0)] if recipe.maximize else []
+    before += [optax.add_decayed_weights(recipe.decay)] if recipe.decay else []
+    after = [optax.add_decayed_weights(-recipe.decoupled)] if recipe.decoupled else []
+    tx = optax.chain(*before, tx, *after) if before or after else tx
     return optim.accumulate_in_float32(tx) if placed is not None and _wide(part, placed) else tx
 
 

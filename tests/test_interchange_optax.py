@@ -17,6 +17,7 @@ jnp = jax.numpy
 import bpx_jax.interchange as ji
 import bpx_torch.interchange as ti
 from bpx_jax import optim
+from bpx_torch import optim as of_torch
 
 T, OPT = torch.nn, torch.optim
 rng = np.random.default_rng(2)
@@ -154,13 +155,13 @@ def test_state_in_wrappers(name, tx):
 
 
 REFUSED = {
-    "maximize is True, expected False": (OPT.Adam, {"maximize": True}),
-    "sgd: dampening is 0.5, expected 0": (OPT.SGD, {"momentum": 0.9, "dampening": 0.5}),
-    "adagrad: eps is 1e-10, expected 0": (OPT.Adagrad, {}),
-    "radam: decoupled_weight_decay is True, expected False": (
-        OPT.RAdam,
-        {"eps": 0, "decoupled_weight_decay": True, "weight_decay": 0.1},
+    "sgd: dampening is 1.0, expected another": (OPT.SGD, {"momentum": 0.9, "dampening": 1.0}),
+    "adagrad: lr_decay is 0.1, expected 0": (
+        of_torch.Adagrad,
+        {"lr_decay": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True},
     ),
+    "lamb: max_grad_norm is 1.0, expected None": (of_torch.LAMB, {"max_grad_norm": 1.0}),
+    "lars: norm_of_sum is False with weight_decay": (of_torch.LARS, {"weight_decay": 0.1}),
 }
 
 

@@ -80,7 +80,21 @@ OPTIMIZERS = {
     "plain sgd": (torch.optim.SGD, {"lr": 0.05}),
     "adagrad": (
         torch.optim.Adagrad,
-        {"lr": 0.03, "eps": 0, "initial_accumulator_value": 0.1, "lr_decay": 0.01},
+        {"lr": 0.03, "eps": 1e-3, "initial_accumulator_value": 0.1, "lr_decay": 0.01},
+    ),
+    "adagrad of keras": (optim.Adagrad, {"lr": 0.03, "weight_decay": 0.1, "profile": "keras"}),
+    "sgd of keras": (
+        optim.SGD,
+        {"lr": 0.03, "momentum": 0.7, "weight_decay": 0.1, "profile": "keras"},
+    ),
+    "dampened sgd": (
+        torch.optim.SGD,
+        {"lr": 0.03, "momentum": 0.8, "dampening": 0.4, "weight_decay": 0.01},
+    ),
+    "rmsprop of optax": (optim.RMSprop, {"lr": 3e-3, "momentum": 0.5, "profile": "optax"}),
+    "rmsprop of keras": (
+        optim.RMSprop,
+        {"lr": 1e-3, "centered": True, "weight_decay": 0.1, "eps": 1e-3, "profile": "keras"},
     ),
     "rmsprop": (torch.optim.RMSprop, {"lr": 0.003, "alpha": 0.9, "weight_decay": 0.01}),
     "centered rmsprop": (
@@ -96,10 +110,18 @@ OPTIMIZERS = {
     "lamb": (optim.LAMB, {"lr": 0.01}),
     "lars": (optim.LARS, {"lr": 3.0, "norm_of_sum": True, "eps": 1e-3}),
     "radam": (torch.optim.RAdam, {"lr": 0.01, "eps": 1e-3}),
+    "decoupled radam": (
+        torch.optim.RAdam,
+        {"lr": 0.01, "weight_decay": 0.2, "decoupled_weight_decay": True},
+    ),
+    "decoupled adamax": (
+        optim.Adamax,
+        {"lr": 0.01, "weight_decay": 0.2, "decoupled_weight_decay": True},
+    ),
     "radam of optax": (optim.RAdam, {"lr": 0.01, "eps": 1e-3, "profile": "optax"}),
     "amsgrad": (torch.optim.Adam, {"lr": 0.01, "amsgrad": True, "weight_decay": 0.01}),
     "amsgrad of optax": (optim.Adam, {"lr": 0.01, "amsgrad": True, "profile": "optax"}),
-    "adamw amsgrad": (torch.optim.AdamW, {"lr": 0.01, "amsgrad": True, "weight_decay": 0.0}),
+    "adamw amsgrad": (torch.optim.AdamW, {"lr": 0.01, "amsgrad": True, "weight_decay": 0.2}),
     "adam of keras": (optim.Adam, {"lr": 0.01, "eps": 1e-3, "profile": "keras"}),
     "adamax of keras": (optim.Adamax, {"lr": 0.01, "eps": 1e-3, "profile": "keras"}),
     "nadam": (torch.optim.NAdam, {"lr": 0.01, "weight_decay": 0.01, "momentum_decay": 0.1}),

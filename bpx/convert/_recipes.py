@@ -21,12 +21,15 @@ NONE = "optax has no such option"
 @dataclass(frozen=True)
 class Recipe:
     """The optax optimizer that goes on as torch's would: its name and arguments, the coupled decay
-    that goes before it, and torch's lr_decay (lr / (1 + count * lr_decay))."""
+    that goes before it, torch's lr_decay (lr / (1 + count * lr_decay)), what is subtracted of the
+    parameters besides (lr * a decoupled decay), and whether gradients change sign first."""
 
     name: str
     arguments: Options
     decay: float = 0.0
     lr_decay: float = 0.0
+    decoupled: float = 0.0
+    maximize: bool = False
 
 
 def _zero(name: str, options: Options, key: str, why: str) -> None:
@@ -34,50 +37,51 @@ def _zero(name: str, options: Options, key: str, why: str) -> None:
     require(value == 0, f"convert: {name}: {key} is {value!r}, expected 0 ({why})")
 
 
-def common(name: str, options: Options) -> None:
-    require(
-        not options.get("maximize"),
-        f"convert: {name}: maximize is True, expected False (optax descends only)",
-    )
-
-
-# options that torch's own have not; a recipe names those that it passes on
-BEYOND = (
-    *("decoupled_weight_decay", "lr_in_momentum", "eps_in_sqrt", "eps_hat", "max_corrected"),
-    *("eps_outside", "eps_corrected", "inclusive"),
-)
-
-
-def _only(name: str, o: Options, *passed: str) -> None:
-    for key in BEYOND:
-        needs_none = key == "decoupled_weight_decay" and not o.get("weight_decay")
-        require(
-            key in passed or needs_none or not o.get(key),
-            f"convert: {name}: {key} is {o.get(key)!r}, expected False (it does not pass)",
-        )
+def _decays(o: Options) -> dict[str, Any]:
+    """The coupled decay, or the decoupled one, as arguments of a Recipe."""
+    if o.get("decoupled_weight_decay"):
+        return {"decoupled": o["lr"] * o["weight_decay"]}
+    return {"decay": o["weight_decay"]}
 
 
 def sgd(o: Options) -> Recipe:
-    _only("sgd", o)
-    if o.get("momentum"):
-        _zero("sgd", o, "dampening", "optax has none")
     velocity = {"momentum": o["momentum"] or None, "nesterov": bool(o.get("nesterov"))}
-    return Recipe("sgd", {"learning_rate": o["lr"], **velocity}, o["weight_decay"])
+    inside = bool(o.get("lr_in_momentum")) and velocity["momentum"] is not None
+    rate = o["lr"] if inside else o["lr"] * undamped(o)
+    more = {"lr_in_momentum": True} if inside else {}
+    return Recipe("sgd", {"learning_rate": rate, **velocity, **more}, **_decays(o))
+
+
+def undamped(o: Options) -> float:
+    """1 - dampening: what torch's velocity is of optax's, from its second step on."""
+    share = 1 - (o.get("dampening") or 0) if o["momentum"] else 1
+    require(
+        share != 0 and (share == 1 or not o.get("lr_in_momentum")),
+        f"convert: sgd: dampening is {o.get('dampening')!r}, expected another (optax has none, and "
+        "its velocity is torch's over 1 - dampening)",
+    )
+    return share
 
 
 def adagrad(o: Options) -> Recipe:
-    _only("adagrad", o)
-    _zero("adagrad", o, "eps", "outside of the root in torch, inside it in optax: 0 is both")
-    start = {"initial_accumulator_value": o["initial_accumulator_value"], "eps": 0.0}
-    rate = {"learning_rate": o["lr"], **start}
-    return Recipe("adagrad", rate, o["weight_decay"], o["lr_decay"])
+    inside, decays = bool(o.get("eps_in_sqrt")), _decays(o)
+    if decays.get("decoupled"):
+        _zero("adagrad", o, "lr_decay", "a decoupled decay has a rate of its own in optax")
+    start = {"initial_accumulator_value": o["initial_accumulator_value"], "eps": o["eps"]}
+    rate = {"learning_rate": o["lr"], **start, "eps_in_sqrt": inside}
+    return Recipe("adagrad", rate, lr_decay=o["lr_decay"], **decays)
 
 
 def rmsprop(o: Options) -> Recipe:
-    _only("rmsprop", o)
     names = {"learning_rate": o["lr"], "decay": o["alpha"], "eps": o["eps"]}
     more = {"centered": bool(o["centered"]), "momentum": o["momentum"] or None}
-    return Recipe("rmsprop", {**names, **more, "eps_in_sqrt": False}, o["weight_decay"])
+    inside = {"eps_in_sqrt": bool(o.get("eps_in_sqrt"))}
+    return Recipe("rmsprop", {**names, **more, **inside}, **_decays(o))
+
+
+def velocity_scale(o: Options) -> float:
+    """optax's velocity of RMSprop over torch's."""
+    return 1.0 if o.get("lr_in_momentum") else -float(o["lr"])
 
 
 def _moments(o: Options) -> dict[str, Any]:
@@ -103,8 +107,7 @@ def adam(o: Options) -> Recipe:
 
 def adamw(o: Options) -> Recipe:
     if o.get("amsgrad"):
-        _zero("adamw", o, "weight_decay", "amsgrad has no decoupled decay in optax")
-        return Recipe("amsgrad", _amsgrad(o))
+        return Recipe("amsgrad", _amsgrad(o), decoupled=o["lr"] * o["weight_decay"])
     return Recipe("adamw", {**_hat(o), "weight_decay": o["weight_decay"]})
 
 
@@ -114,15 +117,13 @@ def adadelta(o: Options) -> Recipe:
 
 
 def adamax(o: Options) -> Recipe:
-    _only("adamax", o, "eps_outside")
     outside = {"eps_outside": True} if o.get("eps_outside") else {}
-    return Recipe("adamax", {**_moments(o), **outside}, o["weight_decay"])
+    return Recipe("adamax", {**_moments(o), **outside}, **_decays(o))
 
 
 def radam(o: Options) -> Recipe:
-    _only("radam", o, "eps_corrected", "inclusive")
     where = {key: bool(o.get(key)) for key in ("eps_corrected", "inclusive")}
-    return Recipe("radam", {**_moments(o), **where}, o["weight_decay"])
+    return Recipe("radam", {**_moments(o), **where}, **_decays(o))
 
 
 def nadam(o: Options) -> Recipe:

@@ -28,10 +28,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bpx.convert import _recipes
-from bpx.convert._recipes import Options, Recipe, common
+from bpx.convert._recipes import Options, Recipe
 from bpx.spec import SpecError
 
-__all__ = ["METHODS", "REFUSED", "Method", "Options", "Recipe", "common", "method"]
+__all__ = ["METHODS", "REFUSED", "Method", "Options", "Recipe", "method"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Method:
     slots       torch's key -> (optax's tuples, field)
     recipe      options -> the optax optimizer; raises SpecError where optax has no setting for them
     counts      options -> whether torch's state has a "step"
-    scaled      keys that optax keeps multiplied by -lr
+    scaled      key -> what optax's array is of torch's, from the options
     by_array    steps depend on the norm of a whole array, or on which axes are a matrix, so that an
                 array which is cut in another layout does not pass
     numbers     torch's single numbers, which follow from options and step count
@@ -52,7 +52,7 @@ class Method:
     slots: Mapping[str, tuple[tuple[str, ...], str]]
     recipe: Callable[[Options], Recipe]
     counts: Callable[[Options], bool] = lambda options: True
-    scaled: tuple[str, ...] = ()
+    scaled: Mapping[str, Callable[[Options], float]] = field(default_factory=dict)
     by_array: bool = False
     numbers: Mapping[str, Callable[[Options, int], float]] = field(default_factory=dict)
     ours: Callable[[Options], bool] = lambda options: False
@@ -88,7 +88,12 @@ _NADAM = ("ScaleByNadamState",)
 _RPROP = ("ScaleByRpropState",)
 _FACTORED = ("FactoredState",)
 METHODS: dict[str, Method] = {
-    "SGD": Method({"momentum_buffer": (("TraceState",), "trace")}, _recipes.sgd, counts=_never),
+    "SGD": Method(
+        {"momentum_buffer": (("TraceState",), "trace")},
+        _recipes.sgd,
+        counts=_never,
+        scaled={"momentum_buffer": lambda options: 1 / _recipes.undamped(options)},
+    ),
     "Adagrad": Method({"sum": (("ScaleByRssState",), "sum_of_squares")}, _recipes.adagrad),
     "RMSprop": Method(
         {
@@ -97,7 +102,7 @@ METHODS: dict[str, Method] = {
             "momentum_buffer": (("TraceState",), "trace"),
         },
         _recipes.rmsprop,
-        scaled=("momentum_buffer",),
+        scaled={"momentum_buffer": _recipes.velocity_scale},
     ),
     "Adam": Method(_WITH_MAXIMUM, _recipes.adam, ours=_raw_maximum),
     "AdamW": Method(_WITH_MAXIMUM, _recipes.adamw, ours=_raw_maximum),

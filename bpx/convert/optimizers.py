@@ -10,7 +10,7 @@ from typing import Any
 
 from bpx.convert import _factored
 from bpx.convert._arrays import Array, is_floating
-from bpx.convert.methods import Options, Recipe, common, method
+from bpx.convert.methods import Options, Recipe, method
 from bpx.convert.structure import Structure, same_names
 from bpx.spec import SpecError, require
 
@@ -79,8 +79,14 @@ class OptimizerState:
     def recipe(self) -> Recipe:
         """The optax optimizer that continues this one."""
         options = self.options()
-        common(self.name.lower(), options)
-        return method(self.name).recipe(options)
+        damped = self.name == "SGD" and options["momentum"] and options.get("dampening")
+        require(
+            not damped or "momentum_buffer" in self.slots,
+            f"convert: sgd: dampening is {options.get('dampening')!r} before the first step, "
+            "expected 0 or a step taken (torch does not dampen the first one, optax has none)",
+        )
+        found = method(self.name).recipe(options)
+        return replace(found, maximize=bool(options.get("maximize")))
 
     def check(self, structure: Structure) -> None:
         """Raise SpecError unless every array is of a parameter and has its shape; a key has all of
