@@ -23,6 +23,7 @@ COMMANDS = {
     "vectors": ("bpx.vectors.command", "write the specification's values; check results by them"),
     "show": ("bpx.show", "what one primitive computes, keeps and costs; or the list of all"),
     "bench": ("bpx.bench", "time the kernels"),
+    "build": ("bpx.build", "compile what binds the native core to the frameworks, ahead of use"),
     "convert": ("bpx.convert.command", "a file of a model or run, in another framework's layout"),
     "docs": ("bpx.docs", "write the reference pages from the entries"),
 }

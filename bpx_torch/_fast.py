@@ -6,7 +6,7 @@ looks found depends on the options, dtypes and shapes alone where `eager` holds,
 by them. The Function saves in its forward, which torch.func could not follow.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,11 +14,14 @@ from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
 from bpx import rule
+from bpx_torch import _node
 from bpx_torch._arguments import check_indices, check_types
+from bpx_torch._recording import add, recorded
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 KERNELS = ("cpu", "triton")
 REMEMBERED = 512
+RECORDED = 1
 
 
 def eager():
@@ -33,7 +36,7 @@ def eager():
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
     """What a call found out, for calls of the same options, dtypes and shapes."""
 
@@ -45,6 +48,12 @@ class Plan:
     uniform: bool  # one floating dtype, that of the kernel's arithmetic: gradients have it already
     apply: Any  # the Function's
     forward: Any  # the kernel's
+    backward: Any
+    place: int  # of the kernel
+    sizes: list[Any]  # shapes of all arguments
+    calls: int = 0  # until it is recorded
+    node: Any = None  # the call as a node of torch's own graph, where it is recorded
+    known: set[Any] = field(default_factory=set)  # needs that were recorded, or could not be
 
 
 class Fast:
@@ -101,6 +110,7 @@ class Fast:
         if place not in self.places:
             return None
         run = owner.runs[place]
+        kernel = owner.kernels[place].loaded()
         floats = {a.dtype for a in arrays if a is not None and a.is_floating_point()}
         shapes = run.shapes(arrays)
         return Plan(
@@ -111,18 +121,45 @@ class Fast:
             [s and torch.full((), torch.nan, **s[1]).expand(s[0]) for s in shapes],
             floats in ({torch.float32}, {torch.float64}),
             super(torch.autograd.Function, run.saving()).apply,
-            owner.kernels[place].loaded().forward,
+            kernel.forward,
+            kernel.backward,
+            place,
+            [None if a is None else a.shape for a in arrays],
         )
 
     def call(self, plan, arrays):
         if self.indices:
             check_indices(self.owner.spec, arrays, plan.dims, plan.options)
+        if plan.node is None and plan.calls <= RECORDED:
+            self._count(plan, arrays)
+        if plan.node is not None:
+            y = plan.node(*arrays)
+            if y is None and self._needs(plan, arrays):
+                y = plan.node(*arrays)
+            if y is not None:
+                return y
         if torch.is_grad_enabled():
             for a in arrays:
                 if a is not None and a.requires_grad:
                     found = plan.apply(plan, *arrays)
                     return found[0] if type(found) is tuple else found
         return plan.forward(*arrays, **plan.options)[0]
+
+    def _count(self, plan, arrays):
+        """From the RECORDED-th call on a node stands for the plan, where it can be recorded."""
+        plan.calls = min(plan.calls + 1, RECORDED)
+        if plan.calls == RECORDED and _node.module() is not None and not _node.followed():
+            plan.node = recorded(self.owner, plan, arrays)
+            plan.calls += 1
+
+    def _needs(self, plan, arrays):
+        """Whether the node did not know these needs and does now; arrays with gaps it never
+        takes."""
+        needs = tuple(a is not None and a.requires_grad for a in arrays)
+        if needs in plan.known or not (torch.is_grad_enabled() and any(needs)):
+            return False
+        plan.known.add(needs)
+        return add(self.owner, plan, arrays, needs)
 
 
 def saving(name, function, kernel, spec, kept, given, trimmed):

@@ -49,16 +49,16 @@ def test_the_binding_is_compiled_once_and_says_why_not(monkeypatch, tmp_path):
     include.mkdir()
     monkeypatch.setenv("BPX_CACHE_DIR", str(tmp_path / "cache"))
     with pytest.raises(compile.CompileError, match=r"failed on xla_ffi.cc: .*ffi\.h"):
-        compile.shared_library("xla_ffi.cc", include)
+        compile.shared_library("xla_ffi.cc", [include], headers=[*include.rglob("*.h")])
     assert list((tmp_path / "cache").iterdir()) == [], "a failed compilation left files behind"
     (include / "xla" / "ffi" / "api").mkdir(parents=True)
     (include / "xla" / "ffi" / "api" / "ffi.h").write_text("#error another version\n")
     with pytest.raises(compile.CompileError, match="another version"):
-        compile.shared_library("xla_ffi.cc", include)
+        compile.shared_library("xla_ffi.cc", [include], headers=[*include.rglob("*.h")])
     monkeypatch.setenv("CXX", str(tmp_path / "no such compiler").replace(" ", "-"))
     with pytest.raises(compile.CompileError, match="was not compiled"):
-        compile.shared_library("xla_ffi.cc", include)
+        compile.shared_library("xla_ffi.cc", [include], headers=[*include.rglob("*.h")])
     monkeypatch.delenv("CXX")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(compile.CompileError, match=r"no C\+\+ compiler"):
-        compile.shared_library("xla_ffi.cc", include)
+        compile.shared_library("xla_ffi.cc", [include], headers=[*include.rglob("*.h")])

@@ -24,7 +24,9 @@ def available() -> str | None:
     if (reason := native.available()) is not None:
         return reason
     try:
-        path = compile.shared_library("xla_ffi.cc", Path(jax.ffi.include_dir()))
+        include = Path(jax.ffi.include_dir())
+        headers = [*include.rglob("*.h")]
+        path = compile.shared_library("xla_ffi.cc", [include], headers=headers)
         shim = ctypes.CDLL(str(path))
     except (compile.CompileError, OSError) as error:
         return str(error)

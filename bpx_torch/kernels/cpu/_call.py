@@ -1,7 +1,12 @@
 """How a kernel of the native core is called with tensors: by pointer, on torch's threads."""
 
+import contextlib
+import ctypes
 import functools
 import struct
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -39,6 +44,8 @@ def run(kernel, dtype, arrays, sizes, numbers=()):
     """Run bpx_`kernel`_<dtype>: `arrays` in the order of its struct, None where absent, each
     contiguous, of the type that the struct has, and kept alive by the caller."""
     pack, function = _bound(kernel, dtype, len(arrays) + len(sizes), len(numbers))
+    if (calls := _RECORDING.calls) is not None:
+        calls.append(Call(kernel, dtype, arrays, sizes, numbers))
     call = pack(*[0 if a is None else a.data_ptr() for a in arrays], *sizes, *numbers)
     if function(call, *_pool.parallel_for()):
         native.check(1)
@@ -50,6 +57,41 @@ def _bound(kernel, dtype, integers, numbers):
         struct.Struct(f"{integers}q{numbers}d").pack,
         native.kernel(f"{kernel}_{SUFFIXES[dtype]}"),
     )
+
+
+class _Recording(threading.local):
+    calls = None
+
+
+_RECORDING = _Recording()
+
+
+@contextlib.contextmanager
+def recording():
+    """Within it the calls of this thread are written down, in the list that it gives."""
+    _RECORDING.calls = []
+    try:
+        yield _RECORDING.calls
+    finally:
+        _RECORDING.calls = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """What `run` was given."""
+
+    kernel: str
+    dtype: torch.dtype
+    arrays: Sequence[torch.Tensor | None]
+    sizes: Sequence[int]
+    numbers: Sequence[float]
+
+    def packed(self, places):
+        """(the kernel's address, where each array comes from, the rest of its struct)."""
+        _, function = _bound(self.kernel, self.dtype, 0, 0)
+        rest = struct.pack(f"{len(self.sizes)}q{len(self.numbers)}d", *self.sizes, *self.numbers)
+        address = ctypes.cast(function, ctypes.c_void_p).value
+        return address, [places.of(a) for a in self.arrays], rest
 
 
 def arithmetic(dtype):

@@ -38,6 +38,12 @@ def serial() -> str | None:
     return f"torch's threads were not found: {found}" if isinstance(found, str) else None
 
 
+def addresses():
+    """What bpx_openmp_host takes of torch's threads, and the core's loop over them."""
+    loop = ctypes.cast(native.library().bpx_openmp_for, ctypes.c_void_p).value
+    return (*_openmp(), loop)
+
+
 def parallel_for():
     """(function, host), a kernel's last two arguments, for the threads that torch uses now."""
     return _parallel_for(torch.get_num_threads())

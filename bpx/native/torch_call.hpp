@@ -1,0 +1,106 @@
+/* A recorded call of the native core: where its arrays come from, and how it is made again. */
+#ifndef BPX_TORCH_CALL_H
+#define BPX_TORCH_CALL_H
+
+#include <ATen/EmptyTensor.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bpx_native.h"
+
+namespace bpx {
+
+using at::Tensor;
+using Tensors = std::vector<Tensor>;
+
+constexpr size_t MOST = 64; /* fields of a call's struct */
+
+/* The numbers of bpx_torch/_recording.py. */
+enum Source { ABSENT, GIVEN, MADE };
+
+struct Place {
+    Source source;
+    size_t index;
+};
+
+/* An array without gaps. */
+struct Array {
+    std::vector<int64_t> sizes;
+    at::ScalarType dtype;
+};
+
+struct Call {
+    bpx_kernel kernel = nullptr;
+    std::vector<Place> places; /* the struct's arrays, in order */
+    std::vector<int64_t> rest; /* its sizes and the bits of its numbers */
+};
+
+/* What needs gradients decides what backward makes. */
+struct Backward {
+    std::vector<bool> needs;
+    Call call; /* given: dy, then what was saved; no kernel where dy goes through */
+    std::vector<Array> made;
+    std::vector<Place> grads; /* of each argument; GIVEN 0 is dy itself */
+};
+
+struct Forward {
+    std::string name;
+    Call call;                 /* given: the arguments */
+    std::vector<Array> made;   /* y, then what else is written */
+    std::vector<Place> saved;  /* in the order of the Function's saved_tensors */
+    std::vector<Place> derived; /* outputs behind y; ABSENT has no derivative */
+    std::vector<std::vector<int64_t>> linked; /* the arguments' shapes, where nothing of them is saved */
+};
+
+/* torch's own threads; without `loop` kernels run on the caller's. */
+struct Threads {
+    bpx_parallel_for loop = nullptr;
+    bpx_openmp_host host{};
+};
+
+/* Whether a tensor is no more than its numbers: no subclass, transform, pending sign or zeros. */
+inline bool plain(const Tensor& x) {
+    using Key = c10::DispatchKey;
+    constexpr c10::DispatchKeySet usual(
+        {Key::CPU, Key::AutogradCPU, Key::ADInplaceOrView, Key::AutocastCPU});
+    return (x.key_set().raw_repr() & ~usual.raw_repr()) == 0;
+}
+
+inline bool readable(const Tensor& x, const Array& expected) {
+    return plain(x) && x.scalar_type() == expected.dtype && x.is_contiguous() &&
+           x.sizes() == c10::IntArrayRef(expected.sizes);
+}
+
+inline Tensors make(const std::vector<Array>& arrays) {
+    Tensors found;
+    found.reserve(arrays.size());
+    for (const auto& a : arrays) found.emplace_back(at::detail::empty_cpu(a.sizes, a.dtype));
+    return found;
+}
+
+inline const Tensor* at_place(const Place& p, const Tensors& given, const Tensors& made) {
+    return p.source == GIVEN ? &given[p.index] : p.source == MADE ? &made[p.index] : nullptr;
+}
+
+inline void run(const Call& call, const Tensors& given, const Tensors& made, const Threads& threads) {
+    int64_t fields[MOST];
+    size_t n = 0;
+    for (const auto& p : call.places) {
+        const Tensor* x = at_place(p, given, made);
+        fields[n++] = x == nullptr ? 0 : reinterpret_cast<int64_t>(x->data_ptr());
+    }
+    for (const auto value : call.rest) fields[n++] = value;
+    bpx_openmp_host host = threads.host;
+    host.threads = static_cast<unsigned>(at::get_num_threads());
+    const bool alone = threads.loop == nullptr || host.threads == 1;
+    TORCH_CHECK(call.kernel(fields, alone ? nullptr : threads.loop, alone ? nullptr : &host) == 0,
+                "bpx.native: no memory for the partial sums");
+}
+
+}  // namespace bpx
+
+#endif
