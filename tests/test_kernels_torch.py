@@ -95,9 +95,8 @@ def test_autograd_through_the_rule():
         assert torch.autograd.gradcheck(layer_norm, (x, w, b))
         assert torch.autograd.gradgradcheck(layer_norm, (x, w, b))
         y = layer_norm(x, w, b)
-    native_backward = RULE.runs[0].saving()._backward_cls
-    assert isinstance(y.grad_fn, native_backward)
-    assert isinstance(layer_norm(x, w, b).grad_fn, native_backward), "not chosen by itself"
+    assert y.grad_fn.name() == "layer_norm_cpuBackward"
+    assert layer_norm(x, w, b).grad_fn.name() == "layer_norm_cpuBackward", "not chosen by itself"
 
 
 def reason(*arrays):
