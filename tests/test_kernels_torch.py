@@ -13,7 +13,7 @@ from bpx.spec import SpecError
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.cpu import _pool
 from bpx_torch.kernels.cpu import layer_norm as cpu
-from bpx_torch.layers.layer_norm import RULE, layer_norm
+from bpx_torch.layers.layer_norm import layer_norm
 
 needs_library = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
 ALL = (True, True, True)
