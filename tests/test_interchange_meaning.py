@@ -54,7 +54,5 @@ def test_a_first_velocity_that_is_not_dampened_is_refused():
     model, optimizer = trained(OPT.SGD, momentum=0.9, dampening=0.5)
     ji.transformation(ti.optimizer_state(optimizer, model))
     optimizer.state.clear()
-    with pytest.raises(
-        SpecError, match=r"dampening is 0\.5 before the first step, exp"
-    ):
+    with pytest.raises(SpecError, match=r"dampening is 0\.5 before the first step, exp"):
         ji.transformation(ti.optimizer_state(optimizer, model))

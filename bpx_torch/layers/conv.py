@@ -1,11 +1,14 @@
 """conv for PyTorch. Maths, shapes and source: bpx/layers/conv.py."""
 
+from functools import partial
+
 import torch
 
 from bpx.layers.conv import SPEC
 from bpx.rule import Kernel
 from bpx_torch._dtype import at_least_float32, one_dtype
 from bpx_torch._rule import Rule
+from bpx_torch.kernels.cpu import conv as cpu
 from bpx_torch.layers._conv import (
     along_channels,
     laid_like,
@@ -38,7 +41,7 @@ def forward(x, weight, bias, **options):
     return convolved(x, weight, bias, **options), ()
 
 
-def backward(dy, arrays, residuals, needs, *, stride, padding, dilation, groups):
+def backward(dy, arrays, residuals, needs, *, stride, padding, dilation, groups, match=match):
     # dx      = the convolution of dy by weight, transposed, over the sizes of x
     # dweight = x matched with dy: a convolution with batch and channels exchanged
     # dbias   = sum(dy) over rows and places
@@ -68,7 +71,8 @@ def tangent(tangents, arrays, residuals, **options):
     return dy if tbias is None else dy + along_channels(tbias, dy)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="lower")
+NATIVE = Kernel("cpu", forward, partial(backward, match=cpu.match), refuses=cpu.refuses)
+RULE = Rule(SPEC, (NATIVE, Kernel("plain", forward, backward, tangent)), autocast="lower")
 
 
 def conv(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1):

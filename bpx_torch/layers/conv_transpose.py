@@ -1,11 +1,14 @@
 """conv_transpose for PyTorch. Maths, shapes and source: bpx/layers/conv_transpose.py."""
 
+from functools import partial
+
 import torch
 
 from bpx.layers.conv_transpose import SPEC
 from bpx.rule import Kernel
 from bpx_torch._dtype import at_least_float32, one_dtype
 from bpx_torch._rule import Rule
+from bpx_torch.kernels.cpu import conv as cpu
 from bpx_torch.layers._conv import (
     CONV_TRANSPOSE,
     along_channels,
@@ -26,7 +29,19 @@ def forward(x, weight, bias, **options):
     return spread(x, weight, bias, **options), ()
 
 
-def backward(dy, arrays, residuals, needs, *, stride, padding, output_padding, dilation, groups):
+def backward(
+    dy,
+    arrays,
+    residuals,
+    needs,
+    *,
+    stride,
+    padding,
+    output_padding,
+    dilation,
+    groups,
+    match=match,
+):
     # dx      = the convolution of dy by weight; the tail of output_padding meets no window, or is
     #           reached by windows that x has not
     # dweight = dy matched with x: a convolution with batch and channels exchanged
@@ -60,7 +75,8 @@ def tangent(tangents, arrays, residuals, **options):
     return dy if tbias is None else dy + along_channels(tbias, dy)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="lower")
+NATIVE = Kernel("cpu", forward, partial(backward, match=cpu.match), refuses=cpu.refuses)
+RULE = Rule(SPEC, (NATIVE, Kernel("plain", forward, backward, tangent)), autocast="lower")
 
 
 def conv_transpose(

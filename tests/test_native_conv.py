@@ -1,0 +1,96 @@
+"""The native gradient of a convolution's weight beside the plain rules' match."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from bpx import native
+from bpx_torch.kernels.cpu import conv as cpu
+from bpx_torch.layers._conv import match
+
+pytestmark = pytest.mark.skipif(native.available() is not None, reason="no native library")
+
+# rows, channels of wide, sizes of narrow, channels of narrow, kernel, stride, low, dilation, groups
+SIZES = {
+    "odd": (3, 5, (4, 7), 6, (3, 2), (2, 1), (1, 0), (1, 1), 1),
+    "blocks of channels": (2, 19, (5, 6), 35, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "a whole panel": (1, 8, (3, 3), 32, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    "half a panel": (2, 3, (9, 4), 15, (2, 2), (1, 2), (0, 1), (1, 1), 1),
+    "groups": (2, 6, (5, 4), 9, (2, 3), (1, 1), (0, 1), (1, 1), 3),
+    "dilated": (2, 4, (6, 5), 6, (3, 2), (1, 2), (2, 1), (2, 3), 2),
+    "lines in blocks": (2, 3, (31, 20), 7, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "a line in spans": (2, 3, (421,), 5, (4,), (2,), (1,), (3,), 1),
+    "spans of lines": (1, 2, (3, 250), 4, (2, 3), (1, 1), (1, 2), (1, 1), 1),
+    "volumes": (2, 3, (2, 3, 4), 34, (2, 3, 2), (2, 1, 2), (1, 1, 0), (1, 2, 1), 1),
+    "more zeros than values": (1, 2, (4, 5), 3, (2, 2), (1, 1), (3, 4), (1, 1), 1),
+    "depthwise": (3, 5, (6, 7), 5, (3, 2), (1, 1), (1, 0), (1, 1), 5),
+    "depthwise, strided": (2, 3, (4, 5), 6, (3, 3), (2, 3), (2, 1), (1, 2), 3),
+    "depthwise line": (2, 4, (300,), 4, (4,), (1,), (3,), (1,), 4),
+    "few channels, volumes": (2, 2, (2, 3, 4), 3, (2, 1, 3), (1, 2, 1), (1, 0, 2), (2, 1, 1), 1),
+    "many rows": (37, 1, (3,), 2, (2,), (1,), (1,), (1,), 1),
+}
+
+
+def draw(name, dtype):
+    rows, ins, places, outs, kernel, stride, low, dilation, groups = SIZES[name]
+    generator = torch.Generator().manual_seed(len(name))
+    sizes = [
+        max((t - 1) * s + d * (w - 1) + 1 - 2 * p, 1)
+        for t, s, d, w, p in zip(places, stride, dilation, kernel, low, strict=True)
+    ]
+    wide = torch.randn(rows, ins, *sizes, generator=generator, dtype=dtype)
+    narrow = torch.randn(rows, outs, *places, generator=generator, dtype=dtype)
+    return wide, narrow, kernel, stride, low, dilation, groups
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_plain_rules_match(name, dtype):
+    given = draw(name, dtype)
+    wide, narrow = (a.double() for a in given[:2])
+    want = match(wide, narrow, *given[2:])
+    found = cpu.match(*given)
+    # sums of the products' sizes, each rounded as many times as there are terms at most
+    size = match(wide.abs(), narrow.abs(), *given[2:])
+    terms = narrow.shape[0] * narrow[0, 0].numel()
+    assert found.dtype == dtype
+    assert ((found - want).abs() <= torch.finfo(dtype).eps * terms * size).all()
+
+
+@pytest.mark.parametrize("name", ["blocks of channels", "many rows", "groups", "depthwise"])
+def test_the_bits_do_not_depend_on_threads(name):
+    given = draw(name, torch.float32)
+    want = cpu.match(*given)
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(cpu.match(*given), want)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_what_is_not_finite_stays_where_it_is():
+    wide, narrow, *rest = draw("odd", torch.float32)
+    wide[0, 2, 3, 4] = torch.nan
+    narrow[1, 4, 2, 2] = torch.inf
+    found, want = cpu.match(wide, narrow, *rest), match(wide, narrow, *rest)
+    assert torch.equal(found.isnan(), want.isnan())
+    assert found.isnan().any()
+    assert not found.isnan().all()
+    assert torch.equal(found.isinf(), want.isinf())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda x, w: (x.bfloat16(), w.bfloat16()), "it takes float32 and float64, not bfloat16"),
+        (
+            lambda x, w: (x.contiguous(memory_format=torch.channels_last), w),
+            "the channels are innermost, or the arrays have gaps",
+        ),
+        (lambda x, w: (x[:0], w), "an argument has no elements"),
+    ],
+)
+def test_what_it_refuses(change, reason):
+    x, weight = change(torch.randn(2, 3, 5, 6), torch.randn(8, 3, 2, 2))
+    assert cpu.refuses((x, weight, None), {}) == reason
+    assert cpu.refuses((torch.randn(2, 3, 5, 6), torch.randn(8, 3, 2, 2), None), {}) is None
