@@ -1,14 +1,17 @@
 """Multi-head attention with parameters as plain dicts under torch's names; see _module.py."""
 
+import dataclasses
+
 import jax.numpy as jnp
 
 from bpx.spec import require
 from bpx_jax import random
-from bpx_jax._module import Module, layer, nested, within
+from bpx_jax._module import Module, first, layer, nested, profiled_layer, within
 from bpx_jax.layers import attention as _attention
 from bpx_jax.layers import linear as _linear
 
 
+@profiled_layer("attention", skip=("heads_axis", "mask_keeps"))
 @layer
 class MultiheadAttention(Module):
     """x (B T E) to (B T E): in_proj_weight (3E E) holds the rows of query, key and value,
@@ -18,6 +21,7 @@ class MultiheadAttention(Module):
     num_heads: int
     dropout: float = 0.0
     bias: bool = True
+    profile: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self):
         require(
@@ -32,9 +36,11 @@ class MultiheadAttention(Module):
         return weights | ({"in_proj_bias": (3 * e,), "out_proj.bias": (e,)} if self.bias else {})
 
     def initializer(self, name):
-        if name.endswith("bias"):
-            return "zeros", {}
-        return within(self.embed_dim) if name == "out_proj.weight" else ("xavier_uniform", {})
+        own = {
+            "in_proj_weight": ("xavier_uniform", {}),
+            "out_proj.weight": within(self.embed_dim),
+        }
+        return first("attention", self.profile, name, own.get(name, ("zeros", {})))
 
     def init(self, key, dtype=None):
         return nested(super().init(key, dtype))

@@ -7,11 +7,14 @@ are 0, the final states are those at each sequence's own end, and the backward d
 there. A sequence of length 0 keeps its initial state.
 """
 
+import dataclasses
+
 import jax.numpy as jnp
 
+from bpx.profiles import gate_rows
 from bpx.spec import require
 from bpx_jax import _nn_dropout, random
-from bpx_jax._module import Module, layer, within
+from bpx_jax._module import Module, first, layer, profiled_layer, within
 from bpx_jax.layers import gru as _gru
 from bpx_jax.layers import lstm as _lstm
 from bpx_jax.layers import rnn as _rnn
@@ -44,7 +47,16 @@ class _Recurrent(Module):
         return found
 
     def initializer(self, name):
-        return within(self.hidden_size)
+        own = within(self.hidden_size)
+        profile = getattr(self, "profile", None)  # a field of those that have some
+        return first(self.entry, profile, name.rpartition("_l")[0], own)
+
+    def init(self, key, dtype=None):
+        params, profile = super().init(key, dtype), getattr(self, "profile", None)
+        for name in [n for n in params if n.startswith("bias_ih")]:
+            for rows, value in gate_rows(self.entry, profile, self.hidden_size):
+                params[name] = params[name].at[rows].set(value)
+        return params
 
     def step(self, params, x, state, key, training):
         return self.apply(params, x, key=key, training=training), state
@@ -115,20 +127,24 @@ class RNN(_Recurrent):
         return (_rnn.rnn(x, *state, *weights, lengths, nonlinearity=self.nonlinearity),)
 
 
+@profiled_layer("gru", skip=("gates", "columns"))
 @layer
 class GRU(_Recurrent):
     """As torch.nn.GRU, gates r, z, n."""
 
+    profile: str | None = dataclasses.field(default=None, kw_only=True)
     entry, gates = "gru", 3
 
     def _run(self, x, state, weights, lengths):
         return (_gru.gru(x, *state, *weights, lengths),)
 
 
+@profiled_layer("lstm", skip=("gates", "columns"))
 @layer
 class LSTM(_Recurrent):
     """As torch.nn.LSTM without proj_size, gates i, f, g, o; hx and the final states are (h, c)."""
 
+    profile: str | None = dataclasses.field(default=None, kw_only=True)
     entry, gates = "lstm", 4
 
     def _run(self, x, state, weights, lengths):

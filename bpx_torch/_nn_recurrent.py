@@ -11,6 +11,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from bpx.spec import SpecError
+from bpx_torch._profiles import profiled_module
 from bpx_torch.layers import gru as _gru
 from bpx_torch.layers import lstm as _lstm
 from bpx_torch.layers import rnn as _rnn
@@ -25,6 +26,7 @@ class RNN(torch.nn.RNN):
         return y, h
 
 
+@profiled_module("gru", skip=("gates", "columns"))
 class GRU(torch.nn.GRU):
     def forward(self, input, hx=None):
         def run(x, state, weights, lengths):
@@ -34,6 +36,7 @@ class GRU(torch.nn.GRU):
         return y, h
 
 
+@profiled_module("lstm", skip=("gates", "columns"))
 class LSTM(torch.nn.LSTM):
     def forward(self, input, hx=None):
         def run(x, state, weights, lengths):
@@ -53,6 +56,7 @@ class RNNCell(torch.nn.RNNCell):
         return y if input.dim() == 2 else y[0]
 
 
+@profiled_module("gru", skip=("gates", "columns"))
 class GRUCell(torch.nn.GRUCell):
     def forward(self, input, hx=None):
         x, (h0,) = _cell_input(self, "gru", input, None if hx is None else (hx,), 1)
@@ -60,6 +64,7 @@ class GRUCell(torch.nn.GRUCell):
         return y if input.dim() == 2 else y[0]
 
 
+@profiled_module("lstm", skip=("gates", "columns"))
 class LSTMCell(torch.nn.LSTMCell):
     def forward(self, input, hx=None):
         x, state = _cell_input(self, "lstm", input, hx, 2)

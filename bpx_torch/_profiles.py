@@ -4,8 +4,11 @@ The tables are in bpx/profiles; `profiled` there is for functions.
 """
 
 import functools
+import re
 
-from bpx.profiles import find, profiled, settings
+import torch
+
+from bpx.profiles import find, gate_rows, profiled, settings
 
 
 def profiled_module(entry, respell=None, *, skip=(), keep=()):
@@ -38,10 +41,16 @@ def fill(module, entry, profile):
     # here, or the pages would list every module with a profile as a name of an initializer
     from bpx_torch.initializers import INITIALIZERS
 
-    for name, (initializer, options) in find(entry, profile).initial.items():
-        parameter = getattr(module, name)
-        if parameter is not None:
+    initial = find(entry, profile).initial
+    for name, parameter in module.named_parameters():
+        name = re.sub(r"_l\d+(_reverse)?$", "", name)  # of a layer and direction
+        if name in initial:
+            initializer, options = initial[name]
             INITIALIZERS[initializer].fill_(parameter, **options)
+        if name == "bias_ih":
+            with torch.no_grad():
+                for rows, value in gate_rows(entry, profile, module.hidden_size):
+                    parameter[rows] = value
     row = getattr(module, "padding_idx", None)
     if row is not None:
         module._fill_padding_idx_with_zero()

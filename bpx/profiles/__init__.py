@@ -26,6 +26,7 @@ __all__ = [
     "TABLE",
     "Profile",
     "find",
+    "gate_rows",
     "missing",
     "profiled",
     "recurrent_parameters",
@@ -80,6 +81,12 @@ def recurrent_parameters(
         SpecError: a profile that the entry has not.
     """
     return _recurrent.in_rows(entry, find(entry, profile), w_ih, w_hh, b_ih, b_hh)
+
+
+def gate_rows(entry: str, profile: str | None, size: int) -> list[tuple[slice, float]]:
+    """(rows of the input bias of "lstm" or "gru", their first value) for each gate whose bias does
+    not start as the others under a profile: 1 for the forget gate in keras."""
+    return [] if profile is None else _recurrent.gate_rows(entry, find(entry, profile), size)
 
 
 def missing(entry: str, profile: str, options: Options, given: Any) -> Options:

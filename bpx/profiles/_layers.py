@@ -17,6 +17,16 @@ GLOROT: tuple[str, Mapping[str, Any]] = ("xavier_uniform", {})
 # uniform within 1 / sqrt(fan_in)
 FAN_IN: tuple[str, Mapping[str, Any]] = ("kaiming_uniform", {"a": sqrt(5)})
 WITHIN = "bias uniform within 1 / sqrt(fan_in)"
+
+
+def _of_attention(packed: str, each: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """packed: of the rows of query, key and value, with the law of one of them."""
+    one: tuple[str, Mapping[str, Any]] = (each, {})
+    parts = {f"{p}_proj_weight": one for p in "qkv"}
+    biases = {"in_proj_bias": ZEROS, "out_proj.bias": ZEROS}
+    return {"in_proj_weight": (packed, {}), **parts, "out_proj.weight": one, **biases}
+
+
 TURNED = {"in_axis": 0, "out_axis": 1}  # (in, out, *field), torch's transposed convolution
 
 
@@ -142,17 +152,20 @@ TABLE: dict[str, Mapping[str, Profile]] = {
             {"heads_axis": -3},
             module={"mask_keeps": False},
             note="(B, H, T, D); True of a boolean mask keeps in scaled_dot_product_attention and "
-            "leaves out in MultiheadAttention; a row without a key is NaN (here 0)",
+            "leaves out in MultiheadAttention; a row without a key is NaN (here 0); at first "
+            "xavier_uniform of the packed (3E, E), out_proj uniform within 1 / sqrt(E), biases 0",
         ),
         "flax": Profile(
             {"heads_axis": -2},
             module={"mask_keeps": True},
             note="(B, T, H, D); True keeps; a row without a key is the mean of values (here 0)",
+            initial=_of_attention("lecun_normal", "lecun_normal"),
         ),
         "keras": Profile(
             {"heads_axis": -2},
             module={"mask_keeps": True},
             note="(B, T, H, D); True keeps; a row without a key is the mean of values (here 0)",
+            initial=_of_attention("lecun_uniform", "xavier_uniform"),  # each part is (E, E) there
         ),
     },
     "cosine_similarity": {
