@@ -18,14 +18,14 @@ class Call:
         self.plain = kind != "relu" and KINDS[kind] is None
 
     def output(self, x, at, axis):
-        """Count an output, whose core.address is `at` and whose units lie on an axis."""
-        if not at:
+        """Count an output, whose core.address is `at` and whose units lie on axis 1 or -1."""
+        if at and self.plain:
+            self.activation.append(core.look(x, at))
+        elif not at:
             self.activation.append(measure.moments(x))
             self.saturated.append(measure.saturated(x, self.kind))
             if self.kind == "relu":
                 self._units(x, axis)
-        elif self.plain:
-            self.activation.append(core.look(x, at))
         elif self.kind == "relu":
             self.activation.append(core.look(x, at, *self._places(x, axis)))
         else:
@@ -45,11 +45,11 @@ class Call:
         """Where the units of x that are alive are noted, and where they lie."""
         if not (shape := x.shape):
             return 0, core.NO_UNITS
-        axis %= len(shape)
         units = shape[axis]
         if self._count(units, x):
             self.alive = torch.zeros(units, dtype=torch.bool, device="cpu")
-        return self.alive.data_ptr(), (prod(shape[:axis]), units, prod(shape[axis + 1 :]))
+        inner = prod(shape[2:]) if axis == 1 else 1
+        return self.alive.data_ptr(), (x.numel() // (units * inner), units, inner)
 
     def _units(self, x, axis):
         alive = measure.alive(x, axis)

@@ -57,7 +57,10 @@ def look(x, at, alive=0, places=NO_UNITS, bounds=NO_BOUNDS):
             0, sure): of a softmax's rows of that width whose largest value is beyond `sure`
     """
     row, n = RowAndShare() if bounds[2] else Row(), x.numel()
-    run("watch", x.dtype, WATCH(at, alive, _address_of(row), n, *places, *bounds), n)
+    call = WATCH(at, alive, _address_of(row), n, *places, *bounds)
+    kernel = _kernel("watch", x.dtype)
+    if kernel(call, None, None) if n < ALONE else kernel(call, *parallel_for()):
+        native.check(1)
     return row
 
 

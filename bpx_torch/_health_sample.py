@@ -59,17 +59,16 @@ class Sampled:
         if call is None:
             call = self.calls[name] = Call(kind)
         call.output(x, at, 1 if self.first and x.dim() > 2 else -1)
-        if x.requires_grad:
-            self._follow(x, call.slope)
-
-    def _follow(self, x, hook):
+        if not x.requires_grad:
+            return
         node = x.grad_fn
-        if node is not None and type(x) is torch.Tensor and x._backward_hooks is None:
+        if node is not None and at and x._backward_hooks is None:
             # as Tensor.register_hook does, whose handles take longer than a small layer's moments
-            x._backward_hooks = OrderedDict(bpx=hook)
+            hooks = x._backward_hooks = OrderedDict()
             node._register_hook_dict(x)
+            hooks["bpx"] = call.slope
         else:
-            handle = x.register_hook(hook)
+            handle = x.register_hook(call.slope)
             if node is None:
                 self.handles.append(handle)
 

@@ -134,7 +134,10 @@ class watch:
             self._sample.before_update({id(p) for group in groups for p in group["params"]})
 
     def _after_update(self, *_):
-        self._end()
+        if self._sample is None and (self.steps + 1) % self.every:
+            self.steps += 1  # nothing ends or begins
+        else:
+            self._end()
 
     def _end(self):
         sample = self._detach()
