@@ -55,7 +55,7 @@ class Statistics:
         flag, numbers, updates = arrays
         if flag is numbers is updates is None:  # of nine steps in ten: nothing is made for these
             return bare
-        return replace(bare, flag=flag, numbers=numbers, updates=updates)
+        return cls(flag, numbers, updates, bare.tags, bare.names, bare.shapes)
 
     def parts(self):
         """(tag's name -> its sums, one dict of numbers for each parameter: sums of weight and

@@ -17,17 +17,20 @@ from bpx_jax.kernels.cpu import _ffi
 
 SUMS = len(measure.FIELDS)
 OF_PARAMETER = 2 * SUMS + 1  # sums of the weight and of the gradient, twins or 0
+# Elements up to which a tagged array is handed on by the call that looks at it: what comes next
+# waits for it then, for less than handing the call to a thread costs. XLA may copy what it returns.
+THROUGH = 1 << 16
 SQUARED = tuple(s**2 for s in measure.SCALES)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
 def tagged(x, kind="", axis=None):
-    """The sums of one array and, with an axis, for each of its places how many values are not zero:
-    (9 + places,) float32."""
+    """(x, vector): the sums of one array and, with an axis, for each of its places how many values
+    are not zero: (9 + places,) float32."""
     if _ffi.refuses((x,)) is None:
         return _native_tagged(x, kind, axis)
     found = measure.sums(x, kind)
-    return found if axis is None else jnp.concatenate([found, measure.alive(x, axis)])
+    return x, found if axis is None else jnp.concatenate([found, measure.alive(x, axis)])
 
 
 def _native_tagged(x, kind, axis):
@@ -40,9 +43,17 @@ def _native_tagged(x, kind, axis):
     elif KINDS[kind] is not None:
         bounds, (middle, half) = 1, measure.bounds_of(kind)
     sizes = (x.size, x.size // max(units * inner, 1), units, inner, bounds, columns)
-    result = ((SUMS + units,), "float32")
-    numbers = (*SQUARED, middle, half)
-    return _ffi.call("health_tag", x.dtype, (x,), [result], sizes, numbers)[0]
+    through = x.size <= THROUGH
+    same, found = _ffi.call(
+        "health_tag",
+        x.dtype,
+        (x,),
+        [(x.shape, x.dtype) if through else None, ((SUMS + units,), "float32")],
+        sizes,
+        (*SQUARED, middle, half),
+        aliases={0: 0} if through else None,
+    )
+    return same if through else x, found
 
 
 @jax.jit

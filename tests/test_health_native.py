@@ -26,6 +26,10 @@ def both(monkeypatch, function, *args):
     return found, plain
 
 
+def tagged(*args):
+    return vectors.tagged(*args)[1]
+
+
 ARRAYS = {
     "plain": lambda r: r.normal(size=(37, 11)) + 0.4,
     "chunks": lambda r: r.normal(size=(301, 200)),
@@ -41,7 +45,7 @@ ARRAYS = {
 @pytest.mark.parametrize("name", ARRAYS)
 def test_sums_and_norm(name, monkeypatch):
     x = jnp.asarray(ARRAYS[name](np.random.default_rng(3)), jnp.float32)
-    measured = lambda x: (vectors.tagged(x, "tanh"), vectors.norms([x])[0])  # noqa: E731
+    measured = lambda x: (tagged(x, "tanh"), vectors.norms([x])[0])  # noqa: E731
     found, plain = both(monkeypatch, measured, x)
     wide = np.asarray(x, np.float64)
     for sums in (found[0], plain[0]):
@@ -59,7 +63,7 @@ def test_sums_and_norm(name, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_what_is_not_finite_is_counted(dtype, monkeypatch):
     x = jnp.asarray([1.0, np.nan, 3.0, -np.inf, 5.0, np.inf], dtype)
-    function = lambda x: (vectors.tagged(x, "sigmoid"), vectors.norms([x])[0])  # noqa: E731
+    function = lambda x: (tagged(x, "sigmoid"), vectors.norms([x])[0])  # noqa: E731
     (sums, norm), plain = both(monkeypatch, function, x)
     np.testing.assert_allclose(sums, plain[0], rtol=1e-6)
     assert (sums[2], sums[3], sums[8]) == (3, 9, 5)  # a NaN is at no bound
@@ -71,7 +75,7 @@ def test_what_is_not_finite_is_counted(dtype, monkeypatch):
 def test_float64_beyond_float32(value, monkeypatch):
     """It is finite, and not zero, for all that float32 has no room for it."""
     x = jnp.asarray([value, -value / 2], "float64")
-    function = lambda x: (vectors.tagged(x, "", 0), vectors.norms([x])[0])  # noqa: E731
+    function = lambda x: (tagged(x, "", 0), vectors.norms([x])[0])  # noqa: E731
     (found, _), (plain, _) = measured = both(monkeypatch, function, x)
     np.testing.assert_array_equal(found, plain)
     for sums, norm in measured:
@@ -94,7 +98,7 @@ def test_saturated(kind, dtype, monkeypatch):
     y[3, 5] = np.nan  # in a softmax, all of a row
     y[4, 0, ...] = 1
     y = jnp.asarray(y, dtype)
-    found, plain = both(monkeypatch, lambda y: vectors.tagged(y, kind)[8], y)
+    found, plain = both(monkeypatch, lambda y: tagged(y, kind)[8], y)
     share = spec.saturated(y.astype("float32"), kind)
     assert 0.1 < share < 0.9
     assert found == plain == round(share * y.size)
@@ -108,7 +112,7 @@ def test_alive(axis, dtype, monkeypatch):
     x[1, 2, 3] = np.nan
     x = np.moveaxis(x, 0, 1) if axis == 1 else x
     given = jnp.asarray(x, dtype)
-    found, plain = both(monkeypatch, lambda x: vectors.tagged(x, "relu", axis), given)
+    found, plain = both(monkeypatch, lambda x: tagged(x, "relu", axis), given)
     rest = tuple(i for i in range(3) if i != axis % 3)
     for each in (found, plain):
         np.testing.assert_array_equal(each[9:], (x != 0).sum(rest))
@@ -117,11 +121,24 @@ def test_alive(axis, dtype, monkeypatch):
 def test_tagged_under_vmap(monkeypatch):
     """Each element is a call of its own, wherever the axis of the batch and of the units is."""
     x = jnp.asarray(np.maximum(np.random.default_rng(4).normal(size=(8, 3, 5)), 0), jnp.float32)
-    mapped = jax.vmap(lambda x: vectors.tagged(x, "relu", 0), in_axes=1)
+    mapped = jax.vmap(lambda x: tagged(x, "relu", 0), in_axes=1)
     found, plain = both(monkeypatch, mapped, x)
     assert found.shape == (3, 17)
     np.testing.assert_allclose(found, plain, rtol=1e-5)
     np.testing.assert_array_equal(found[:, 9:], (np.asarray(x) != 0).sum(2).T)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64", "float16"])
+@pytest.mark.parametrize("size", [1, 40, vectors.THROUGH // 8 + 1])
+def test_what_is_tagged_is_handed_on(size, dtype):
+    """Bit for bit, whether the call hands it on or not, alone, in a batch, and used beside it."""
+    x = jnp.asarray(np.random.default_rng(11).normal(size=(8, size)), dtype).at[0, 0].set(np.nan)
+    (same, _), back = jax.jit(lambda x: (vectors.tagged(x, "relu", 1), x[::-1]))(x)
+    each, found = jax.jit(jax.vmap(vectors.tagged, out_axes=(1, 0)))(x)
+    for got, want in ((same, x), (back, x[::-1]), (each, x.T)):
+        assert got.dtype == want.dtype
+        assert np.asarray(got).tobytes() == np.asarray(want).tobytes()
+    assert found[:, 2].tolist() == [1] + [0] * 7
 
 
 SHAPES = [(13, 5), (), (1,), (0, 3), (3, 0), (2, 3, 4), (1, 1), (1, 6), (6, 1), (1, 5, 1)]

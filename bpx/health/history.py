@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bpx.health.record import Sample
 from bpx.health.report import Report
 from bpx.health.thresholds import ENTRY, Thresholds
-from bpx.spec import require
+from bpx.spec import SpecError, require
 
 
 class History:
@@ -37,10 +37,10 @@ class History:
     def postpone(self, step: int, sample: Sample | Callable[[], Sample]) -> None:
         """Append the sample of a step, or what makes it, called when `samples` is asked for."""
         last = self._steps[-1] if self._steps else -1
-        require(
-            step > last,
-            f"{ENTRY}: step is {step}, expected more than {last}, the step before it",
-        )
+        if step <= last:  # the message is made for what is refused alone
+            raise SpecError(
+                f"{ENTRY}: step is {step}, expected more than {last}, the step before it"
+            )
         self._steps.append(step)
         self._samples.append(sample)
         if len(self._samples) > self.keep:

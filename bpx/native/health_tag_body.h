@@ -6,6 +6,7 @@
  * farther than `half` from `middle`, or the rows of `columns` values with one over `half`. */
 typedef struct {
     const T *x;
+    T *same; /* where x may be handed on, in its own place; not touched */
     float *out;
     int64_t elements, outer, units, inner, bounds, columns;
     double up, down, middle, half;
