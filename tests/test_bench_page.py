@@ -114,9 +114,9 @@ def test_what_is_watched_is_sampled_in_every_tenth_step():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(health, "watch", Watched)
         prepared = _bench_health.prepare({"hidden": 1, "width": 3, "batch": 2}, "float64", 0)
-    for _ in range(2):
+    (watched,) = made
+    for steps in ([0], [0, 10], [0, 10, 20]):  # each ten steps hold one whole sampled step
+        assert [s.step for s in watched.history.samples] == steps
+        assert not health._SAMPLING
         prepared.candidates["bpx"].run()
-    watched = made[1]
-    assert not health._SAMPLING
-    assert [s.step for s in watched.history.samples] == [0, 10]
     assert next(p.shape for p in watched.report().samples[-1].parameters) == (3, 3)
