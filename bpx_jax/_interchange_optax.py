@@ -147,10 +147,10 @@ def only(values, node, what):
     return found[0]
 
 
-def write(state, method, slots, mine, step):
+def write(state, method, slots, mine, step, more=None):
     """The state with the arrays of `slots` (key -> name there -> array), single numbers and counts;
     a key without arrays keeps what the state has, as in a run that has not begun. mine: name there
-    -> Of; step: the count of those that have none."""
+    -> Of; step: the count of those that have none; more: single arrays by field."""
     used = {key: set() for key in slots}
 
     def visit(node, within):
@@ -170,6 +170,9 @@ def write(state, method, slots, mine, step):
             value = only([number(o, count) for o in options], node, key)
             old = getattr(node, key)
             new[key] = jax.tree.map(lambda x, v=value: jax.numpy.full_like(x, v), old)
+        for key, value in (more or {}).items() if held else ():
+            old = getattr(node, key)
+            new[key] = jax.tree.map(lambda x, v=value: jax.numpy.asarray(v, x.dtype), old)
         own = own_names(node)
         for key, field in held.items():
             given = {n: a for n, a in slots.get(key, {}).items() if n in own}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bpx.convert import _factored
+from bpx.convert import _factored, _memory
 from bpx.convert._arrays import scaled
 from bpx.convert._placed import Placed
 from bpx.convert.methods import method
@@ -33,14 +33,22 @@ def to_optax(optimizer, opt_state, structure, step=None, layout="plain", names=N
     _agree(optimizer.name, counts.values(), step)
     slots = {}
     for key, arrays in optimizer.slots.items():
-        require(key in row.slots, f"convert: {optimizer.name}: {key} has no place in optax")
+        require(
+            _memory.base(key) in row.slots,
+            f"convert: {optimizer.name}: {key} has no place in optax",
+        )
         if not (row.factored and key in _factored.KEYS):
             given = {n: _scaled(row, key, a, options[n]) for n, a in arrays.items()}
             slots[key] = placed.to(given, row.by_array)
     if row.factored and set(_factored.KEYS) & set(optimizer.slots):
         slots |= _factored.to_factored(optimizer.slots, options, placed)
-    mine = _asked(placed, row, options, counts)
-    return _optax.write(opt_state, row, slots, mine, step)
+    mine, more = _asked(placed, row, options, counts), {}
+    if row.memory and slots:
+        size, count = optimizer.options()["history_size"], max(counts.values())
+        pairs, weights = _memory.ring(slots, size, count)
+        slots = {k: s for k, s in slots.items() if k in row.slots} | pairs
+        more = {"weights_memory": weights}
+    return _optax.write(opt_state, row, slots, mine, step, more)
 
 
 def from_optax(opt_state, like, structure, step=None, layout="plain", names=None, model=None):
@@ -53,7 +61,7 @@ def from_optax(opt_state, like, structure, step=None, layout="plain", names=None
     Raises SpecError as to_optax, and where the counts of the state differ or `step` is missing."""
     row, placed = method(like.name), placed_in(layout, structure, names, model)
     for part in like.parts():
-        part.recipe()
+        row.recipe(part.options())
     options = like.by_name()
     owners = placed.owners(options, row.by_array)
     mine = {n: _optax.Of(_one(row, options, own), None) for n, own in owners.items() if own}
@@ -73,6 +81,10 @@ def from_optax(opt_state, like, structure, step=None, layout="plain", names=None
         f"convert: {like.name}: step is None, expected the number of steps (this state has none)",
     )
     slots = {}
+    if row.memory and found:
+        size, count = like.options()["history_size"], next(iter(steps.values()))
+        pairs = _memory.unrolled(_of_size(found, size), size, count)
+        found = {k: s for k, s in found.items() if k not in _memory.PAIRS} | pairs
     for key, arrays in found.items():
         if not (row.factored and key in _factored.KEYS):
             own = placed.back(arrays, row.by_array)
@@ -135,6 +147,17 @@ def _agree(name, counts, step):
             isinstance(x, (int, np.integer)) and 0 <= x <= LARGEST,
             f"convert: step is {x!r}, expected a number of steps",
         )
+
+
+def _of_size(found, size):
+    """The state's arrays. Raises SpecError where its memory has another size."""
+    for key in _memory.PAIRS:
+        for n, a in found[key].items():
+            require(
+                len(a) == size,
+                f"convert: {key} of {n} has {len(a)} places, expected history_size={size}",
+            )
+    return found
 
 
 def _scaled(row, key, a, options, back=False):

@@ -19,6 +19,7 @@ from bpx.convert._arrays import BFLOAT16, name_of
 from bpx.convert.methods import method
 from bpx.convert.structure import same_arrays, same_names
 from bpx.spec import SpecError, require
+from bpx_torch import _interchange_lbfgs as _lbfgs
 from bpx_torch._interchange_layers import layers
 
 __all__ = ["load_optimizer_state", "load_weights", "optimizer_state", "structure", "weights"]
@@ -160,6 +161,11 @@ def optimizer_state(optimizer, model):
         Group(own, {k: _plain(v) for k, v in g.items() if k not in ("params", "param_names")})
         for own, g in zip(names, optimizer.param_groups, strict=True)
     )
+    if name == "LBFGS":
+        slots, steps = _lbfgs.read(optimizer, {n: tensors[n] for n in names[0]}, _numpy)
+        found = OptimizerState(name, groups, steps, slots)
+        found.check(described)
+        return found
     states = {n: optimizer.state.get(tensors[n], {}) for own in names for n in own}
     held = {n: {k: v for k, v in s.items() if v is not None} for n, s in states.items()}
     behind = sorted(n for n, s in held.items() if not s)
@@ -192,11 +198,16 @@ def _follows(name, key, value, number, groups, n, step):
     )
 
 
+def _state_of(new, name, device):
+    return {k: _tensor(a[name]).to(device) for k, a in new.slots.items() if name in a}
+
+
 def load_optimizer_state(optimizer, model, new):
     """Write a state into an optimizer over a model's parameters. As with load_state_dict, the
     options of its groups become those of the state.
 
-    new     a bpx.convert.OptimizerState with the same groups
+    new     a bpx.convert.OptimizerState with the same groups; for LBFGS the model holds its weights
+            already
 
     Raises SpecError, before anything is written, for another method, other groups, and arrays that
     fit no parameter."""
@@ -209,24 +220,21 @@ def load_optimizer_state(optimizer, model, new):
         [set(n) for n in names] == [set(n) for n in given],
         f"convert: {name}: the groups hold {given}, expected {names}",
     )
-    states = {
-        n: {
-            k: _tensor(arrays[n]).to(tensors[n].device)
-            for k, arrays in new.slots.items()
-            if n in arrays
-        }
-        for n in new.names()
-    }
+    if name == "LBFGS":  # one state for all, without a step of each
+        own = {n: tensors[n] for n in names[0]}
+        states, steps = {names[0][0]: _lbfgs.state_of(new, own, _tensor)}, {}
+    else:
+        states, steps = {n: _state_of(new, n, tensors[n].device) for n in new.names()}, new.steps
     numbers = method(name).numbers
     for group, given_group, own in zip(optimizer.param_groups, new.groups, names, strict=True):
         on_device = group.get("capturable") or group.get("fused")
         for n in own:
-            if n in new.steps:
+            if n in steps:
                 device = tensors[n].device if on_device else "cpu"
-                step = torch.tensor(float(new.steps[n]), dtype=torch.float32, device=device)
+                step = torch.tensor(float(steps[n]), dtype=torch.float32, device=device)
                 states[n] = {"step": step, **states[n]}
                 for key, number in numbers.items():
-                    value = number(given_group.options, new.steps[n])
+                    value = number(given_group.options, steps[n])
                     dtype = tensors[n].dtype if tensors[n].dtype == torch.float64 else torch.float32
                     states[n][key] = torch.tensor(value, dtype=dtype, device=device)
         for key, value in given_group.options.items():

@@ -215,3 +215,14 @@ def muon(o: Options) -> Recipe:
     }
     as_here = ("ns_steps", "eps", "weight_decay", "nesterov", "bias_correction", "eps_added")
     return Recipe("muon", {**named, **{n: full[n] for n in (*as_here, "inputs_first")}})
+
+
+def lbfgs(o: Options) -> Recipe:
+    search = o.get("line_search_fn")
+    require(
+        search is None,
+        f"convert: lbfgs: line_search_fn is {search!r}, expected None (optax searches otherwise, "
+        "and would take other steps)",
+    )
+    size = o["history_size"]
+    return Recipe("lbfgs", {"learning_rate": o["lr"], "memory_size": size, "linesearch": None})

@@ -18,6 +18,9 @@
     Adafactor      row_var, col_var, variance            FactoredState.v_row, v_col, v
                    exp_avg (of profile "optax")          EmaState.ema
     Muon           momentum_buffer                       MuonState.mu
+    LBFGS          old_stps, old_dirs                    ScaleByLBFGSState.diff_params_memory,
+                                                         diff_updates_memory
+                   prev_flat_grad, d t                   updates, params
 
 Source: torch 2.13, torch/optim; optax 0.2.8, optax/_src/alias.py and transform.py.
 """
@@ -46,6 +49,7 @@ class Method:
                 array which is cut in another layout does not pass
     numbers     torch's single numbers, which follow from options and step count
     ours        options -> whether only bpx_jax's tuples mean the same
+    memory      the state has pairs of differences (bpx/convert/_memory.py)
     factored    row_var and col_var are not of a parameter's shape (bpx/convert/_factored.py)
     """
 
@@ -57,6 +61,7 @@ class Method:
     numbers: Mapping[str, Callable[[Options, int], float]] = field(default_factory=dict)
     ours: Callable[[Options], bool] = lambda options: False
     factored: bool = False
+    memory: bool = False
 
 
 def _never(o: Options) -> bool:
@@ -87,6 +92,7 @@ def _torchs_factors(o: Options) -> bool:
 _NADAM = ("ScaleByNadamState",)
 _RPROP = ("ScaleByRpropState",)
 _FACTORED = ("FactoredState",)
+_LBFGS = ("ScaleByLBFGSState",)
 METHODS: dict[str, Method] = {
     "SGD": Method(
         {"momentum_buffer": (("TraceState",), "trace")},
@@ -148,11 +154,20 @@ METHODS: dict[str, Method] = {
         counts=lambda options: bool(options.get("bias_correction")),
         by_array=True,
     ),
+    "LBFGS": Method(
+        {
+            "prev_params": (_LBFGS, "params"),
+            "prev_flat_grad": (_LBFGS, "updates"),
+            "old_stps": (_LBFGS, "diff_params_memory"),
+            "old_dirs": (_LBFGS, "diff_updates_memory"),
+        },
+        _recipes.lbfgs,
+        memory=True,
+    ),
 }
 # the others: why their state does not pass
 REFUSED: dict[str, str] = {
     "ASGD": "optax has none",
-    "LBFGS": "the two line searches keep different histories",
     "SparseAdam": "optax has no sparse gradients",
 }
 

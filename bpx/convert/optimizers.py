@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bpx.convert import _factored
+from bpx.convert import _factored, _memory
 from bpx.convert._arrays import Array, is_floating
 from bpx.convert.methods import Options, Recipe, method
 from bpx.convert.structure import Structure, same_names
@@ -85,13 +85,20 @@ class OptimizerState:
             f"convert: sgd: dampening is {options.get('dampening')!r} before the first step, "
             "expected 0 or a step taken (torch does not dampen the first one, optax has none)",
         )
+        require(
+            self.name != "LBFGS" or bool(self.slots),
+            "convert: lbfgs: the run is before its first step, expected a step taken (torch makes "
+            "the first one by the sum of a gradient's sizes, optax by its norm)",
+        )
         found = method(self.name).recipe(options)
         return replace(found, maximize=bool(options.get("maximize")))
 
     def check(self, structure: Structure) -> None:
         """Raise SpecError unless every array is of a parameter and has its shape; a key has all of
         a group's parameters or none."""
-        same_names("convert", self.slots, set(), set(method(self.name).slots))
+        same_names(
+            "convert", {_memory.base(k) for k in self.slots}, set(), set(method(self.name).slots)
+        )
         same_names("convert", set(self.names()), set(), set(structure.parameters()))
         for key, arrays in self.slots.items():
             same_names(f"convert: {key}", arrays, set(), set(self.names()))
@@ -102,6 +109,9 @@ class OptimizerState:
 
     def _check(self, structure: Structure) -> None:
         row = method(self.name)
+        if row.memory and self.slots:
+            same_names("convert", self.slots, {"prev_params", "prev_flat_grad"}, set(self.slots))
+            _memory.length(self.slots, self.options()["history_size"])
         sizes = {n: structure.arrays[n].shape for n in self.names()}
         reduced = {}
         if row.factored:
