@@ -16,6 +16,7 @@ from bpx_jax import _interchange_trees as trees
 # tuples without anything but a count of calls, and those around another state
 COUNTERS = ("ScaleByScheduleState", "WeightDecaySchedule", "WrappedScheduleState")
 AROUND = ("MaskedState", "InjectStatefulHyperparamsState", "InjectHyperparamsState")
+WITHIN = {"ScheduleFreeState": ("base_optimizer_state",)}  # of another optimizer in a tuple
 # tuple -> its fields that are trees of parameters
 TREES: dict[str, set[str]] = {}
 for _method in METHODS.values():
@@ -77,6 +78,8 @@ def walk(node, visit, within):
         f"convert: the state holds {name}, expected the state of one optimizer of the table",
     )
     new = dict(new or {})
+    for field in WITHIN.get(name, ()):
+        new[field] = walk(getattr(node, field), visit, within)
     if name in AROUND:
         new["inner_state"] = walk(node.inner_state, visit, within)
         if hasattr(node, "hyperparams_states"):  # the values themselves stay: they are options
@@ -97,9 +100,13 @@ def filled(node, count):
     return jax.tree.map(lambda c: jax.numpy.full_like(c, count), node.count)
 
 
+def leaf_of(node, field):
+    (leaf,) = jax.tree.leaves(getattr(node, field))
+    return leaf.item()
+
+
 def count_of(node):
-    (leaf,) = jax.tree.leaves(node.count)
-    return int(leaf)
+    return leaf_of(node, "count")
 
 
 def places(node, method, options):
@@ -166,7 +173,11 @@ def write(state, method, slots, mine, step, more=None):
             counts = {step if mine[n].count is None else mine[n].count for n in about}
             count = only(counts, node, "steps")
             new["count"] = filled(node, count)
-        for key, number in method.numbers.items() if held else ():
+        if held and count is None and method.fields:
+            count = only({mine[n].count for n in about}, node, "steps")
+        for key, number in {**method.numbers, **method.fields}.items() if held else ():
+            if not hasattr(node, key):
+                continue
             value = only([number(o, count) for o in options], node, key)
             old = getattr(node, key)
             new[key] = jax.tree.map(lambda x, v=value: jax.numpy.full_like(x, v), old)
@@ -192,8 +203,9 @@ def write(state, method, slots, mine, step, more=None):
 
 
 def read(state, method, mine):
-    """(key -> name there -> NumPy array, name there -> its counts, counts of no parameter)."""
-    slots, counts, loose = {}, {n: set() for n in mine}, set()
+    """(key -> name there -> NumPy array, name there -> its counts, counts of no parameter, name
+    there -> the options that a state has counted)."""
+    slots, counts, loose, learned = {}, {n: set() for n in mine}, set(), {}
 
     def visit(node, within):
         about = asked(node, mine, within)
@@ -207,6 +219,9 @@ def read(state, method, mine):
             twice = sorted(set(found) & set(slots.get(key, {})))
             require(not twice, f"convert: the state has {field} twice, expected it once")
             slots.setdefault(key, {}).update(found)
+        if held and all(hasattr(node, field) for field, _ in method.learned.values()):
+            values = {k: f(leaf_of(node, field)) for k, (field, f) in method.learned.items()}
+            learned.update(dict.fromkeys(about, values))
         if counts_calls(node):
             named = own_names(node) or within
             for n in about if named else ():
@@ -215,4 +230,4 @@ def read(state, method, mine):
         return {}
 
     walk(state, visit, held_names(state))
-    return slots, counts, loose
+    return slots, counts, loose, learned

@@ -1,5 +1,7 @@
 """Optimizer states in and out of optax's form: to_optax and from_optax of bpx_jax.interchange."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from bpx.convert import _factored, _memory
@@ -29,7 +31,9 @@ def to_optax(optimizer, opt_state, structure, step=None, layout="plain", names=N
     row, placed = method(optimizer.name), placed_in(layout, structure, names, model)
     for part in optimizer.parts():
         part.recipe()
-    options, counts = optimizer.by_name(), dict(optimizer.steps)
+    options = optimizer.by_name()
+    counts = {n: optimizer.steps.get(n, row.count(o)) for n, o in options.items()}
+    counts = {n: c for n, c in counts.items() if c is not None}
     _agree(optimizer.name, counts.values(), step)
     slots = {}
     for key, arrays in optimizer.slots.items():
@@ -65,7 +69,7 @@ def from_optax(opt_state, like, structure, step=None, layout="plain", names=None
     options = like.by_name()
     owners = placed.owners(options, row.by_array)
     mine = {n: _optax.Of(_one(row, options, own), None) for n, own in owners.items() if own}
-    found, counted, loose = _optax.read(opt_state, row, mine)
+    found, counted, loose, learned = _optax.read(opt_state, row, mine)
     counts = {n: set() for n in options}
     for there, own in owners.items():
         for n in own:
@@ -93,9 +97,22 @@ def from_optax(opt_state, like, structure, step=None, layout="plain", names=None
         slots |= _factored.from_factored(found, options, placed)
     for key, own in slots.items():
         same_names(f"convert: {key}", own, set(), set(options))
-    moved = like.moved(slots, steps)
+    by_name = {n: learned[there] for there in learned for n in owners[there]}
+    moved = replace(
+        like.moved(slots, steps), groups=tuple(_learned(g, by_name) for g in like.groups)
+    )
     moved.check(structure)
     return moved
+
+
+def _learned(group, by_name):
+    """The group with the options that the state has counted in its place."""
+    found = [by_name[n] for n in group.names if n in by_name]
+    require(
+        all(f == found[0] for f in found),
+        f"convert: the groups of the state have counted {found[:2]}, expected one tuple each",
+    )
+    return replace(group, options={**group.options, **found[0]}) if found else group
 
 
 def placed_in(layout, structure, names=None, model=None):

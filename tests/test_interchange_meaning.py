@@ -11,6 +11,7 @@ optax = pytest.importorskip("optax")
 import bpx_jax.interchange as ji
 import bpx_torch.interchange as ti
 from bpx_jax import optim
+from bpx_torch import optim as of_torch
 
 OPT = torch.optim
 
@@ -56,3 +57,30 @@ def test_a_first_velocity_that_is_not_dampened_is_refused():
     optimizer.state.clear()
     with pytest.raises(SpecError, match=r"dampening is 0\.5 before the first step, exp"):
         ji.transformation(ti.optimizer_state(optimizer, model))
+
+
+def test_schedule_free_runs_that_optax_has_not():
+    kind = of_torch.SGDScheduleFree
+    for options, says in (
+        ({"r": 0.5}, "schedule_free_sgd: r is 0.5, expected 0"),
+        ({"warmup_steps": 3}, "the run is at step 2 of warmup_steps=3, expected it behind"),
+    ):
+        model, optimizer = trained(kind, **options)
+        with pytest.raises(SpecError, match=says):
+            ji.transformation(ti.optimizer_state(optimizer, model))
+    model, optimizer = trained(kind)
+    optimizer.eval()
+    with pytest.raises(SpecError, match=r"train_mode is False, expected True \(call optimizer"):
+        ji.transformation(ti.optimizer_state(optimizer, model))
+    optimizer.train()
+    held, structure = ti.optimizer_state(optimizer, model), ti.structure(model)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        params, _ = ji.to_plain(ti.weights(model))
+        for tx in (ji.transformation(held), optax.contrib.schedule_free_sgd(0.01, b1=0.9)):
+            state = ji.to_optax(held, tx.init(params), structure)
+            assert (int(state.step_count), float(state.max_lr)) == (3, 0.01)
+            back = ji.from_optax(state, held, structure)
+            want, got = (dict(x.groups[0].options) for x in (held, back))
+            assert got.pop("weight_sum") == pytest.approx(want.pop("weight_sum"), rel=1e-6)
+            assert got.pop("lr_max") == pytest.approx(want.pop("lr_max"), rel=1e-6)
+            assert got == want

@@ -138,6 +138,14 @@ OPTIMIZERS = {
         },
     ),
     "adafactor of keras": (optim.Adafactor, {"lr": 0.01, "profile": "keras"}),
+    "schedule-free sgd": (
+        optim.SGDScheduleFree,
+        {"lr": 0.2, "momentum": 0.8, "weight_decay": 0.01, "warmup_steps": 20},
+    ),
+    "schedule-free adamw": (
+        optim.AdamWScheduleFree,
+        {"lr": 0.01, "betas": (0.8, 0.99), "weight_decay": 0.1, "weight_lr_power": 1.0},
+    ),
     "rprop": (torch.optim.Rprop, {"lr": 1e-4, "etas": (0.4, 1.1)}),
 }
 RUNS = [("dense", name) for name in OPTIMIZERS]

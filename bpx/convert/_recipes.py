@@ -32,7 +32,7 @@ class Recipe:
     maximize: bool = False
 
 
-def _zero(name: str, options: Options, key: str, why: str) -> None:
+def zero(name: str, options: Options, key: str, why: str) -> None:
     value = options.get(key) or 0
     require(value == 0, f"convert: {name}: {key} is {value!r}, expected 0 ({why})")
 
@@ -66,7 +66,7 @@ def undamped(o: Options) -> float:
 def adagrad(o: Options) -> Recipe:
     inside, decays = bool(o.get("eps_in_sqrt")), _decays(o)
     if decays.get("decoupled"):
-        _zero("adagrad", o, "lr_decay", "a decoupled decay has a rate of its own in optax")
+        zero("adagrad", o, "lr_decay", "a decoupled decay has a rate of its own in optax")
     start = {"initial_accumulator_value": o["initial_accumulator_value"], "eps": o["eps"]}
     rate = {"learning_rate": o["lr"], **start, "eps_in_sqrt": inside}
     return Recipe("adagrad", rate, lr_decay=o["lr_decay"], **decays)
@@ -215,14 +215,3 @@ def muon(o: Options) -> Recipe:
     }
     as_here = ("ns_steps", "eps", "weight_decay", "nesterov", "bias_correction", "eps_added")
     return Recipe("muon", {**named, **{n: full[n] for n in (*as_here, "inputs_first")}})
-
-
-def lbfgs(o: Options) -> Recipe:
-    search = o.get("line_search_fn")
-    require(
-        search is None,
-        f"convert: lbfgs: line_search_fn is {search!r}, expected None (optax searches otherwise, "
-        "and would take other steps)",
-    )
-    size = o["history_size"]
-    return Recipe("lbfgs", {"learning_rate": o["lr"], "memory_size": size, "linesearch": None})

@@ -21,6 +21,8 @@
     LBFGS          old_stps, old_dirs                    ScaleByLBFGSState.diff_params_memory,
                                                          diff_updates_memory
                    prev_flat_grad, d t                   updates, params
+    SGDScheduleFree, AdamWScheduleFree of bpx_torch.optim:
+                   z, exp_avg_sq                         ScheduleFreeState.z, ScaleByRms....nu
 
 Source: torch 2.13, torch/optim; optax 0.2.8, optax/_src/alias.py and transform.py.
 """
@@ -29,8 +31,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from bpx.convert import _recipes
+from bpx.convert import _recipes, _recipes_points
 from bpx.convert._recipes import Options, Recipe
 from bpx.spec import SpecError
 
@@ -48,6 +51,9 @@ class Method:
     by_array    steps depend on the norm of a whole array, or on which axes are a matrix, so that an
                 array which is cut in another layout does not pass
     numbers     torch's single numbers, which follow from options and step count
+    count       options -> the step count of a method whose groups count
+    fields      optax's single numbers that follow from options and step count
+    learned     the options that the groups count in -> (optax's field, its value -> the option)
     ours        options -> whether only bpx_jax's tuples mean the same
     memory      the state has pairs of differences (bpx/convert/_memory.py)
     factored    row_var and col_var are not of a parameter's shape (bpx/convert/_factored.py)
@@ -62,6 +68,9 @@ class Method:
     ours: Callable[[Options], bool] = lambda options: False
     factored: bool = False
     memory: bool = False
+    count: Callable[[Options], int | None] = lambda options: None
+    fields: Mapping[str, Callable[[Options, int], float]] = field(default_factory=dict)
+    learned: Mapping[str, tuple[str, Callable[[float], float]]] = field(default_factory=dict)
 
 
 def _never(o: Options) -> bool:
@@ -93,6 +102,21 @@ _NADAM = ("ScaleByNadamState",)
 _RPROP = ("ScaleByRpropState",)
 _FACTORED = ("FactoredState",)
 _LBFGS = ("ScaleByLBFGSState",)
+_FREE: dict[str, Any] = {
+    "counts": _never,
+    "count": lambda options: int(options["k"]),
+    "fields": {
+        "weight_sum": lambda options, count: options["weight_sum"],
+        "max_lr": lambda options, count: max(options["lr_max"], 0.0),
+        "step_count": lambda options, count: count + 1,
+    },
+    "learned": {
+        "k": ("step_count", lambda value: int(value) - 1),
+        "weight_sum": ("weight_sum", float),
+        "lr_max": ("max_lr", float),
+    },
+}
+_Z = {"z": (("ScheduleFreeState",), "z")}
 METHODS: dict[str, Method] = {
     "SGD": Method(
         {"momentum_buffer": (("TraceState",), "trace")},
@@ -161,8 +185,12 @@ METHODS: dict[str, Method] = {
             "old_stps": (_LBFGS, "diff_params_memory"),
             "old_dirs": (_LBFGS, "diff_updates_memory"),
         },
-        _recipes.lbfgs,
+        _recipes_points.lbfgs,
         memory=True,
+    ),
+    "SGDScheduleFree": Method(_Z, _recipes_points.schedule_free_sgd, **_FREE),
+    "AdamWScheduleFree": Method(
+        {**_Z, "exp_avg_sq": (_RMS, "nu")}, _recipes_points.schedule_free_adamw, **_FREE
     ),
 }
 # the others: why their state does not pass
