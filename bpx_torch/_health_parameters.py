@@ -12,32 +12,49 @@ from torch import Tensor
 from bpx_torch import _health_native as core
 
 PACK = struct.Struct("3q").pack
-_dtype_of, _requires_grad = Tensor.dtype.__get__, Tensor.requires_grad.__get__
+_dtype_of, _shape_of = Tensor.dtype.__get__, Tensor.shape.__get__
+_requires_grad = Tensor.requires_grad.__get__
 
 
-def grouped(parameters):
-    """The Groups of named parameters, and the names of those that are in none."""
+def grouped(parameters, held=None):
+    """The Groups of named parameters, and the names of those that are in none. Those whose id is in
+    `held` are copied, all of them without it."""
     found, rest = {}, []
     for name, p in parameters.items():
         if core.address(p):
-            found.setdefault(p.dtype, {})[name] = p
+            copied = held is None or id(p) in held
+            found.setdefault((p.dtype, copied), {})[name] = p
         else:
             rest.append(name)
-    return [*map(Group, found.values())], rest
+    return [Group(named, copied) for (_, copied), named in found.items()], rest
 
 
 class Group:
-    """The named parameters of a dtype, each of which has a `core.address`."""
+    """The named parameters of a dtype, each of which has a `core.address`; whether they are
+    copied."""
 
-    def __init__(self, named):
-        self.names, self.parameters = [*named], [*named.values()]
+    def __init__(self, named, copied):
+        self.names, self.parameters, self.copied = [*named], [*named.values()], copied
+        self.places = {name: i for i, name in enumerate(named)}
+        self.ids = {*map(id, self.parameters)}
         self.dtype = self.parameters[0].dtype
         self.at = [*map(Tensor.data_ptr, self.parameters)]
+        self.shapes = [*map(_shape_of, self.parameters)]
         self.sizes = [*map(Tensor.numel, self.parameters)]
         self.largest = max(self.sizes)
-        self.places = {name: i for i, name in enumerate(named)}
+        self.starts = [*accumulate(self.sizes, initial=0)]  # in the copies
+        self.room = self.starts.pop()
+        self.offsets = [start * self.dtype.itemsize for start in self.starts]
 
-    def same(self):
+    def same(self, held=None):
+        """Whether the parameters are where they were, and as they were, and copied as before."""
+        if held is None:
+            copied = self.copied
+        else:
+            copied = self.ids <= held if self.copied else self.ids.isdisjoint(held)
+        return copied and self.there()
+
+    def there(self):
         """Whether the parameters are where they were, and as they were."""
         ps = self.parameters
         return [*map(Tensor.data_ptr, ps)] == self.at and self._like(ps)
@@ -45,7 +62,7 @@ class Group:
     def _like(self, tensors):
         return (
             [*map(_dtype_of, tensors)].count(self.dtype) == len(tensors)
-            and [*map(Tensor.numel, tensors)] == self.sizes
+            and [*map(_shape_of, tensors)] == self.shapes
             and all(map(Tensor.is_contiguous, tensors))
             and not any(map(Tensor.is_neg, tensors))
         )
@@ -62,55 +79,51 @@ class Group:
 
 class Look:
     """What is seen of a Group in one step: of its weights; of gradients, where they are not None
-    and the core takes them; and, where `copied`, copies that tell how far the weights move."""
+    and the core takes them; and, with `copied`, copies that tell how far the weights move."""
 
-    def __init__(self, group, gradients, copied):
+    def __init__(self, group, gradients=None, copied=False):
         self.group, many = group, len(group.names)
-        self.names, self.starts = group.names, None
-        self.slopes, ends = group.addresses(gradients), [0] * many
-        if any(copied):
-            rooms = [n if c else 0 for n, c in zip(group.sizes, copied, strict=True)]
-            self.starts = [*accumulate(rooms, initial=0)]
-            self.flat = torch.empty(self.starts.pop(), dtype=group.dtype, device="cpu")
-            base, step = self.flat.data_ptr(), group.dtype.itemsize
-            self.ends = ends = [
-                base + start * step if c else 0
-                for start, c in zip(self.starts, copied, strict=True)
-            ]
+        self.names, self.slopes, self.norms = group.names, [0] * many, ()
+        self.flat, self.ends = None, self.slopes
+        if gradients is not None:
+            self.slopes = group.addresses(gradients)
+        if copied:
+            self.flat = torch.empty(group.room, dtype=group.dtype, device="cpu")
+            base = self.flat.data_ptr()
+            self.ends = [base + offset for offset in group.offsets]
         self.out = (ctypes.c_double * (8 * many))()
-        table = array("q", group.at + self.slopes + ends + group.sizes)
+        table = array("q", group.at + self.slopes + self.ends + group.sizes)
         call = PACK(table.buffer_info()[0], ctypes.addressof(self.out), many)
         core.run("watch_parameters", group.dtype, call, group.largest)
 
     def before(self, name):
         """The copy of a parameter; None where there is none."""
-        i = self.group.places[name]
-        if self.starts is None or not self.ends[i]:
+        if self.flat is None:
             return None
-        start, p = self.starts[i], self.group.parameters[i]
-        return self.flat[start : start + self.group.sizes[i]].view(p.shape)
+        i = self.group.places[name]
+        start = self.group.starts[i]
+        return self.flat[start : start + self.group.sizes[i]].view(self.group.shapes[i])
 
-    def moved(self):
-        """name -> the norm of its change, for copied parameters that require gradients; None for
-        those that are no longer where they were."""
-        if self.starts is None:
-            return {}
-        group, ends = self.group, self.ends
-        needed = [*map(_requires_grad, group.parameters)]
-        which = [i for i, end in enumerate(ends) if end and needed[i]]
-        names = [self.names[i] for i in which]
-        if not which or not group.same():
-            return dict.fromkeys(names)
-        at, sizes = [group.at[i] for i in which], [group.sizes[i] for i in which]
-        table = array("q", at + [ends[i] for i in which] + sizes)
-        out = (ctypes.c_double * len(which))()
-        call = PACK(table.buffer_info()[0], ctypes.addressof(out), len(which))
+    def move(self):
+        """See how far the copied parameters that require gradients moved; the names of those that
+        are no longer where they were, whose norms are left out."""
+        group = self.group
+        if self.flat is None:
+            return []
+        if not group.there():
+            needed = zip(self.names, map(_requires_grad, group.parameters), strict=True)
+            return [name for name, need in needed if need]
+        many = len(self.names)
+        table, out = array("q", group.at + self.ends + group.sizes), (ctypes.c_double * many)()
+        call = PACK(table.buffer_info()[0], ctypes.addressof(out), many)
         core.run("distances", group.dtype, call, group.largest)
-        return dict(zip(names, out, strict=True))
+        self.norms = zip(self.names, out, map(_requires_grad, group.parameters), strict=True)
+        self.norms = [(name, norm) for name, norm, need in self.norms if need]
+        return []
 
     def close(self):
         """Let go of the parameters and their copies."""
-        self.group = self.flat = self.starts = None
+        self.group = self.flat = None
 
     def rows(self):
         """(name, moments of its weights, moments of its gradient or None) of each parameter."""

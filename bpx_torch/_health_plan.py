@@ -29,10 +29,10 @@ class Plan:
         parts = self._look()
         return len(parts) == len(self._parts) and all(map(is_, parts, self._parts))
 
-    def groups(self):
+    def groups(self, held=None):
         """_health_parameters.grouped of the parameters as they are now."""
-        if self._groups is None or not all(group.same() for group in self._groups):
-            self._groups, self._rest = grouped(self.parameters)
+        if self._groups is None or not all(group.same(held) for group in self._groups):
+            self._groups, self._rest = grouped(self.parameters, held)
             self.matrices = [name for name, p in self.parameters.items() if p.dim() > 1]
         return self._groups, self._rest
 

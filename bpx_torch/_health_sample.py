@@ -11,6 +11,7 @@ from bpx_torch import _health_native as core
 from bpx_torch._health_call import Call
 from bpx_torch._health_parameters import Look
 
+_gradient_of = torch.Tensor.grad.__get__
 _KEYS = count(-1, -1)  # of hooks; torch's own are 0 and more
 
 
@@ -87,14 +88,12 @@ class Sampled:
         """Look at the weights; copy all parameters, or those whose id is in `held`, and with it
         look at their gradients, as the optimizer meets them."""
         self.looks = []
-        groups, rest = self.plan.groups()
+        groups, rest = self.plan.groups(held)
         for group in groups:
-            ps = group.parameters
-            slopes = [None] * len(ps) if held is None else [p.grad for p in ps]
-            copied = [held is None or id(p) in held for p in ps]
-            look = Look(group, slopes, copied)
+            slopes = None if held is None else [*map(_gradient_of, group.parameters)]
+            look = Look(group, slopes, group.copied)
             self.looks.append(look)
-            if 0 in look.slopes:
+            if slopes is not None and 0 in look.slopes:
                 for name, g, at in zip(group.names, slopes, look.slopes, strict=True):
                     if not at:
                         self._gradient(name, g)
@@ -126,22 +125,19 @@ class Sampled:
         return p if found is None else found
 
     def after_update(self):
-        ps = self.plan.parameters
-        moved = {n: None for n in self.before if ps[n].requires_grad}
+        left = [name for name in self.before if self.plan.parameters[name].requires_grad]
         for look in self.looks:
-            moved |= look.moved()
-        for name, norm in moved.items():
-            if norm is None:
-                norm = measure.distance(ps[name], self._copy(name, ps[name]))
-            self.changes[name] = norm
+            left += look.move()
+        for name in left:
+            p = self.plan.parameters[name]
+            self.changes[name] = measure.distance(p, self._copy(name, p))
 
     def close(self):
         """Let go of the model; `finish` may be called long after."""
         if not self.looks and not self.weights:  # a step that an exception ended
             groups, rest = self.plan.groups()
             for group in groups:
-                nothing = [None] * len(group.names)
-                self.looks.append(Look(group, nothing, nothing))
+                self.looks.append(Look(group))
             self.weights = {n: measure.moments(self.plan.parameters[n]) for n in rest}
         self.shapes = {n: tuple(p.shape) for n, p in self.plan.parameters.items()}
         self.plan, self.layers, self.before = None, {}, {}
@@ -159,6 +155,7 @@ class Sampled:
                 self.weights[name] = weight
                 if gradient is not None:
                     self.gradients[name] = gradient
+            self.changes |= look.norms
         flat = []
 
         def place(values):

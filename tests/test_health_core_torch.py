@@ -129,30 +129,37 @@ def test_parameters_together_are_each_alone(dtype, threads):
         ps, gs = arrays(rng, dtype), [*arrays(rng, dtype).values()]
         gs[1], gs[3] = None, torch.zeros(7, 81, 40, dtype=dtype).movedim(1, 2)
         ps["0"][1, 2], gs[0][2, 2] = math.nan, -math.inf
-        (group,), rest = _health_parameters.grouped(ps | {"half": torch.ones(2).half()})
-        assert rest == ["half"]
         copied = [True, False, True, True, True]
-        look = _health_parameters.Look(group, gs, copied)
+        held = {id(p) for p, c in zip(ps.values(), copied, strict=True) if c}
+        groups, rest = _health_parameters.grouped(ps | {"half": torch.ones(2).half()}, held)
+        assert rest == ["half"]
+        assert all(group.same(held) and group.same() == group.copied for group in groups)
+        assert not any(group.same({*held, id(ps["1"])} - {id(ps["0"])}) for group in groups)
+        given = dict(zip(ps, gs, strict=True))
+        looks = [_health_parameters.Look(g, [given[n] for n in g.names], g.copied) for g in groups]
         old = [p.clone() for p in ps.values()]
         for (name, p), copy, first in zip(ps.items(), copied, old, strict=True):
             p.requires_grad_(name != "2").detach().add_(0.5)  # one does not require gradients
-            found = look.before(name)
+            found = next(k for k in looks if name in k.names).before(name)
             assert (found is None) != copy
             if copy:
                 torch.testing.assert_close(found, first, rtol=0, atol=0, equal_nan=True)
-        moved = look.moved()
+        assert not any(look.move() for look in looks)
+        moved = dict(pair for look in looks for pair in look.norms)
         assert [*moved] == ["0", "3", "4"]
         assert math.isnan(moved["0"])
         for name in ("3", "4"):
             want = (ps[name].detach().double() - old[int(name)].double()).norm()
             assert moved[name] == pytest.approx(float(want), rel=1e-12)
-        look.close()
-        for (_, row, slope), p, g in zip(look.rows(), old, gs, strict=True):
+        for look in looks:
+            look.close()
+        rows = sorted(row for look in looks for row in look.rows())
+        assert len(rows) == 5
+        for (_, row, slope), p, g in zip(rows, old, gs, strict=True):
             alike(of(row), p.double())
             assert (slope is None) == (g is None or not g.is_contiguous())
             if slope is not None:
                 alike(of(slope), g.double())
-        assert len([*look.rows()]) == 5
     finally:
         torch.set_num_threads(before)
 
@@ -174,9 +181,13 @@ def test_a_group_knows_when_its_parameters_changed():
     p, group = fresh()
     p.data = p.data.as_strided((6, 4), (1, 6))  # the same place, size and number, transposed
     assert not group.same()
-    look = _health_parameters.Look(fresh()[1], [None] * 2, [True] * 2)
+    p, group = fresh()
+    p.data = p.data.view(6, 4)
+    assert not group.same()
+    look = _health_parameters.Look(fresh()[1], None, True)
     look.group.parameters[0].data = torch.ones(4, 6)
-    assert look.moved() == {"a": None, "b": None}
+    assert look.move() == ["a", "b"]
+    assert not look.norms
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
