@@ -15,6 +15,7 @@
 enum { BPX_QUERIES = 64, BPX_KEYS = 128, BPX_STRIP = 16 };
 
 #define EXP(x) (sizeof(A) == 8 ? (A)bpx_exp_f64((double)(x)) : (A)bpx_exp_f32((float)(x)))
+#define LOG(x) (sizeof(A) == 8 ? (A)bpx_log_f64((double)(x)) : (A)bpx_log_f32((float)(x)))
 #define TANH(x) (sizeof(A) == 8 ? (A)bpx_tanh_f64((double)(x)) : (A)bpx_tanh_f32((float)(x)))
 
 /* Sizes and options, in the order in which both calls end. `left` and `right`: how far a query sees,

@@ -3,10 +3,14 @@
 /* delta_i = <dy_i, y_i>, the sum over all j of dp_j p_j: one product after the other, as a row of
  * bpx_product is summed, so that dp - delta is 0 where y is the value of one key. */
 BPX_CLONES static void FN(dots)(int64_t rows, int64_t e, const A *dy, const T *y, A *delta) {
-    for (int64_t i = 0; i < rows; i++) {
-        A sum = 0;
-        for (int64_t c = 0; c < e; c++) sum += dy[i * e + c] * LOAD(y[i * e + c]);
-        delta[i] = sum;
+    enum { SOME = 8 }; /* rows side by side: a sum in order waits for itself */
+    for (int64_t first = 0; first < rows; first += SOME) {
+        const int64_t some = rows - first < SOME ? rows - first : SOME;
+        A sums[SOME] = {0};
+        for (int64_t c = 0; c < e; c++)
+            for (int64_t i = 0; i < some; i++)
+                sums[i] += dy[(first + i) * e + c] * LOAD(y[(first + i) * e + c]);
+        for (int64_t i = 0; i < some; i++) delta[first + i] = sums[i];
     }
 }
 
@@ -66,8 +70,11 @@ static void FN(backward_strip)(const FN(State) *s, const FN(Work) *w, int64_t he
     const int64_t panel = BPX_PANEL / (int64_t)sizeof(A);
     const A *q = w->q + r * d, *g = w->g + r * e;
     A *scores = w->scores, *products = w->products, *dq = w->dq + r * s->wide;
-    memset(scores, 0, (size_t)(some * BPX_KEYS) * sizeof(A));
-    memset(products, 0, (size_t)(some * BPX_KEYS) * sizeof(A));
+    const size_t width = (size_t)bpx_padded(seen, sizeof(A)) * sizeof(A);
+    for (int64_t k = 0; k < some; k++) {
+        memset(scores + k * BPX_KEYS, 0, width);
+        memset(products + k * BPX_KEYS, 0, width);
+    }
     FN(bpx_product)(some, seen, d, q, d, 1, w->keys + j0 * d, scores, BPX_KEYS);
     FN(scores)(s, head / n->heads, head % n->heads, i, i + some, j0, j1, scores, w->slopes);
     FN(bpx_product)(some, seen, e, g, e, 1, w->values + j0 * e, products, BPX_KEYS);

@@ -68,9 +68,13 @@ BPX_CLONES static void FN(soften)(int64_t rows, int64_t count, int64_t tall, A *
             z[j] = EXP(z[j] - held);
             total += z[j];
         }
-        const A shrink = EXP(most[i] - held);
-        for (int64_t e = 0; e < tall; e++) y[e] *= shrink;
-        totals[i] = totals[i] * shrink + total;
+        if (most[i] == -(A)INFINITY) { /* nothing was summed before */
+            totals[i] = total;
+        } else {
+            const A shrink = EXP(most[i] - held);
+            for (int64_t e = 0; e < tall; e++) y[e] *= shrink;
+            totals[i] = totals[i] * shrink + total;
+        }
         most[i] = largest;
     }
 }
@@ -113,8 +117,11 @@ static void FN(forward_block)(const FN(State) *s, int64_t head, int64_t i0, A *m
         for (int64_t e = 0; e < n->columns; e++)
             s->y[row * n->columns + e] = STORE(sums[i * s->tall + e] / some);
         s->top_made[row] = most[i] == -(A)INFINITY ? 0 : most[i];
-        s->mass_made[row] = (A)log((double)some);
+        totals[i] = some;
     }
+    A *restrict mass = s->mass_made + head * n->queries + i0;
+#pragma omp simd
+    for (int64_t i = 0; i < rows; i++) mass[i] = LOG(totals[i]);
 }
 
 /* Keys and values of one key head, in blocks of keys, as the products read them; for backward as for

@@ -51,7 +51,13 @@ BPX_CLONES void FN(bpx_product_part)(int64_t count, int64_t columns, int64_t dep
     for (int64_t column = 0; column < columns; column += 2 * FN(LANES)) {
         const A *right = packed + column * packed_depth;
         A *to = out + column;
-        if (many) {
+        if (columns - column <= FN(LANES)) { /* the panel's second vector is empty */
+            int64_t r = 0;
+            if (many) TILE(8, 1);
+            TILE(4, 1);
+            TILE(2, 1);
+            TILE(1, 1);
+        } else if (many) {
             int64_t r = 0;
             TILE(8, 2);
             TILE(4, 2);
