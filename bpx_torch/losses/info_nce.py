@@ -48,7 +48,14 @@ def tangent(tangents, arrays, residuals, *, temperature, reduction):
     return reduce((pulls(q, k, temperature) * ts).sum(-1), reduction).to(arrays[0].dtype)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.info_nce", early=True),
+        Kernel("plain", forward, backward, tangent),
+    ),
+    autocast="float32",
+)
 
 
 def info_nce(query, key, *, temperature=1.0, reduction="mean"):
