@@ -53,7 +53,10 @@ def to_factored(slots: Slots, options: Mapping[str, Options], placed: Placed) ->
     """The three keys as optax's tuple has them: every name there with an array for each key.
     options: by parameter. Raises SpecError where the layout has other axes to factor along."""
     known = [n for n in options if any(n in slots.get(k, {}) for k in KEYS)]
-    full = {k: {n: _full(a, placed.shape(n)) for n, a in slots.get(k, {}).items()} for k in KEYS}
+    full = {
+        k: {n: np.broadcast_to(a, placed.shape(n)) for n, a in slots.get(k, {}).items()}
+        for k in KEYS
+    }
     moved = {k: placed.to(arrays, True) for k, arrays in full.items()}
     found: dict[str, Any] = {k: {} for k in KEYS}
     for there, (name, shape, turns) in placed.turns(known).items():
@@ -85,7 +88,7 @@ def from_factored(found: Slots, options: Mapping[str, Options], placed: Placed) 
         for key, axis in zip(REDUCED, (along, down), strict=True):
             mean = _sized(found, key, there, without(shape, axis))
             mean = np.broadcast_to(np.expand_dims(mean, axis), shape)
-            full[REDUCED[(key == "row_var") == swapped]][there] = np.ascontiguousarray(mean)
+            full[REDUCED[(key == "row_var") == swapped]][there] = mean
     back = {k: placed.back(arrays, True) for k, arrays in full.items()}
     for key in REDUCED:
         for name, a in back[key].items():
@@ -110,10 +113,6 @@ def _there(
         f"convert: {name}: Adafactor's means are along the axes {here} of {own}, and {there} of "
         f"{shape} in the other layout, expected the same axes"
     )
-
-
-def _full(a: Array, shape: Shape) -> Array:
-    return np.ascontiguousarray(np.broadcast_to(a, shape))
 
 
 def _taken(a: Array, axis: int) -> Array:

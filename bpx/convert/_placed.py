@@ -44,10 +44,11 @@ class Placed:
         """Each name there -> torch's names of what it is made of; none for an array without
         elements where names differ."""
         order = list(wanted)
-        there = self.to({n: np.full(self.shape(n), i) for i, n in enumerate(order)}, whole)
+        numbers = {n: np.broadcast_to(np.int64(i), self.shape(n)) for i, n in enumerate(order)}
+        there = self.to(numbers, whole)
         if self.layout == "plain":
             return {t: frozenset((n,)) for n, t in zip(order, there, strict=True)}
-        return {n: frozenset(order[i] for i in np.unique(a)) for n, a in there.items()}
+        return {n: frozenset(order[i] for i in _values(a)) for n, a in there.items()}
 
     def turns(self, wanted: Iterable[str]) -> dict[str, tuple[str, Shape, Turns]]:
         """Each name there -> torch's name, the shape there, and the place there of each of torch's
@@ -71,7 +72,15 @@ class Placed:
 
 
 def _zeros(shape: Shape) -> Array:
-    return np.zeros(shape, np.int64)
+    return np.broadcast_to(np.int64(0), shape)
+
+
+def _values(a: Array) -> list[int]:
+    """The numbers in an array, mostly one."""
+    if a.size == 0:
+        return []
+    low, high = int(a.min()), int(a.max())
+    return [low] if low == high else [int(x) for x in np.unique(a)]
 
 
 def _along(shape: Shape, axis: int) -> Array:
@@ -79,14 +88,17 @@ def _along(shape: Shape, axis: int) -> Array:
     if axis >= len(shape):
         return _zeros(shape)
     sizes = [n if i == axis else 1 for i, n in enumerate(shape)]
-    return np.broadcast_to(np.arange(shape[axis]).reshape(sizes), shape).copy()
+    return np.broadcast_to(np.arange(shape[axis]).reshape(sizes), shape)
 
 
 def _varies(a: Array) -> int | None:
-    """The one axis along which the array's numbers differ; None for none, or several."""
+    """The one axis along which the array's numbers differ, seen at its corners, since they rise or
+    fall along it; None for none, or several."""
     if a.size == 0:
         return None
-    found = [i for i in range(a.ndim) if np.any(a != np.take(a, [0], axis=i))]
+    start = (0,) * a.ndim
+    ends = (tuple(-1 if i == axis else 0 for i in range(a.ndim)) for axis in range(a.ndim))
+    found = [axis for axis, end in enumerate(ends) if a[end] != a[start]]
     return found[0] if len(found) == 1 else None
 
 
