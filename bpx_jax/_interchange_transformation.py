@@ -25,6 +25,13 @@ def transformation(optimizer, structure=None, layout="plain", names=None, model=
     stay as they are. Raises SpecError where optax has no setting for an option, with the reason."""
     states = [optimizer] if isinstance(optimizer, OptimizerState) else list(optimizer)
     parts = [part for state in states for part in state.parts()]
+    for state in states:
+        own = state.parts()
+        require(
+            len(own) == 1 or not any(part.recipe().clip for part in own),
+            f"convert: {state.name}: max_grad_norm is of all groups together, expected one group "
+            "(a branch of optax.partition sees its own)",
+        )
     placed = None
     if structure is not None:
         placed = _state.placed_in(layout, structure, names, model)
@@ -82,12 +89,13 @@ def _of_part(part, placed):
     if recipe.name == "adafactor" and part.slots.get("exp_avg"):
         arguments["dtype_momentum"] = next(iter(part.slots["exp_avg"].values())).dtype
     make = getattr(optim, recipe.name, None)
-    if make is None or recipe.decay or recipe.decoupled or recipe.maximize:
+    if make is None or recipe.decay or recipe.decoupled or recipe.maximize or recipe.clip:
         import optax
 
         make = make or getattr(optax, recipe.name)
     tx = make(**arguments)
     before = [optax.scale(-1.0)] if recipe.maximize else []
+    before += [optax.clip_by_global_norm(recipe.clip)] if recipe.clip else []
     before += [optax.add_decayed_weights(recipe.decay)] if recipe.decay else []
     after = [optax.add_decayed_weights(-recipe.decoupled)] if recipe.decoupled else []
     tx = optax.chain(*before, tx, *after) if before or after else tx

@@ -1,6 +1,7 @@
 """The states of Adafactor and Muon, which depend on the axes of a parameter: where the means stand
 in each layout, 16-bit parameters, and what is refused."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -21,6 +22,7 @@ jnp = jax.numpy
 import bpx_jax.interchange as ji
 import bpx_torch.interchange as ti
 from bpx_torch import optim as of_torch
+from tests.test_optimizers_arrays import amplified
 
 T, OPT = torch.nn, torch.optim
 
@@ -114,6 +116,31 @@ def test_optaxs_own_tuple_is_not_for_torchs_means():
     wrong = ti.optimizer_state(of_torch.Adafactor(model.parameters(), profile="optax"), model)
     with pytest.raises(SpecError, match=r"variance of weight has shape \(1,\), expected \(4, 3\)"):
         ji.from_optax(state, wrong, structure)
+
+
+def test_a_step_of_torchs_muon_is_apart_by_bfloat16():
+    """In which it iterates; JAX does in float32."""
+    model = T.Linear(3, 4, bias=False)
+    held = begun(OPT.Muon(model.parameters()), model, (2, 3))
+    structure, params = ti.structure(model), ji.to_plain(ti.weights(model))[0]
+    tx = ji.transformation(held, structure)
+    state = ji.to_optax(held, tx.init(params), structure, 3)
+    group, momentum = held.groups[0].options, held.slots["momentum_buffer"]["weight"]
+    twin = copy.deepcopy(model)
+    optimizer = OPT.Muon(twin.parameters())
+    ti.load_optimizer_state(optimizer, twin, held)
+    g = np.linspace(-1, 2, 12).reshape(4, 3).astype(np.float32)
+    twin.weight.grad = torch.tensor(g)
+    optimizer.step()
+    with jax.numpy_dtype_promotion("standard"):
+        updates, _ = tx.update({"weight": jnp.asarray(g)}, state, params)
+    moved = np.asarray(params["weight"] + updates["weight"], float)
+    keep = group["momentum"]
+    x = (1 - keep) * g + keep * (keep * momentum + (1 - keep) * g)
+    size = group["lr"] * (4 / 3) ** 0.5
+    error = np.linalg.norm(moved - twin.weight.detach().numpy()) / size
+    bound = amplified(x.astype(float), 2.0**-8)
+    assert 1e-4 < error < bound < np.linalg.norm(updates["weight"]) / size
 
 
 def test_torchs_muon_keeps_its_momentum():

@@ -138,6 +138,11 @@ def test_what_groups_cannot_share_is_refused():
         ji.transformation(held)
     with pytest.raises(SpecError, match="weight is in two optimizers, expected it in one"):
         ji.transformation([held, held], structure)
+    lambs = optim.LAMB(
+        [{"params": matrices(model), "lr": 0.1}, {"params": others(model)}], max_grad_norm=1.0
+    )
+    with pytest.raises(SpecError, match="LAMB: max_grad_norm is of all groups together, expected"):
+        ji.transformation(ti.optimizer_state(lambs, model), structure)
     alone = ti.optimizer_state(OPT.Adam(matrices(model)), model)
     with pytest.raises(SpecError, match=r"ScaleByAdamState holds 0\.bias too, expected the param"):
         ji.to_optax(alone, of_jax.adam(0.1).init(params), structure, 0)

@@ -160,7 +160,7 @@ REFUSED = {
         of_torch.Adagrad,
         {"lr_decay": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True},
     ),
-    "lamb: max_grad_norm is 1.0, expected None": (of_torch.LAMB, {"max_grad_norm": 1.0}),
+    r"lamb: phi is \[0.5, 3.0\], expected None": (of_torch.LAMB, {"phi": (0.5, 3.0)}),
     "lars: norm_of_sum is False with weight_decay": (of_torch.LARS, {"weight_decay": 0.1}),
 }
 

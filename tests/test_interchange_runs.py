@@ -108,6 +108,7 @@ OPTIMIZERS = {
     "adamax": (torch.optim.Adamax, {"lr": 0.01}),
     "lion": (optim.Lion, {"lr": 0.002, "weight_decay": 0.1}),
     "lamb": (optim.LAMB, {"lr": 0.01}),
+    "clipped lamb": (optim.LAMB, {"lr": 0.01, "max_grad_norm": 0.2}),
     "lars": (optim.LARS, {"lr": 3.0, "norm_of_sum": True, "eps": 1e-3}),
     "radam": (torch.optim.RAdam, {"lr": 0.01, "eps": 1e-3}),
     "decoupled radam": (

@@ -22,7 +22,8 @@ NONE = "optax has no such option"
 class Recipe:
     """The optax optimizer that goes on as torch's would: its name and arguments, the coupled decay
     that goes before it, torch's lr_decay (lr / (1 + count * lr_decay)), what is subtracted of the
-    parameters besides (lr * a decoupled decay), and whether gradients change sign first."""
+    parameters besides (lr * a decoupled decay), whether gradients change sign first, and the norm
+    of all of them that they are cut to."""
 
     name: str
     arguments: Options
@@ -30,6 +31,7 @@ class Recipe:
     lr_decay: float = 0.0
     decoupled: float = 0.0
     maximize: bool = False
+    clip: float | None = None
 
 
 def zero(name: str, options: Options, key: str, why: str) -> None:
@@ -152,8 +154,7 @@ def lion(o: Options) -> Recipe:
 
 
 def lamb(o: Options) -> Recipe:
-    limit, phi, decay = o["max_grad_norm"], o["phi"], o["weight_decay"]
-    require(limit is None, f"convert: lamb: max_grad_norm is {limit!r}, expected None ({NONE})")
+    phi, decay = o["phi"], o["weight_decay"]
     require(phi is None, f"convert: lamb: phi is {phi!r}, expected None ({NONE})")
     for key in ("grad_averaging", "bias_correction"):
         require(bool(o[key]), f"convert: lamb: {key} is {o[key]!r}, expected True ({NONE})")
@@ -165,7 +166,7 @@ def lamb(o: Options) -> Recipe:
             f"({NONE})",
         )
     more = {"eps_root": o["eps_root"], "weight_decay": decay}
-    return Recipe("lamb", {**_moments(o), **more})
+    return Recipe("lamb", {**_moments(o), **more}, clip=o["max_grad_norm"])
 
 
 def lars(o: Options) -> Recipe:
