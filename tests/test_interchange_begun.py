@@ -84,6 +84,7 @@ def in_torch(model, optimizers, count):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_run_begun_in_optax_goes_on_in_torch(name):
     make, of_torch = RUNS[name]

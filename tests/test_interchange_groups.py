@@ -31,6 +31,7 @@ from tests.interchange_groups import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_run_goes_on_and_comes_back(name, tmp_path):
     goes_on(RUNS[name], tmp_path, in_plain)
@@ -124,6 +125,7 @@ def in_equinox(weights, held):
     return found, ji.from_equinox(model, structure), back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", [in_nnx, in_equinox])
 @pytest.mark.parametrize("name", ["muon and adamw", "two kinds of Adafactor"])
 def test_run_goes_on_in_the_library(name, library, tmp_path):
