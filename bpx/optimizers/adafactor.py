@@ -50,7 +50,7 @@ def axes(shape: tuple[int, ...], options: Options) -> tuple[int, int] | None:
     """The axis that counts the rows and the one that runs along a row; None where not factored."""
     if not options["factored"] or len(shape) < 2:
         return None
-    order = [int(i) for i in np.argsort(shape, kind="stable")]
+    order = sorted(range(len(shape)), key=shape.__getitem__)
     down, along = order[-2:] if options["largest_axes"] else (len(shape) - 2, len(shape) - 1)
     return (down, along) if shape[down] >= options["min_dim_size_to_factor"] else None
 
