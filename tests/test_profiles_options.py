@@ -1,5 +1,7 @@
 """What a profile asks for, what wins over it, and where an optimizer keeps it."""
 
+import copy
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -58,7 +60,7 @@ def test_adafactor_of_optax_compiled_resumed_and_in_bfloat16() -> None:
     advance(compiled, run, 3)
     resumed = [torch.nn.Parameter(p.detach().clone()) for p in want]
     other = of_torch.Adafactor(resumed, **given)
-    other.load_state_dict(whole.state_dict())
+    other.load_state_dict(copy.deepcopy(whole.state_dict()))  # torch shares tensors
     for ps, opt in ((want, whole), (compiled, optimizer), (resumed, other)):
         advance(ps, opt.step, 2)
     for ps in (compiled, resumed):
