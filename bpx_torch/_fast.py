@@ -19,7 +19,7 @@ from bpx_torch._arguments import check_indices, check_types
 from bpx_torch._recording import add, recorded
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
-KERNELS = ("cpu", "triton")
+KERNELS = ("cpu", "triton", "plain")
 REMEMBERED = 512
 RECORDED = 1
 
