@@ -25,11 +25,13 @@ RECORDED = 1
 
 
 def eager():
-    """Whether nothing looks at the operations of this call: no compiler, transform or mode."""
+    """Whether nothing looks at the operations of this call or changes them: no compiler, transform,
+    mode or autocast."""
     return not (
         torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack()
         or torch._C._get_tracing_state() is not None
+        or torch._C._is_any_autocast_enabled()
         or forward_ad._current_level >= 0
         or rule.asked() not in (None, "cpu")
         or rule.interpreting()
@@ -63,8 +65,6 @@ class Fast:
         self.owner, self.plans = owner, {}
         self.indices = any(arg.kind == "index" for arg in owner.spec.args)
         self.places = {i for i, k in enumerate(owner.kernels) if k.name in KERNELS}
-        found = {d: owner.autocast.get(d) or owner.autocast.get("") for d in ("cpu", "cuda")}
-        self.lowered = {d for d, policy in found.items() if policy not in (None, "keep")}
 
     def plan(self, options, arrays):
         """The Plan of a call that may go the short way, or None."""
@@ -83,9 +83,6 @@ class Fast:
                 key.append(a.device)
             key.append(a.dtype)
             key.append(a.shape)
-        for device in self.lowered:
-            if torch.is_autocast_enabled(device):
-                return None
         key = tuple(key)
         try:
             return self.plans[key]

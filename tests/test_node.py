@@ -18,7 +18,6 @@ pytestmark = pytest.mark.skipif(_node.build() is not None, reason=str(_node.avai
 RULES = {n: r for n, r in bpx_torch.RULES.items() if any(k.name == "cpu" for k in r.kernels)}
 # what their kernels do beside one call of the core
 NOT_RECORDED = {
-    "flatten": "views",
     "gated_linear": "matrix products",
     "gradient_clip_norm": "reads a number",
     "gru": "matrix products",

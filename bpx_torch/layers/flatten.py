@@ -24,13 +24,7 @@ def tangent(tangents, arrays, residuals, **options):
     return forward(tangents[0], **options)[0]
 
 
-RULE = Rule(
-    SPEC,
-    (
-        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.flatten"),
-        Kernel("plain", forward, backward, tangent),
-    ),
-)
+RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),))
 
 
 def flatten(x, *, start_dim=0, end_dim=-1):
