@@ -18,9 +18,12 @@ pytestmark = pytest.mark.skipif(_node.build() is not None, reason=str(_node.avai
 RULES = {n: r for n, r in bpx_torch.RULES.items() if any(k.name == "cpu" for k in r.kernels)}
 # what their kernels do beside one call of the core
 NOT_RECORDED = {
+    "conv": "torch's convolutions",
+    "conv_transpose": "torch's convolutions",
     "gated_linear": "matrix products",
     "gradient_clip_norm": "reads a number",
     "gru": "matrix products",
+    "info_nce": "matrix products",
     "linear_recurrence": "keeps a part of y",
     "lstm": "keeps less in some calls",
     "rnn": "keeps less in some calls",
