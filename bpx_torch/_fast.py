@@ -21,7 +21,8 @@ from bpx_torch._recording import add, recorded
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 KERNELS = ("cpu", "triton", "plain")
 REMEMBERED = 512
-RECORDED = 1
+NEVER = 1 << 62  # calls of a plan that is not recorded, or no more
+RECORDED = 3  # calls of one plan, of which the last is recorded
 
 
 def eager():
@@ -53,7 +54,7 @@ class Plan:
     backward: Any
     place: int  # of the kernel
     sizes: list[Any]  # shapes of all arguments
-    calls: int = 0  # until it is recorded
+    calls: int  # until it is recorded
     node: Any = None  # the call as a node of torch's own graph, where it is recorded
     known: set[Any] = field(default_factory=set)  # needs that were recorded, or could not be
 
@@ -122,12 +123,13 @@ class Fast:
             kernel.backward,
             place,
             [None if a is None else a.shape for a in arrays],
+            0 if kernel.name == "cpu" else NEVER,
         )
 
     def call(self, plan, arrays):
         if self.indices:
             check_indices(self.owner.spec, arrays, plan.dims, plan.options)
-        if plan.node is None and plan.calls <= RECORDED:
+        if plan.node is None and plan.calls < NEVER:
             self._count(plan, arrays)
         if plan.node is not None:
             y = plan.node(*arrays)
@@ -147,7 +149,7 @@ class Fast:
         plan.calls = min(plan.calls + 1, RECORDED)
         if plan.calls == RECORDED and _node.module() is not None and not _node.followed():
             plan.node = recorded(self.owner, plan, arrays)
-            plan.calls += 1
+            plan.calls = NEVER
 
     def _needs(self, plan, arrays):
         """Whether the node did not know these needs and does now; arrays with gaps it never

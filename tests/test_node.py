@@ -46,7 +46,7 @@ def plan_of(rule, options, arrays):
     if plan is None:
         return None
     rule.fast.call(plan, arrays)
-    return plan, replace(plan, node=None, calls=_fast.RECORDED + 1)
+    return plan, replace(plan, node=None, calls=_fast.NEVER)
 
 
 def cases(rule, dtype):

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from bpx import build, native
 from bpx.__main__ import main
 from bpx.native import compile
-from bpx_torch import _fast, _node
+from bpx_torch import RULES, _fast, _node
 from bpx_torch import functional as F
 
 LOADED = _node.build()
@@ -53,6 +53,17 @@ def test_nodes_begin_when_it_is_there(fresh, monkeypatch):
     assert _node.build() is None
     ways.append(isinstance(F.tanh(x).grad_fn, module))
     assert ways == [True, True, True, True, False]
+
+
+@pytest.mark.parametrize("name", ["linear", "bilinear"])
+def test_a_plain_kernel_is_not_recorded(name, fresh, monkeypatch):
+    """There is nothing of the core in it, and nothing is compiled for it."""
+    monkeypatch.setattr(_node, "build", lambda: pytest.fail("asked for"))
+    shapes = {"linear": [(4, 3), (5, 3)], "bilinear": [(4, 3), (4, 2), (5, 3, 2)]}[name]
+    arrays = [torch.randn(s, requires_grad=True) for s in shapes]
+    for _ in range(4):
+        RULES[name](*arrays, None).sum().backward()
+    assert _node._State.thread is None
 
 
 def test_compiled_autograd_is_asked_for(monkeypatch):
