@@ -72,6 +72,9 @@ class Fast:
         if not self.places or not eager():
             return None
         key = [(k, type(v), v) for k, v in options.items()] if options else []
+        for i, (k, kind, v) in enumerate(key):
+            if kind is float and v == 0:
+                key[i] = k, kind, repr(v)  # -0.0 equals 0.0, and threshold writes it
         for a in arrays:
             if a is None:
                 key.append(None)

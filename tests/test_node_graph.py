@@ -154,6 +154,14 @@ def test_gradients_that_are_not_asked_for_are_not_made(monkeypatch):
     assert asked == [(False, True)]
 
 
+def test_a_zero_with_a_sign_is_another_option():
+    x = torch.full((2, 5), -3.0, requires_grad=True)
+    for value in (0.0, -0.0, 0.0, -0.0):
+        y = F.threshold(x, 1.0, value)
+        assert not isinstance(y.grad_fn, FUNCTION)
+        assert (torch.signbit(y) == (str(value) == "-0.0")).all()
+
+
 def test_nodes_in_threads():
     x = torch.randn(1000, requires_grad=True)
     dy = torch.randn(1000)

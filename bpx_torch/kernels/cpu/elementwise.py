@@ -4,8 +4,6 @@ Maths and residuals: the rows in bpx/activations and bpx/surrogate. The core's k
 numbers; an option that is a name chooses a kernel (gelu_tanh).
 """
 
-import functools
-
 import torch
 
 from bpx.rule import Kernel
@@ -31,7 +29,6 @@ def refuses(arrays, dims):
     return _call.refuses(arrays)
 
 
-@functools.lru_cache(512)
 def called(name, way, options):
     """(the kernel's name, its two numbers) for the values of the options of a call."""
     names = [v for v in options if isinstance(v, str)]
