@@ -29,14 +29,23 @@ ROUGHLY = {torch.float32: 2.0**-11, torch.float64: 2.0**-40, torch.bfloat16: 2.0
 
 # Sizes that follow from others; without these hardly a draw would fit.
 FOLLOW = {
-    "lstm": lambda b: {"G": 4 * b["H"]},
-    "gru": lambda b: {"G": 3 * b["H"]},
-    "rope": lambda b: {"P": b["D"] // 2 if b["D"] > 1 else b["P"]},
-    "reversible": lambda b: {"W": 2 * b["D"]},
-    "ctc_loss": lambda b: {"Frames": b["T"] + 1, "Labels": b["S"] + 1},
-    "dropout": lambda b: {"B": -(-int(np.prod(b["N"])) // 8)},
-    "attention": lambda b: _attention(b),
+    "lstm": lambda b, o: {"G": 4 * b["H"]},
+    "gru": lambda b, o: {"G": 3 * b["H"]},
+    "rope": lambda b, o: {"P": b["D"] // 2 if b["D"] > 1 else b["P"]},
+    "reversible": lambda b, o: {"W": 2 * b["D"]},
+    "ctc_loss": lambda b, o: {"Frames": b["T"] + 1, "Labels": b["S"] + 1},
+    "dropout": lambda b, o: {"B": -(-int(np.prod(b["N"])) // 8)},
+    "attention": lambda b, o: _attention(b),
+    "conv": lambda b, o: _window(b) | {"C": b["K"] * o["groups"], "O": b["O"] % 40 * o["groups"]},
+    "conv_transpose": lambda b, o: (
+        _window(b) | {"C": (1 + b["C"] % 40) * o["groups"], "O": b["K"] * o["groups"]}
+    ),
 }
+
+
+def _window(bound):
+    """A kernel that fits into most arrays."""
+    return {"W": tuple(1 + n % 4 for n in bound["W"])}
 
 
 def _attention(bound):
@@ -63,7 +72,7 @@ def draw(spec, rng):
         else:
             bound[name] = size_(rng)
     if spec.name in FOLLOW:
-        bound |= FOLLOW[spec.name](bound)
+        bound |= FOLLOW[spec.name](bound, options)
     shapes = [
         dim.shape(a.dims, bound) if g else None for a, g in zip(spec.args, there, strict=True)
     ]
