@@ -139,6 +139,21 @@ def saved(tmp_path, model, optimizers, step):
     return runs[0].weights, [run.optimizer for run in runs]
 
 
+def jax_step(tx):
+    """A compiled training step of NET: (params, state) -> (loss, params, state)."""
+
+    @jax.jit
+    def step(params, state):
+        def f(params):
+            return jnp.square(NET.apply(params, X, {}, training=True)[0] - Y).mean()
+
+        value, grads = jax.value_and_grad(f)(params)
+        updates, state = tx.update(grads, state, params)
+        return value, jax.tree.map(jnp.add, params, updates), state
+
+    return step
+
+
 def in_plain(weights, held, tx=None, step=THERE):
     """Fifteen steps in JAX: losses, weights and states after them."""
     structure = weights.structure
@@ -149,16 +164,7 @@ def in_plain(weights, held, tx=None, step=THERE):
     for one, count in zip(held, counts, strict=True):
         state = ji.to_optax(one, state, structure, count)
 
-    @jax.jit
-    def step_of(params, state):
-        def f(params):
-            return jnp.square(NET.apply(params, X, {}, training=True)[0] - Y).mean()
-
-        value, grads = jax.value_and_grad(f)(params)
-        updates, state = tx.update(grads, state, params)
-        return value, jax.tree.map(jnp.add, params, updates), state
-
-    found = []
+    step_of, found = jax_step(tx), []
     for _ in range(BACK - THERE):
         value, params, state = step_of(params, state)
         found.append(float(value))

@@ -11,7 +11,7 @@ jnp = jax.numpy
 import bpx_jax.interchange as ji
 import bpx_torch.interchange as ti
 from bpx_torch import optim
-from tests.interchange_groups import NET, OPT, X, Y, exact, matrices, network, others
+from tests.interchange_groups import OPT, X, Y, exact, jax_step, matrices, network, others
 from tests.optax_arguments import factorized  # noqa: F401  # Adafactor's decay in float64
 
 THERE, STEPS = 12, 25
@@ -49,16 +49,7 @@ RUNS = {
 
 
 def in_optax(params, tx, count):
-    @jax.jit
-    def step(params, state):
-        def f(params):
-            return jnp.square(NET.apply(params, X, {}, training=True)[0] - Y).mean()
-
-        value, grads = jax.value_and_grad(f)(params)
-        updates, state = tx.update(grads, state, params)
-        return value, optax.apply_updates(params, updates), state
-
-    state, found = tx.init(params), []
+    step, state, found = jax_step(tx), tx.init(params), []
     for _ in range(count):
         value, params, state = step(params, state)
         found.append(float(value))

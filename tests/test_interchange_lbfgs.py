@@ -16,7 +16,7 @@ jnp = jax.numpy
 import bpx_jax.interchange as ji
 import bpx_torch.interchange as ti
 from bpx_torch import optim
-from tests.interchange_groups import NET, X, Y, network
+from tests.interchange_groups import X, Y, jax_step, network
 
 KINDS = {"torch": torch.optim.LBFGS, "bpx": optim.LBFGS}
 
@@ -49,16 +49,7 @@ def in_jax(run, count):
     tx = ji.transformation(run.optimizer, structure)
     state = ji.to_optax(run.optimizer, tx.init(params), structure)
 
-    @jax.jit
-    def step(params, state):
-        def f(params):
-            return jnp.square(NET.apply(params, X, {}, training=True)[0] - Y).mean()
-
-        value, grads = jax.value_and_grad(f)(params)
-        updates, state = tx.update(grads, state, params)
-        return value, jax.tree.map(jnp.add, params, updates), state
-
-    found = []
+    step, found = jax_step(tx), []
     for _ in range(count):
         value, params, state = step(params, state)
         found.append(float(value))

@@ -162,6 +162,18 @@ def test_a_zero_with_a_sign_is_another_option():
         assert (torch.signbit(y) == (str(value) == "-0.0")).all()
 
 
+def test_compiled_autograd_says_what_to_do():
+    from torch._dynamo import compiled_autograd
+
+    y = node(torch.randn(3, 11, requires_grad=True))
+    said = "sigmoid_cpuBackward was run eagerly .* before the first forward"
+    with (
+        compiled_autograd._enable(torch.compile(backend="eager")),
+        pytest.raises(NotImplementedError, match=said),
+    ):
+        y.sum().backward()
+
+
 def test_nodes_in_threads():
     x = torch.randn(1000, requires_grad=True)
     dy = torch.randn(1000)

@@ -25,14 +25,6 @@ static inline int64_t bpx_reach(const bpx_conv_sizes *s, int axis, int64_t count
     return (count - 1) * s->stride[axis] + (s->window[axis] - 1) * s->dilation[axis] + 1;
 }
 
-static inline int bpx_conv_many_registers(void) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    return __builtin_cpu_supports("avx512f") != 0;
-#else
-    return 0;
-#endif
-}
-
 /* Pairs of channels in a group below which a tile would be mostly empty: depthwise convolutions. */
 enum { FEW = 8 };
 

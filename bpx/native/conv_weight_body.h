@@ -97,13 +97,13 @@ BPX_CLONES static void FN(conv_rows)(int half, int64_t count, int64_t lines, int
     A *to = out;
     if (half) {
         int64_t r = 0;
-        if (bpx_conv_many_registers()) TILE(8, 1);
+        if (bpx_many_registers()) TILE(8, 1);
         TILE(4, 1);
         TILE(2, 1);
         TILE(1, 1);
         return;
     }
-    if (bpx_conv_many_registers()) {
+    if (bpx_many_registers()) {
         int64_t r = 0;
         TILE(8, 2);
         TILE(4, 2);

@@ -56,6 +56,15 @@ static inline void bpx_run(bpx_parallel_for parallel, void *host, int64_t chunks
     }
 }
 
+/* Whether there are 32 registers of 64 bytes. */
+static inline int bpx_many_registers(void) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    return __builtin_cpu_supports("avx512f") != 0;
+#else
+    return 0;
+#endif
+}
+
 BPX_INLINE float bpx_load_f32(float v) { return v; }
 BPX_INLINE float bpx_store_f32(float v) { return v; }
 BPX_INLINE double bpx_load_f64(double v) { return v; }

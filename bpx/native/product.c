@@ -3,14 +3,5 @@
 #include "core.h"
 #include "product.h"
 
-/* Whether there are 32 registers of 64 bytes. */
-static inline int bpx_many_registers(void) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    return __builtin_cpu_supports("avx512f") != 0;
-#else
-    return 0;
-#endif
-}
-
 #define BODY "product_body.h"
 #include "each_type.h"
