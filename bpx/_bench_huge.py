@@ -59,11 +59,6 @@ HUGE: Mapping[str, Huge] = {
     "rope": Huge(
         ({"N": (8, 32), "T": 4096, "D": 128, "P": 64},), constant=("cos", "sin"), unread=("x",)
     ),
-    "attention": Huge(
-        ({"B": 4, "H": 16, "K": 16, "T": 4096, "S": 4096, "D": 128, "E": 128, "causal": True},),
-        absent=("bias", "mask", "dropout_key"),
-        products=True,
-    ),
     "dropout": Huge(({"N": ELEMENTS, "B": ELEMENTS // 8},)),
     "linear_cross_entropy": Huge(
         tuple({"N": n, "D": 4096, "V": 128_256} for n in (4096, 16_384, 32_768)),

@@ -3,6 +3,8 @@
 Maths and residuals: the rows in bpx/activations; the formulas are in the _formulas modules.
 """
 
+import math
+
 import torch
 import triton
 import triton.language as tl
@@ -10,6 +12,7 @@ import triton.language as tl
 from bpx.rule import Kernel
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.triton import ELEMENTWISE, _launch
+from bpx_torch.kernels.triton import _formulas_half as half
 from bpx_torch.kernels.triton import _formulas_piecewise as piecewise
 from bpx_torch.kernels.triton import _formulas_smooth as smooth
 from bpx_torch.kernels.triton._rows import present, refuses_types, rounded
@@ -18,6 +21,7 @@ BLOCK = 1024
 NAMES = ("x", "gate")
 
 SHRINKS = frozenset({"hardshrink", "softshrink"})  # of one derivative
+LOW, HIGH = 2.0**-40, 2.0**40  # of the options that the formulas for 16 bits are for
 ROOTS = frozenset({"squareplus"})  # whose formula takes the root of its option
 
 
@@ -76,14 +80,19 @@ def numbers(entry, options):
     return "_".join([entry, *names]), *(*found, 0.0, 0.0)[:2]
 
 
-def formula(name):
+def formula(name, dtype, *options):
+    """The function of this name for arrays of this dtype."""
+    if dtype.itemsize == 2 and all(v in (0, math.inf) or LOW < abs(v) < HIGH for v in options):
+        found = getattr(half, name, None)
+        if found is not None:
+            return found
     return getattr(smooth, name, None) or getattr(piecewise, name)
 
 
-def derivative(name):
+def derivative(name, dtype, *options):
     if name in SHRINKS:
         return piecewise.dshrink
-    return formula(f"d{name}")
+    return formula(f"d{name}", dtype, *options)
 
 
 def in_one_order(*arrays):
@@ -106,7 +115,7 @@ def _kernel(entry):
         (x,) = in_one_order(x)
         y = torch.empty_like(x)
         mask = torch.empty_like(x, dtype=torch.bool) if masked else None
-        f = formula(name)
+        f = formula(name, x.dtype, a, b)
         _launch.run(
             forward_kernel, grid(x), x,
             x, y, present(None if mask is None else mask.view(torch.uint8), x), x.numel(),
@@ -122,7 +131,7 @@ def _kernel(entry):
         _launch.run(
             backward_kernel, grid(dy), dy,
             dy, kept.view(torch.uint8) if masked else kept, dx, dy.numel(),
-            F=derivative(name), A=a, B=b, MASKED=masked, **meta(dy),
+            F=derivative(name, dy.dtype, a, b), A=a, B=b, MASKED=masked, **meta(dy),
         )  # fmt: skip
         return (dx,)
 

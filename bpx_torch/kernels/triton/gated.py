@@ -9,17 +9,15 @@ import triton.language as tl
 
 from bpx.rule import Kernel
 from bpx_torch.kernels.triton import GATED, _launch
-from bpx_torch.kernels.triton import _formulas_piecewise as piecewise
-from bpx_torch.kernels.triton import _formulas_smooth as smooth
 from bpx_torch.kernels.triton._rows import present, rounded
-from bpx_torch.kernels.triton.elementwise import grid, in_one_order, meta, refuses
+from bpx_torch.kernels.triton.elementwise import formula, grid, in_one_order, meta, refuses
 
 UNITS = {
-    "glu": (smooth.sigmoid, smooth.dsigmoid),
-    "swiglu": (smooth.silu, smooth.dsilu),
-    "geglu": (smooth.gelu, smooth.dgelu),
-    "geglu_tanh": (smooth.gelu_tanh, smooth.dgelu_tanh),
-    "reglu": (piecewise.relu, piecewise.drelu),  # which looks at the sign alone
+    "glu": "sigmoid",
+    "swiglu": "silu",
+    "geglu": "gelu",
+    "geglu_tanh": "gelu_tanh",
+    "reglu": "relu",  # whose derivative looks at the sign alone
 }
 
 
@@ -54,13 +52,14 @@ def backward_kernel(
 
 
 def _kernel(entry):
-    def unit(options):
-        return UNITS["_".join([entry, *(v for v in options.values() if v == "tanh")])]
+    def unit(options, dtype):
+        name = UNITS["_".join([entry, *(v for v in options.values() if v == "tanh")])]
+        return formula(name, dtype), formula(f"d{name}", dtype)
 
     def forward(x, gate, **options):
         x, gate = in_one_order(x, gate.to(x.dtype))
         y = torch.empty_like(x)
-        f = unit(options)[0]
+        f, _ = unit(options, x.dtype)
         _launch.run(forward_kernel, grid(x), x, x, gate, y, x.numel(), F=f, **meta(x))
         return y, ()
 
@@ -68,7 +67,7 @@ def _kernel(entry):
         dtype = arrays[0].dtype
         dy, x, gate = in_one_order(*(a.to(dtype) for a in (dy, *arrays)))
         dx, dgate = (torch.empty_like(x) if need else None for need in needs)
-        f, df = unit(options)
+        f, df = unit(options, dtype)
         _launch.run(
             backward_kernel, grid(x), x,
             dy, x, gate, present(dx, x), present(dgate, x), x.numel(), F=f, DF=df,
