@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bpx.spec import Optimizer, SpecError
+from bpx_jax import _move
 from bpx_jax._packed import refuse
 
 Schedule = Callable[[Any], Any]  # step count, from 0 -> value
@@ -47,19 +49,25 @@ class TraceState(NamedTuple):
     trace: Any
 
 
-def with_move(update: Callable[..., Any], move: Callable[..., Any]) -> Callable[..., Any]:
-    """The update of a transformation that has a way to move parameters beside it."""
-    update.move = move  # type: ignore[attr-defined]
-    return update
+def moving(init: Callable[[Any], Any], step: Callable[..., Any]) -> GradientTransformation:
+    """A transformation that can move parameters by itself. step(grads, state, params, *, moving)
+    gives the updates, or where `moving` the parameters, and the state."""
+
+    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        return step(grads, state, params, moving=False)
+
+    update.move = partial(step, moving=True)  # type: ignore[attr-defined]
+    return GradientTransformation(init, update)
 
 
 def stepping(tx: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
     """step(grads, state, params) -> (params, state) of a transformation of bpx_jax.optim or optax:
     what `update` gives, added to the parameters.
 
-    adam and adamw of bpx_jax.optim move float32 and float64 arrays of 65536 elements and more on a
-    CPU in one call of the native core, in place where `jax.jit` is given them by donate_argnums:
-    the moments and the parameter are read and written once. The state is that of `update`.
+    adam, adamw, adamax, adadelta, adagrad, lars, lion, rmsprop and sgd with momentum of
+    bpx_jax.optim move float32 and float64 arrays of 16384 elements and more on a CPU in one call
+    of the native core, in place where `jax.jit` is given them by donate_argnums: the states and
+    the parameter are read and written once. The state is that of `update`.
     """
     move = getattr(tx.update, "move", None)
     if move is not None:
@@ -67,9 +75,16 @@ def stepping(tx: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
 
     def step(grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         updates, state = tx.update(grads, state, params)
-        return jax.tree.map(lambda p, u: (p + u).astype(p.dtype), params, updates), state
+        return jax.tree.map(added, params, updates), state
 
     return step
+
+
+def added(p: Any, update: Any) -> jax.Array:
+    """p + update in the dtype of p, rounded once."""
+    p, update = jnp.asarray(p), jnp.asarray(update)
+    kind = jnp.float64 if jnp.float64 in (p.dtype, update.dtype) else jnp.float32
+    return (p.astype(kind) + update.astype(kind)).astype(p.dtype)
 
 
 def check(spec: Optimizer, **given: Any) -> None:
@@ -170,12 +185,20 @@ def wide(entry: str, x: jax.Array) -> Any:
 
 
 def map_leaves(
-    entry: str, rule: Callable[..., Any], grads: Any, states: tuple[Any, ...], *others: Any
+    entry: str,
+    rule: Callable[..., Any],
+    grads: Any,
+    states: tuple[Any, ...],
+    *others: Any,
+    move: tuple[Any, Callable[..., Any]] | None = None,
 ) -> tuple[Any, tuple[Any, ...]]:
     """Run rule(dtype, g, *state leaves, *other leaves) -> (update, state leaves...) on every leaf.
 
     Arrays reach the rule in `dtype`. The update leaves it in the gradient's dtype and each state in
     its own, so a state keeps its type over the steps. A tree that is None is passed on as None.
+
+    move: (params, native) gives the parameters after the step in the place of updates. Where the
+    core takes a leaf, native(with the rule's arguments) is its call, or None.
     """
     leaves, tree = jax.tree.flatten(grads)
     columns = [
@@ -183,14 +206,19 @@ def map_leaves(
     ]
     updates: list[Any] = []
     news: list[list[Any]] = [[] for _ in states]
-    for g, *rest in zip(leaves, *columns, strict=True):
+    params = [None] * len(leaves) if move is None else tree.flatten_up_to(move[0])
+    for g, p, *rest in zip(leaves, params, *columns, strict=True):
         g = jnp.asarray(g)
         dtype = wide(entry, g)
         given = [
             x if x is None or isinstance(x, bool) else jnp.asarray(x).astype(dtype) for x in rest
         ]
-        update, *after = rule(dtype, g.astype(dtype), *given)
-        updates.append(update.astype(g.dtype))
+        found = None if move is None else _move.leaf(move[1], p, g, rest[: len(states)], given)
+        update, *after = found or rule(dtype, g.astype(dtype), *given)
+        if found is None:
+            update = update.astype(g.dtype)
+            update = update if move is None else added(p, update)
+        updates.append(update)
         for column, new, old in zip(news, after, rest[: len(states)], strict=True):
             column.append(None if old is None else new.astype(old.dtype))
     trees = tuple(

@@ -3,7 +3,7 @@
 What is returned works in optax.chain, masked, inject_hyperparams and MultiSteps. `rprop` moves at
 once where optax's is a call late; `scheduled_nadam` is torch's NAdam, which optax lacks. State has
 optax's dtypes; `accumulate_in_float32` keeps that of 16-bit parameters in float32.
-`stepping` gives a transformation's whole step, parameters included, which Adam's can do at once;
+`stepping` gives a transformation's whole step, parameters included, which many can do at once;
 `pack` makes one vector of many small parameters, `unpack` the parameters and states again.
 """
 

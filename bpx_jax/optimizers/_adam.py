@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from bpx.spec import Optimizer
+from bpx_jax import _move
 from bpx_jax import _transform as tf
-from bpx_jax.optimizers import _adam_native as native
 
 
 class ScaleByAdamState(NamedTuple):
@@ -62,13 +61,7 @@ def transformation(
         middle = () if decay is None else (decay.start(),)
         return (adam, *middle, tf.rate_start(learning_rate))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        return _step(grads, state, params, moving=False)
-
-    def move(grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
-        return _step(grads, state, params, moving=True)
-
-    def _step(grads: Any, state: Any, params: Any, *, moving: bool) -> tuple[Any, Any]:
+    def step(grads: Any, state: Any, params: Any, *, moving: bool) -> tuple[Any, Any]:
         adam, *middle, rate = state
         lr, rate = tf.rate_now(learning_rate, rate)
         wd, which = None, None
@@ -76,13 +69,16 @@ def transformation(
             wd, which, middle[0] = decay.now(middle[0], grads, params)
         count = tf.advance(adam.count)
 
-        def leaf(dtype: Any, g: Any, m: Any, v: Any, v_max: Any, p: Any, decays: Any) -> Any:
-            r1, r2, small, inside, size = (tf.scalar(x, dtype) for x in (b1, b2, eps, eps_root, lr))
-            before = m, v
-            m = r1 * m + (1 - r1) * g
-            v = r2 * v + (1 - r2) * g * g
+        def corrections(r1: Any, r2: Any, dtype: Any) -> tuple[Any, Any]:
             c1 = tf.unbiased(r1, count, dtype) if bias_correction_mu else 1.0
             c2 = tf.unbiased(r2, count, dtype) if bias_correction_nu else jnp.ones((), dtype)
+            return c1, c2
+
+        def leaf(dtype: Any, g: Any, m: Any, v: Any, v_max: Any, p: Any, decays: Any) -> Any:
+            r1, r2, small, inside, size = (tf.scalar(x, dtype) for x in (b1, b2, eps, eps_root, lr))
+            m = r1 * m + (1 - r1) * g
+            v = r2 * v + (1 - r2) * g * g
+            c1, c2 = corrections(r1, r2, dtype)
             square = v
             if amsgrad:
                 square = v_max = jnp.maximum(v_max, v / c2 if max_corrected else v)
@@ -95,22 +91,35 @@ def transformation(
             # of the second moment costs no pass over the elements
             root = jnp.sqrt(c2)
             beside = small if eps_hat else small * root
-            if moving and not (amsgrad or nesterov) and native.takes(p, g, *before):
-                shrink = tf.scalar(wd, dtype) * size if decays else None
-                rates = (r1, 1 - r1, r2, 1 - r2, size * root / c1, beside, inside * c2, shrink)
-                return (*native.move(p, g, *before, rates), v_max)
             d = ahead * root / (jnp.sqrt(square + inside * c2) + beside)
             if decays:
                 d = d + tf.scalar(wd, dtype) * p
-            return p - size * d if moving else -size * d, m, v, v_max
+            return -size * d, m, v, v_max
+
+        def native(dtype: Any, g: Any, m: Any, v: Any, v_max: Any, p: Any, decays: Any) -> Any:
+            if amsgrad:
+                return None
+            r1, r2, small, inside, size = (tf.scalar(x, dtype) for x in (b1, b2, eps, eps_root, lr))
+            c1, c2 = corrections(r1, r2, dtype)
+            root = jnp.sqrt(c2)
+            ahead, now = 1 / c1, 0.0
+            if nesterov:
+                ahead, now = r1 / tf.unbiased(r1, count + 1, dtype), (1 - r1) / c1
+            shrink = tf.scalar(wd, dtype) * size if decays else 0.0
+            beside = small if eps_hat else small * root
+            forth = size * root
+            rates = (r1, 1 - r1, r2, 1 - r2, forth * ahead, beside, inside * c2, shrink)
+            variant = _move.DECAYS * bool(decays) + _move.OTHER * nesterov
+            return _move.Call("adam", (*rates, forth * now), variant)
 
         largest = adam.nu_max if amsgrad else None
         moments = (adam.mu, adam.nu, largest)
-        params = None if decay is None and not moving else params
-        updates, (mu, nu, largest) = tf.map_leaves(spec.name, leaf, grads, moments, params, which)
-        if moving:
-            updates = jax.tree.map(lambda new, old: new.astype(old.dtype), updates, params)
+        given = None if decay is None else params
+        move = (params, native) if moving else None
+        updates, (mu, nu, largest) = tf.map_leaves(
+            spec.name, leaf, grads, moments, given, which, move=move
+        )
         new = (count, mu, nu, largest) if amsgrad else (count, mu, nu)
         return updates, (type(adam)(*new), *middle, rate)
 
-    return tf.GradientTransformation(init, tf.with_move(update, move))
+    return tf.moving(init, step)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from bpx.optimizers.adadelta import SPEC
 from bpx.profiles import profiled
+from bpx_jax import _move
 from bpx_jax import _transform as tf
 
 
@@ -52,7 +53,7 @@ def adadelta(
         means = ScaleByAdaDeltaState(tf.zeros(params), tf.zeros(params))
         return decay.start(), means, tf.rate_start(learning_rate)
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def step(grads: Any, state: Any, params: Any, *, moving: bool) -> tuple[Any, Any]:
         decays, means, rate = state
         lr, rate = tf.rate_now(learning_rate, rate)
         wd, which, decays = decay.now(decays, grads, params)
@@ -66,7 +67,16 @@ def adadelta(
             u = keep * u + (1 - keep) * d * d
             return -tf.scalar(lr, dtype) * d, v, u
 
-        updates, news = tf.map_leaves(SPEC.name, leaf, grads, tuple(means), params, which)
+        def native(dtype: Any, g: Any, v: Any, u: Any, p: Any, has: Any) -> Any:
+            keep, small, size = (tf.scalar(x, dtype) for x in (rho, eps, lr))
+            penalty = tf.scalar(wd, dtype) if has else 0.0
+            rates = (keep, 1 - keep, small, size, penalty)
+            return _move.Call("deltas", rates, _move.DECAYS * bool(has))
+
+        move = (params, native) if moving else None
+        updates, news = tf.map_leaves(
+            SPEC.name, leaf, grads, tuple(means), params, which, move=move
+        )
         return updates, (decays, ScaleByAdaDeltaState(*news), rate)
 
-    return tf.GradientTransformation(init, update)
+    return tf.moving(init, step)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from bpx.optimizers.adagrad import SPEC
 from bpx.profiles import profiled
+from bpx_jax import _move
 from bpx_jax import _transform as tf
 
 
@@ -51,7 +52,7 @@ def adagrad(
         sums = tf.full(params, initial_accumulator_value)
         return ScaleByRssState(sums), tf.rate_start(learning_rate)
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def step(grads: Any, state: Any, params: Any, *, moving: bool) -> tuple[Any, Any]:
         sums, rate = state
         lr, rate = tf.rate_now(learning_rate, rate)
 
@@ -64,7 +65,15 @@ def adagrad(
             step = -tf.scalar(lr, dtype) * g * inverse
             return jnp.where(total > 0, step, jnp.zeros_like(step)), total
 
-        updates, (total,) = tf.map_leaves(SPEC.name, leaf, grads, (sums.sum_of_squares,))
+        def native(dtype: Any, g: Any, total: Any) -> Any:
+            small, size = tf.scalar(eps, dtype), tf.scalar(lr, dtype)
+            outside, inside = (0.0, small) if eps_in_sqrt else (small, 0.0)
+            rates = (1.0, 1.0, size, outside, inside)
+            return _move.Call("squares", rates, _move.OTHER * eps_in_sqrt)
+
+        held = (sums.sum_of_squares,)
+        move = (params, native) if moving else None
+        updates, (total,) = tf.map_leaves(SPEC.name, leaf, grads, held, move=move)
         return updates, (ScaleByRssState(total), rate)
 
-    return tf.GradientTransformation(init, update)
+    return tf.moving(init, step)

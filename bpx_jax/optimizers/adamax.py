@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from bpx.optimizers.adamax import SPEC
 from bpx.profiles import profiled
+from bpx_jax import _move
 from bpx_jax import _transform as tf
 from bpx_jax.optimizers._adam import ScaleByAdamState
 
@@ -84,7 +85,7 @@ def _transformation(
         middle = () if decay is None else (decay.start(),)
         return (moments, *middle, tf.rate_start(learning_rate))
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def step(grads: Any, state: Any, params: Any, *, moving: bool) -> tuple[Any, Any]:
         held, *middle, rate = state
         lr, rate = tf.rate_now(learning_rate, rate)
         wd, which = None, None
@@ -101,9 +102,24 @@ def _transformation(
                 d = d + tf.scalar(wd, dtype) * p
             return -size * d, m, u
 
+        def native(dtype: Any, g: Any, m: Any, u: Any, p: Any, has: Any) -> Any:
+            r1, r2, small, size = (tf.scalar(x, dtype) for x in (b1, b2, eps, lr))
+            within, beside = (0.0, small) if eps_outside else (small, 0.0)
+            shrink = tf.scalar(wd, dtype) * size if has else 0.0
+            rate = size / tf.unbiased(r1, count, dtype)
+            rates = (r1, 1 - r1, r2, rate, within, beside, shrink)
+            return _move.Call("maxima", rates, _move.DECAYS * bool(has))
+
         given = None if decay is None else params
-        moments = (held.mu, held.nu)
-        updates, (mu, nu) = tf.map_leaves(SPEC.name, leaf, grads, moments, given, which)
+        updates, (mu, nu) = tf.map_leaves(
+            SPEC.name,
+            leaf,
+            grads,
+            (held.mu, held.nu),
+            given,
+            which,
+            move=(params, native) if moving else None,
+        )
         return updates, (ScaleByAdamState(count, mu, nu), *middle, rate)
 
-    return tf.GradientTransformation(init, update)
+    return tf.moving(init, step)

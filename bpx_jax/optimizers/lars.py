@@ -6,6 +6,7 @@ from typing import Any
 
 from bpx.optimizers.lars import SPEC
 from bpx.profiles import profiled
+from bpx_jax import _move
 from bpx_jax import _transform as tf
 from bpx_jax._packed import WHOLE, refuse
 from bpx_jax.optimizers import _trust
@@ -59,7 +60,7 @@ def lars(
             tf.TraceState(tf.zeros(params)),
         )
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def step(grads: Any, state: Any, params: Any, *, moving: bool) -> tuple[Any, Any]:
         refuse(SPEC.name, grads, WHOLE)
         decaying, scaling, rate, trace = state
         _trust.require_params(SPEC, params)
@@ -78,9 +79,27 @@ def lars(
             buf = along * buf + d
             return d + along * buf if nesterov else buf, buf
 
+        def native(dtype: Any, g: Any, buf: Any, p: Any, decays: Any, scales: Any) -> Any:
+            coefficient, small, size, along = (
+                tf.scalar(x, dtype) for x in (trust_coefficient, eps, lr, momentum)
+            )
+            penalty = tf.scalar(wd, dtype) if decays else 0.0
+            if scales:
+                d = g + penalty * p if decays else g
+                size = size * _trust.trust(_trust.norm(p), _trust.norm(d), coefficient, small)
+            variant = _move.DECAYS * bool(decays) + _move.OTHER * nesterov
+            return _move.Call("velocity", (along, -size, 1.0, penalty), variant)
+
         updates, (bufs,) = tf.map_leaves(
-            SPEC.name, leaf, grads, (trace.trace,), params, decays, scaled
+            SPEC.name,
+            leaf,
+            grads,
+            (trace.trace,),
+            params,
+            decays,
+            scaled,
+            move=(params, native) if moving else None,
         )
         return updates, (decaying, scaling, rate, tf.TraceState(bufs))
 
-    return tf.GradientTransformation(init, update)
+    return tf.moving(init, step)

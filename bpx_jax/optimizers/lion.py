@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from bpx.optimizers.lion import SPEC
 from bpx.profiles import profiled
+from bpx_jax import _move
 from bpx_jax import _transform as tf
 
 
@@ -51,7 +52,7 @@ def lion(
         held = ScaleByLionState(tf.zero(), tf.zeros(params, mu_dtype))
         return held, decay.start(), tf.rate_start(learning_rate)
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def step(grads: Any, state: Any, params: Any, *, moving: bool) -> tuple[Any, Any]:
         held, decays, rate = state
         lr, rate = tf.rate_now(learning_rate, rate)
         wd, which, decays = decay.now(decays, grads, params)
@@ -63,10 +64,17 @@ def lion(
                 d = d + tf.scalar(wd, dtype) * p
             return -tf.scalar(lr, dtype) * d, r2 * m + (1 - r2) * g
 
-        updates, (mu,) = tf.map_leaves(SPEC.name, leaf, grads, (held.mu,), params, which)
+        def native(dtype: Any, g: Any, m: Any, p: Any, has: Any) -> Any:
+            r1, r2, size = (tf.scalar(x, dtype) for x in (b1, b2, lr))
+            shrink = tf.scalar(wd, dtype) * size if has else 0.0
+            rates = (r1, 1 - r1, r2, 1 - r2, size, shrink)
+            return _move.Call("signs", rates, _move.DECAYS * bool(has))
+
+        move = (params, native) if moving else None
+        updates, (mu,) = tf.map_leaves(SPEC.name, leaf, grads, (held.mu,), params, which, move=move)
         return updates, (ScaleByLionState(tf.advance(held.count), mu), decays, rate)
 
-    return tf.GradientTransformation(init, update)
+    return tf.moving(init, step)
 
 
 def sign_sgd(learning_rate: Any) -> tf.GradientTransformation:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from bpx.optimizers.rmsprop import SPEC
 from bpx.profiles import profiled
+from bpx_jax import _move
 from bpx_jax import _transform as tf
 
 
@@ -100,7 +101,7 @@ def rmsprop(
             trace,
         )
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def step(grads: Any, state: Any, params: Any, *, moving: bool) -> tuple[Any, Any]:
         means, rate, trace = state
         lr, rate = tf.rate_now(learning_rate, rate)
         count = tf.advance(means.count) if bias_correction else None
@@ -127,9 +128,21 @@ def rmsprop(
                 d = d if lr_in_momentum else size * d
             return d, m, v, buf
 
+        def native(dtype: Any, g: Any, m: Any, v: Any, buf: Any) -> Any:
+            if centered or momentum is not None:
+                return None
+            keep, small, size = (tf.scalar(x, dtype) for x in (decay, eps, lr))
+            c = 1.0 if count is None else tf.unbiased(keep, count, dtype)
+            root = jnp.sqrt(c)  # g / (sqrt(v / c) + small), with sqrt(c) multiplied through
+            outside, inside = (0.0, small * c) if eps_in_sqrt else (small * root, 0.0)
+            return _move.Call("squares", (keep, 1 - keep, size * root, outside, inside), 0)
+
         mu, bufs = means.mu if centered else None, None if momentum is None else trace.trace
-        updates, (mu, nu, bufs) = tf.map_leaves(SPEC.name, leaf, grads, (mu, means.nu, bufs))
+        move = (params, native) if moving else None
+        updates, (mu, nu, bufs) = tf.map_leaves(
+            SPEC.name, leaf, grads, (mu, means.nu, bufs), move=move
+        )
         trace = trace if bufs is None else tf.TraceState(bufs)
         return updates, (_state(count, mu, nu), rate, trace)
 
-    return tf.GradientTransformation(init, update)
+    return tf.moving(init, step)

@@ -6,6 +6,7 @@ from typing import Any
 
 from bpx.optimizers.sgd import SPEC
 from bpx.profiles import profiled
+from bpx_jax import _move
 from bpx_jax import _transform as tf
 
 
@@ -48,7 +49,7 @@ def sgd(
             return tf.EmptyState(), rate
         return tf.TraceState(tf.zeros(params, accumulator_dtype)), rate
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def step(grads: Any, state: Any, params: Any, *, moving: bool) -> tuple[Any, Any]:
         trace, rate = state
         lr, rate = tf.rate_now(learning_rate, rate)
 
@@ -61,8 +62,16 @@ def sgd(
             buf = decay * buf + inside * g
             return outside * (inside * g + decay * buf if nesterov else buf), buf
 
+        def native(dtype: Any, g: Any, buf: Any) -> Any:
+            if momentum is None:
+                return None  # XLA adds the two arrays as fast
+            size, decay = tf.scalar(lr, dtype), tf.scalar(momentum, dtype)
+            inside, outside = (-size, 1.0) if lr_in_momentum else (1.0, -size)
+            return _move.Call("velocity", (decay, inside, outside), _move.OTHER * nesterov)
+
         bufs = None if momentum is None else trace.trace
-        updates, (bufs,) = tf.map_leaves(SPEC.name, leaf, grads, (bufs,))
+        move = (params, native) if moving else None
+        updates, (bufs,) = tf.map_leaves(SPEC.name, leaf, grads, (bufs,), move=move)
         return updates, (trace if bufs is None else tf.TraceState(bufs), rate)
 
-    return tf.GradientTransformation(init, update)
+    return tf.moving(init, step)
