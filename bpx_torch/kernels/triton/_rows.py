@@ -9,6 +9,7 @@ from bpx_torch.kernels.triton import _launch
 LARGEST = 65536  # elements of a row in one block
 TILE = 4096  # elements of a block of several rows
 WIDE = 8192
+SHORT = 512
 STRIP, DEEP = 256, 16  # columns and rows of a tile that is added up over the rows
 TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -53,8 +54,9 @@ def programs(x):
     return 4 * torch.cuda.get_device_properties(x.device).multi_processor_count
 
 
-def meta(x, columns):
-    """The constants of a kernel for tiles of whole rows of this length."""
+def meta(x, columns, each=16):
+    """The constants of a kernel for tiles of whole rows of this length, about `each` elements of
+    them to a thread."""
     block = triton.next_power_of_2(columns)
     rows = max(TILE // block, 1)
     return {
@@ -62,8 +64,19 @@ def meta(x, columns):
         "ACC": tl.float64 if x.dtype == torch.float64 else tl.float32,
         "ROWS": rows,
         "BLOCK": block,
-        "num_warps": min(max(rows * block // 512, 1), 16),
+        "num_warps": min(max(rows * block // (32 * each), 1), 16),
     }
+
+
+def norm_meta(x, columns):
+    """As `meta`, of few warps where a row is long: they wait for one another in each sum of it."""
+    return meta(x, columns, 32 if columns > SHORT else 16)
+
+
+def stages(x, columns):
+    """How many tiles of a loop over rows are under way: one alone would leave the memory idle
+    while it is computed, but for short rows and beyond 16 bits the registers are few."""
+    return 3 if x.dtype.itemsize == 2 and columns > SHORT else 1
 
 
 def wide(columns):

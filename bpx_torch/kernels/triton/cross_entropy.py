@@ -1,9 +1,12 @@
 """cross_entropy for torch on a GPU, in Triton. Maths, shapes and source:
 bpx/losses/cross_entropy.py.
 
-A program walks over one row in float32 (float64 for float64 logits), BLOCK classes at a time. Where
-the result has the digits for it, exp(logits - lse) is divided by its own sum, which takes out the
-rounding of lse. wy is the weight of a row's label: 0 where it is ignored, NaN where it is no class.
+In forward a program walks over one row in float32 (float64 for float64 logits), BLOCK classes at a
+time; a thread keeps the largest logit and the sum of its own classes, PER of them side by side, so
+that none waits for another before the end. In backward a program has one block of a row, except
+where the result has the digits for it: there exp(logits - lse) is divided by its own sum, which
+takes out the rounding of lse, and the row is then read from its end, which the cache still has.
+wy is the weight of a row's label: 0 where it is ignored, NaN where it is no class.
 """
 
 import torch
@@ -14,61 +17,48 @@ from triton.language.extra import libdevice
 from bpx_torch._labels import over_labels
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.triton import _launch
+from bpx_torch.kernels.triton._labels import e_to, label_of, weight_of
 from bpx_torch.kernels.triton._launch import add, larger
 from bpx_torch.kernels.triton._rows import present, refuses_types, rounded, statistic
 
-BLOCK = 4096
-
-
-@triton.jit
-def label_of(TARGET, row, IGNORE, HAS_IGNORE: tl.constexpr):
-    """(label, whether the row is ignored)."""
-    label = tl.load(TARGET + row).to(tl.int64)
-    ignored = label != label
-    if HAS_IGNORE:
-        ignored = label == IGNORE
-    return label, ignored
-
-
-@triton.jit
-def weight_of(WEIGHT, label, ignored, V, HAS_WEIGHT: tl.constexpr, ACC: tl.constexpr):
-    inside = (label >= 0) & (label < V)
-    wy = tl.where(inside, 1.0, float("nan")).to(ACC)
-    if HAS_WEIGHT:
-        wy *= tl.load(WEIGHT + tl.where(inside, label, 0)).to(ACC)
-    return tl.where(ignored, 0.0, wy)
+BLOCK, EXACT_BLOCK = 4096, 16384
+PER = 8
 
 
 @triton.jit
 def forward_kernel(
     X, TARGET, WEIGHT, LOSS, LSE, WY, V, IGNORE, S: tl.constexpr, EVEN: tl.constexpr,
-    HAS_IGNORE: tl.constexpr, HAS_WEIGHT: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    HAS_IGNORE: tl.constexpr, HAS_WEIGHT: tl.constexpr, FEW: tl.constexpr, ACC: tl.constexpr,
+    PER: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    d = tl.arange(0, BLOCK)
+    d = tl.arange(0, BLOCK // PER)[:, None] * PER + tl.arange(0, PER)[None, :]
     X += row * V
-    top = tl.full((), -float("inf"), ACC)
-    mass = tl.full((), 0, ACC)
+    tops = tl.full((BLOCK // PER,), -float("inf"), ACC)
+    masses = tl.full((BLOCK // PER,), 0, ACC)
     for start in range(0, V, BLOCK):
         x = tl.load(X + start + d, mask=start + d < V, other=-float("inf")).to(ACC)
-        higher = tl.maximum(top, tl.reduce(x, 0, larger))
+        higher = tl.maximum(tops, tl.reduce(x, 1, larger))
         shift = tl.where(higher == -float("inf"), 0.0, higher)  # of masked classes alone
-        mass = mass * libdevice.exp(top - shift) + tl.reduce(libdevice.exp(x - shift), 0, add)
-        top = higher
-    lse = top + libdevice.log(mass)
+        added = tl.reduce(e_to(x - shift[:, None], FEW), 1, add)
+        masses = masses * e_to(tops - shift, FEW) + added
+        tops = higher
+    top = tl.reduce(tops, 0, larger)
+    shift = tl.where(top == -float("inf"), 0.0, top)
+    lse = top + libdevice.log(tl.reduce(masses * e_to(tops - shift, FEW), 0, add))
     label, ignored = label_of(TARGET, row, IGNORE, HAS_IGNORE)
     wy = weight_of(WEIGHT, label, ignored, V, HAS_WEIGHT, ACC)
     at = tl.load(X + tl.where((label >= 0) & (label < V), label, 0)).to(ACC)
     loss = (1 - S) * wy * (lse - at)
     if S != 0:
-        surprise = tl.full((), 0, ACC)
+        surprise = tl.full((BLOCK // PER,), 0, ACC)
         for start in range(0, V, BLOCK):
             x = tl.load(X + start + d, mask=start + d < V, other=0).to(ACC)
             part = lse - x
             if HAS_WEIGHT:
                 part *= tl.load(WEIGHT + start + d, mask=start + d < V, other=0).to(ACC)
-            surprise += tl.reduce(tl.where(start + d < V, part, 0.0), 0, add)
-        loss = tl.where(wy == wy, loss + EVEN * surprise, wy)
+            surprise += tl.reduce(tl.where(start + d < V, part, 0.0), 1, add)
+        loss = tl.where(wy == wy, loss + EVEN * tl.reduce(surprise, 0, add), wy)
     tl.store(LOSS + row, tl.where(ignored, 0.0, loss))
     tl.store(LSE + row, lse)
     tl.store(WY + row, wy)
@@ -76,16 +66,17 @@ def forward_kernel(
 
 @triton.jit
 def backward_kernel(
-    G, X, TARGET, WEIGHT, SUM, LSE, DX, V, IGNORE, S: tl.constexpr, EACH: tl.constexpr,
+    G, X, TARGET, WEIGHT, SUM, LSE, DX, V, PARTS, IGNORE, S: tl.constexpr, EACH: tl.constexpr,
     EVEN: tl.constexpr, EXACT: tl.constexpr, HAS_IGNORE: tl.constexpr, HAS_WEIGHT: tl.constexpr,
-    BY_HAND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    FEW: tl.constexpr, BY_HAND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     # With s the label smoothing and pull = (1 - s) wy + s/V sum(weight), all that a row's lse
     # enters:
     #   dlogits = g * (pull * p                          through lse
     #                  - (1 - s) wy onehot(target)       through the label's logit
     #                  - s/V weight)                     through the smoothed logits
-    row = tl.program_id(0).to(tl.int64)
+    program = tl.program_id(0)
+    row = (program // PARTS).to(tl.int64)
     d = tl.arange(0, BLOCK)
     X += row * V
     DX += row * V
@@ -99,22 +90,27 @@ def backward_kernel(
         pull += EVEN * tl.load(SUM).to(ACC)
     scale = g * pull
     if EXACT:
-        mass = tl.full((), 0, ACC)
+        masses = tl.full((BLOCK,), 0, ACC)
         for start in range(0, V, BLOCK):
             x = tl.load(X + start + d, mask=start + d < V, other=-float("inf")).to(ACC)
-            mass += tl.reduce(libdevice.exp(x - lse), 0, add)
-        scale = scale / mass
-    for start in range(0, V, BLOCK):
+            masses += e_to(x - lse, FEW)
+        scale = scale / tl.reduce(masses, 0, add)
+    blocks = (V + BLOCK - 1) // BLOCK
+    for n in range(program % PARTS, blocks, PARTS):
+        start = (blocks - 1 - n) * BLOCK
         i = start + d
-        x = tl.load(X + i, mask=i < V, other=-float("inf")).to(ACC)
-        dx = scale * libdevice.exp(x - lse) - tl.where(i == label, g * hit, 0.0)
+        x = tl.load(X + i, mask=i < V, other=-float("inf"), eviction_policy="evict_first").to(ACC)
+        dx = scale * e_to(x - lse, FEW)
+        if (label >= start) & (label < start + BLOCK):
+            dx -= tl.where(d == (label - start).to(tl.int32), g * hit, 0.0)
         if S != 0:
             even = tl.full((BLOCK,), 1, ACC)
             if HAS_WEIGHT:
                 even = tl.load(WEIGHT + i, mask=i < V, other=0).to(ACC)
             dx = tl.where(wy == wy, dx - EVEN * g * even, float("nan"))
         dx = tl.where(ignored, 0.0, dx)
-        tl.store(DX + i, rounded(dx, BY_HAND).to(DX.dtype.element_ty), mask=i < V)
+        dx = rounded(dx, BY_HAND).to(DX.dtype.element_ty)
+        tl.store(DX + i, dx, mask=i < V, eviction_policy="evict_first")
 
 
 @triton.jit
@@ -150,9 +146,11 @@ def smoothed(s, classes):
     return {"S": float(s), "EVEN": s / classes}
 
 
-def walk(classes):
-    block = min(triton.next_power_of_2(classes), BLOCK)
-    return {"BLOCK": block, "num_warps": min(max(block // 512, 1), 8)}
+def walk(x, most):
+    """The constants of a kernel that walks over classes, at most so many at a time."""
+    block = min(max(triton.next_power_of_2(x.shape[-1]), PER), most)
+    warps = min(max(block // 512, 1), 32)
+    return {"BLOCK": block, "FEW": x.dtype.itemsize == 2, "num_warps": warps}
 
 
 def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
@@ -163,7 +161,7 @@ def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing)
     _launch.run(
         forward_kernel, (target.numel(),), x,
         x, target, present(weight, x), loss, lse, wy, classes, **smoothed(label_smoothing, classes),
-        **labels(x, weight, ignore_index), **walk(classes),
+        PER=PER, **labels(x, weight, ignore_index), **walk(x, BLOCK),
     )  # fmt: skip
     if reduction != "none":
         loss = loss.sum()
@@ -190,12 +188,15 @@ def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smo
     if needs[0]:
         dlogits = torch.empty_like(x)
         total = x.new_full((), classes, dtype=wide) if weight is None else weight.to(wide).sum()
+        exact = x.dtype.itemsize > 2
+        walked = walk(x, EXACT_BLOCK if exact else BLOCK)
+        parts = 1 if exact else triton.cdiv(classes, walked["BLOCK"])
         _launch.run(
-            backward_kernel, (rows,), x,
+            backward_kernel, (rows * parts,), x,
             _opaque.readable(g), x, target, present(weight, x), total, lse, dlogits, classes,
-            EACH=int(reduction == "none"), **smoothed(label_smoothing, classes),
-            EXACT=x.dtype in (torch.float32, torch.float64),
-            BY_HAND=x.device.type == "cpu" and x.dtype == torch.bfloat16, **known, **walk(classes),
+            parts, EACH=int(reduction == "none"), **smoothed(label_smoothing, classes),
+            EXACT=exact, BY_HAND=x.device.type == "cpu" and x.dtype == torch.bfloat16, **known,
+            **walked,
         )  # fmt: skip
     if not needs[2]:
         return dlogits, None, None

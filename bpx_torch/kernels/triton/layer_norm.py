@@ -16,10 +16,11 @@ from bpx_torch.kernels.triton import _launch, _rows
 from bpx_torch.kernels.triton._launch import add
 from bpx_torch.kernels.triton._rows import (
     columns_grid,
-    meta,
+    norm_meta,
     present,
     programs,
     rounded,
+    stages,
     statistic,
     wide,
 )
@@ -57,8 +58,8 @@ def forward_kernel(
 def backward_kernel(
     DY, X, WEIGHT, MU, RSTD, DX, DWEIGHT, DBIAS, SHIFT, N, D,
     HAS_WEIGHT: tl.constexpr, NEEDS_X: tl.constexpr, NEEDS_WEIGHT: tl.constexpr,
-    NEEDS_BIAS: tl.constexpr, KEEP_SHIFT: tl.constexpr, BY_HAND: tl.constexpr, ACC: tl.constexpr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    NEEDS_BIAS: tl.constexpr, KEEP_SHIFT: tl.constexpr, STAGES: tl.constexpr,
+    BY_HAND: tl.constexpr, ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
     d = tl.arange(0, BLOCK)[None, :]
@@ -67,7 +68,8 @@ def backward_kernel(
     dbias = tl.full((ROWS, BLOCK), 0, ACC)
     if HAS_WEIGHT:
         weight = tl.load(WEIGHT + d, mask=inside, other=0).to(ACC)
-    for tile in range(program, (N + ROWS - 1) // ROWS, tl.num_programs(0)):
+    tiles = (N + ROWS - 1) // ROWS
+    for tile in tl.range(program, tiles, tl.num_programs(0), num_stages=STAGES):
         row = tile * ROWS + tl.arange(0, ROWS)
         at = row[:, None] * D + d
         mask = (row < N)[:, None] & inside
@@ -140,7 +142,7 @@ def forward(x, weight, bias, *, eps):
     mu = x.new_empty((*x.shape[:-1], 1), dtype=statistic(x))
     rstd = torch.empty_like(mu)
     if x.numel():
-        known = meta(x, x.shape[-1])
+        known = norm_meta(x, x.shape[-1])
         # eps is a constant of the kernel, since Triton passes numbers in float32
         _launch.run(
             forward_kernel, (triton.cdiv(mu.numel(), known["ROWS"]),), x,
@@ -156,7 +158,7 @@ def backward(dy, arrays, residuals, needs, *, eps):
     mu, rstd = map(_opaque.readable, residuals)
     weight = None if weight is None else _opaque.readable(weight)
     rows, columns = mu.numel(), x.shape[-1]
-    known = meta(x, columns)
+    known = norm_meta(x, columns)
     by_columns = wide(columns) and (needs[1] or needs[2])
     owners = min(triton.cdiv(rows, known["ROWS"]), programs(x))
     grid, tiles = columns_grid(x, rows, columns) if by_columns else ((owners,), {})
@@ -170,7 +172,7 @@ def backward(dy, arrays, residuals, needs, *, eps):
             dy, x, present(weight, x), mu, rstd, present(dx, x), *places, shift, rows, columns,
             HAS_WEIGHT=weight is not None, NEEDS_X=needs[0], KEEP_SHIFT=by_columns,
             NEEDS_WEIGHT=needs[1] and not by_columns, NEEDS_BIAS=needs[2] and not by_columns,
-            **known,
+            STAGES=stages(x, columns), **known,
         )  # fmt: skip
     if rows and by_columns:
         _launch.run(

@@ -15,10 +15,11 @@ from bpx_torch.kernels.triton import _launch, _rows
 from bpx_torch.kernels.triton._launch import add
 from bpx_torch.kernels.triton._rows import (
     columns_grid,
-    meta,
+    norm_meta,
     present,
     programs,
     rounded,
+    stages,
     statistic,
     wide,
 )
@@ -49,14 +50,16 @@ def forward_kernel(
 def backward_kernel(
     DY, X, WEIGHT, RSTD, DX, DWEIGHT, N, D,
     HAS_WEIGHT: tl.constexpr, NEEDS_X: tl.constexpr, NEEDS_WEIGHT: tl.constexpr,
-    BY_HAND: tl.constexpr, ACC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    STAGES: tl.constexpr, BY_HAND: tl.constexpr, ACC: tl.constexpr, ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
     d = tl.arange(0, BLOCK)[None, :]
     dweight = tl.full((ROWS, BLOCK), 0, ACC)
     if HAS_WEIGHT:
         weight = tl.load(WEIGHT + d, mask=d < D, other=0).to(ACC)
-    for tile in range(program, (N + ROWS - 1) // ROWS, tl.num_programs(0)):
+    tiles = (N + ROWS - 1) // ROWS
+    for tile in tl.range(program, tiles, tl.num_programs(0), num_stages=STAGES):
         row = tile * ROWS + tl.arange(0, ROWS)
         at = row[:, None] * D + d
         mask = (row < N)[:, None] & (d < D)
@@ -103,7 +106,7 @@ def forward(x, weight, *, eps):
     y = torch.empty_like(x)
     rstd = x.new_empty((*x.shape[:-1], 1), dtype=statistic(x))
     if x.numel():
-        known = meta(x, x.shape[-1])
+        known = norm_meta(x, x.shape[-1])
         # eps is a constant of the kernel, since Triton passes numbers in float32
         _launch.run(
             forward_kernel, (triton.cdiv(rstd.numel(), known["ROWS"]),), x,
@@ -118,7 +121,7 @@ def backward(dy, arrays, residuals, needs, *, eps):
     dy, x, rstd = (_opaque.readable(a) for a in (dy.to(x.dtype), x, *residuals))
     weight = None if weight is None else _opaque.readable(weight)
     rows, columns = rstd.numel(), x.shape[-1]
-    known = meta(x, columns)
+    known = norm_meta(x, columns)
     by_columns = wide(columns) and needs[1]
     owners = min(triton.cdiv(rows, known["ROWS"]), programs(x))
     grid, tiles = columns_grid(x, rows, columns) if by_columns else ((owners,), {})
@@ -129,7 +132,7 @@ def backward(dy, arrays, residuals, needs, *, eps):
             backward_kernel, (owners,), x,
             dy, x, present(weight, x), rstd, present(dx, x), present(partial, rstd), rows, columns,
             HAS_WEIGHT=weight is not None, NEEDS_X=needs[0],
-            NEEDS_WEIGHT=needs[1] and not by_columns, **known,
+            NEEDS_WEIGHT=needs[1] and not by_columns, STAGES=stages(x, columns), **known,
         )  # fmt: skip
     if rows and by_columns:
         _launch.run(
