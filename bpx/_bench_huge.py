@@ -68,6 +68,15 @@ HUGE: Mapping[str, Huge] = {
         wide=1,
         limit=1.0,
     ),
+    "attention": Huge(
+        tuple(
+            {"B": 4, "H": h, "K": k, "T": 4096, "S": 4096, "D": d, "E": d, "causal": causal}
+            for h, k, d, causal in ((32, 32, 128, True), (32, 8, 128, False), (32, 32, 64, True))
+        ),
+        absent=("bias", "mask", "dropout_key"),
+        products=True,
+        wide=1,
+    ),
 }
 _ELEMENTS = Huge(({"N": ELEMENTS},))
 

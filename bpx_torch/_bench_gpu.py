@@ -39,9 +39,15 @@ def _linear_cross_entropy(x, weight, target, *_, **options):
     return F.cross_entropy(F.linear(x, weight), target)
 
 
+def _attention(query, key, value, *_, causal, **options):
+    grouped = query.shape[1] != key.shape[1]
+    return F.scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=grouped)
+
+
 # where ORACLES has more work in it than a user of torch would give to it
 OWN: dict[str, Any] = {
     "rope": _rope,
+    "attention": _attention,
     "linear_cross_entropy": _linear_cross_entropy,
     "dropout": lambda x, bits, *, p, broadcast_dims: F.dropout(x, p),  # draws its mask
 }

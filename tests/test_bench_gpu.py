@@ -24,9 +24,11 @@ TINY = {
     "rope": {"N": (2, 3), "T": 4, "D": 8, "P": 4},
     "dropout": {"N": 16, "B": 2},
     "linear_cross_entropy": {"N": 6, "D": 4, "V": 9},
+    "attention": {"B": 2, "H": 4, "K": 2, "T": 5, "S": 6, "D": 3, "E": 4, "causal": True},
     "silu": {"N": 16},
     "swiglu": {"N": 16},
 }
+PRODUCTS = ("linear_cross_entropy", "attention")
 CUDA = ("--framework", "torch", "--device", "cuda", "--size", "huge")
 
 
@@ -82,7 +84,7 @@ def test_both_candidates_run_on_inputs_of_the_device(name, dtype, played):
         size = 4 * 2.0**-8 if dtype == "bfloat16" else 1e-5
         for a, b in zip(*results, strict=True):
             torch.testing.assert_close(a, b, rtol=size, atol=size * float(b.abs().max()))
-    assert (prepared.facts["bytes"] is None) == (name == "linear_cross_entropy")
+    assert (prepared.facts["bytes"] is None) == (name in PRODUCTS)
 
 
 def test_inputs_lie_below_their_dim_and_in_their_domain():
@@ -158,18 +160,20 @@ def test_one_command_writes_both_dtypes_and_the_page(played, tmp_path, capsys):
     assert main(["bench", *argv, "--page", str(tmp_path)]) == 0
     report = json.loads(file.read_text())
     assert report["dtype"] == "bfloat16, float32"
-    assert [row["dtype"] for row in report["rows"]] == ["bfloat16"] * 8 + ["float32"] * 8
+    assert [row["dtype"] for row in report["rows"]] == ["bfloat16"] * len(TINY) + ["float32"] * len(
+        TINY
+    )
     for row in report["rows"]:
         assert row["failed"] == {}
         own, ours = row["candidates"]
         assert (own["seconds"], ours["ratio"]["median"], ours["default"]) == (1e-3, 1, True)
         assert total_peak(row, ours) == 100 + row["arguments"]
-        if row["entry"] != "linear_cross_entropy":
+        if row["entry"] not in PRODUCTS:
             assert share(row, ours) == pytest.approx(row["bytes"] / 1e3)
     page = (tmp_path / "gpu.md").read_text()
     for text in ("A GPU", "triton 3.6", "cuda 13.0", report["machine"], report["date"][:10]):
         assert text in page
-    assert page.count("| 1.000 | 1.000 | 1.00 (1.00-1.00) |") == 16
+    assert page.count("| 1.000 | 1.000 | 1.00 (1.00-1.00) |") == 2 * len(TINY)
     for dtype in ("bfloat16", "float32"):
         assert f"](gpu-{dtype}.svg)" in page
         assert "<svg" in (tmp_path / f"gpu-{dtype}.svg").read_text()

@@ -141,7 +141,13 @@ def plain(size=BLOCK):
 
 
 RULE = Rule(
-    SPEC, (Kernel.lazy("cpu", "bpx_torch.kernels.cpu.attention"), plain()), autocast="lower"
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.attention"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.attention"),
+        plain(),
+    ),
+    autocast="lower",
 )
 
 

@@ -52,10 +52,15 @@ def four(x0, x1, A: tl.constexpr, B: tl.constexpr, C: tl.constexpr, D: tl.conste
 
 @triton.jit
 def words(k0, k1, i):
-    """The 32 random bits of a key (two words) at the counters i: 20 rounds."""
+    """The 32 random bits of a key (two words) at the counters i."""
+    return word(k0, k1, (i >> 32).to(tl.uint32), i.to(tl.uint32))
+
+
+@triton.jit
+def word(k0, k1, high, low):
+    """The 32 random bits of a key (two words) at the counters (high, low): 20 rounds."""
     k2 = k0 ^ k1 ^ PARITY_WORD
-    x0 = (i >> 32).to(tl.uint32) + k0
-    x1 = i.to(tl.uint32) + k1
+    x0, x1 = high + k0, low + k1
     x0, x1 = four(x0, x1, R0, R1, R2, R3)
     x0, x1 = x0 + k1, x1 + k2 + 1
     x0, x1 = four(x0, x1, R4, R5, R6, R7)
