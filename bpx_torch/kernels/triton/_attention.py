@@ -116,11 +116,11 @@ def scores(
 
 
 @triton.jit
-def kept(x, KEY, head, T, i, j, LEAST, DROP: tl.constexpr):
-    """x after dropout, by the random bits at row head T + i and column j."""
+def kept(KEY, head, T, i, j, LEAST):
+    """Where dropout keeps: by the random bits at row head T + i and column j."""
     row = (head.to(tl.int64) * T + i).to(tl.uint32)
     bits = word(tl.load(KEY), tl.load(KEY + 1), row + j.to(tl.uint32) * 0, j.to(tl.uint32))
-    return tl.where((bits.to(tl.int64) >= LEAST) & (DROP > 0), x * DROP, 0.0)
+    return bits.to(tl.int64) >= LEAST
 
 
 @triton.jit
@@ -141,8 +141,8 @@ def pulled(
         p = power(s * FOLD - (top + mass) * UNIT, WIDE)
     w = p
     if HAS_DROP:
-        w = kept(p, KEY, head, T, i, j, LEAST, DROP)
-        dp = kept(dp, KEY, head, T, i, j, LEAST, DROP)
+        keep = kept(KEY, head, T, i, j, LEAST)
+        w, dp = tl.where(keep, p * DROP, 0.0), tl.where(keep, dp * DROP, 0.0)
     ds = p * (dp - delta)
     dz = ds
     if CAP != 0:

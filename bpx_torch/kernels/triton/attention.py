@@ -82,7 +82,8 @@ def forward_kernel(
                 total = total * shrink + tl.reduce(p, 1, add)
                 y *= shrink[:, None]
                 if HAS_DROP:
-                    p = kept(p, KEY, head, T, i[:, None], j[None, :], LEAST, DROP)
+                    keep = kept(KEY, head, T, i[:, None], j[None, :], LEAST)
+                    p = tl.where(keep, p * DROP, 0.0)
                 v = block(
                     V + j0 * v_step, v_at, there[:, None], e[None, :] < E, PART != 1, E != EB,
                     BY_HAND,
