@@ -73,6 +73,9 @@ class JaxRunner:
         interpret = kernel == "pallas" and self.device.platform == "cpu"
         return call_path.use(kernel, interpret=interpret)
 
+    def interprets(self, kernel: str) -> bool:
+        return False  # Pallas's interpreter is compiled
+
     def refusal(self, rule, kernel, case, dtype):
         arrays = self.arrays(case, dtype)
         shapes = tuple(None if a is None else a.shape for a in arrays)

@@ -56,6 +56,9 @@ class Runner(Rounds, Protocol):
     def using(self, kernel: str) -> AbstractContextManager[None]:
         """Force the kernel within a block."""
 
+    def interprets(self, kernel: str) -> bool:
+        """Whether this kernel runs in an interpreter that takes seconds for a call."""
+
     def saved_bytes(
         self, f: Callable[..., Any], rule: Rule, case: Case, dtype: str
     ) -> tuple[int, int]:
