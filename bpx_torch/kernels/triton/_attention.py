@@ -12,7 +12,6 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
-from bpx.layers._attention import factor, limits, scale_of, threshold
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.triton._rows import present, rounded
 from bpx_torch.kernels.triton.dropout import word
@@ -185,7 +184,8 @@ class Call:
         (b, h, t, d), (groups_of, s), e = q.shape, k.shape[1:3], v.shape[3]
         self.batch, self.heads, self.sizes = b, h, (t, s, d, e)
         self.groups = h // groups_of
-        left, right = limits(options["causal"], options["window"])
+        left, right = options["window"] or (None, None)
+        right = 0 if options["causal"] else right
         far = t + s
         p = options["dropout_p"]
         mask = None if mask is None else mask.view(torch.uint8)
@@ -193,10 +193,11 @@ class Call:
         self.arguments = (
             present(self.bias, q), present(mask, q), key_words, h, self.groups, t, s,
             *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *strides(bias), *strides(mask),
-            min(left or 0, far), min(right or 0, far), threshold(p),
+            min(left or 0, far), min(right or 0, far), round(p * 2**32),
         )  # fmt: skip
         self.wide = q.element_size() > 2
-        self.scale = scale = float(scale_of(options["scale"], d))
+        scale = options["scale"]
+        self.scale = scale = 1 / math.sqrt(d) if scale is None else float(scale)
         c, unit = options["softcap"], 1.0 if self.wide else LOG2E
         self.prescale = scale if self.wide else 1.0
         rest = 1.0 if self.wide else scale
@@ -207,7 +208,7 @@ class Call:
             "CAP": 0.0 if c is None else c * unit,
             "UNIT": unit,
             "FOLD": fold,
-            "DROP": 1.0 if p == 0 else factor(p),
+            "DROP": 0.0 if p == 1 else 1 / (1 - p),
             "HAS_DROP": p != 0,
             "HAS_LEFT": left is not None,
             "HAS_RIGHT": right is not None,
