@@ -22,6 +22,15 @@ def product(a, b, added=None):
     return found if added is None else added + found
 
 
+def product_into(total, a, b):
+    """total + a b, written over total where it is given: the sum is as wide as `product`."""
+    if total is None:
+        return product(a, b)
+    if a.is_cuda and a.dtype in (torch.float16, torch.bfloat16):
+        return torch.addmm(total, a, b, out_dtype=torch.float32, out=total)
+    return total.addmm_(at_least_float32(a), at_least_float32(b))
+
+
 def prepared(x, weight, target, class_weight, ignore_index):
     """One axis of rows: x in the dtype of weight and 0 where ignored, what labels() finds, and the
     class weights in the dtype of sums."""

@@ -41,11 +41,11 @@ def gradients(name, given, options, dy=-1.7):
 @pytest.fixture(params=["all rows", "in batches", "in uneven parts"])
 def parts(request, monkeypatch):
     """How many rows have logits at once, and how many such parts are multiplied at once."""
-    at_once = {"all rows": (2**20, 4), "in batches": (2, 2), "in uneven parts": (3, 8)}
-    part, times = at_once[request.param]
+    part, batch = {"all rows": (2**20, 2**20), "in batches": (2, 4), "in uneven parts": (3, 8)}[
+        request.param
+    ]
     monkeypatch.setattr(kernel, "PART", part * CLASSES)
-    monkeypatch.setattr(kernel, "ROWS", times)
-    monkeypatch.setattr(kernel, "SLICE", 3)
+    monkeypatch.setattr(kernel, "BATCH", batch * CLASSES)
 
 
 @pytest.fixture

@@ -74,15 +74,15 @@ def pulled_kernel(
     tl.store(D + row * C + i, rounded(d, BY_HAND).to(D.dtype.element_ty), mask=i < C)
 
 
-def numbers(z, bias, softcap, s):
-    classes = z.shape[1]
-    block = min(triton.next_power_of_2(classes), BLOCK)
+def numbers(z, bias, softcap, s, most=BLOCK):
+    """The constants of a kernel whose blocks have at most so many classes."""
+    block = min(triton.next_power_of_2(z.shape[1]), most)
     return {
         "CAP": 0.0 if softcap is None else float(softcap),
         "SMOOTH": bool(s),
         "HAS_BIAS": bias is not None,
         "BLOCK": block,
-        "num_warps": min(max(block // 512, 1), 8),
+        "num_warps": min(max(block // 512, 1), most // 512),
     }
 
 

@@ -5,21 +5,23 @@ Backward would compute the logits again, a fourth product beside three. Where gr
 asked for of one number, and are no larger than the logits, forward takes them at dy = 1 while it
 has a part of the rows' logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section
 3.2; backward scales them, out of place, so that it can be called twice. The largest array is then
-the gradients of the logits of ROWS rows.
+the gradients of BATCH logits.
 """
 
 import torch
+import triton
 
 from bpx_torch._labels import over_labels
-from bpx_torch._vocabulary import chunks, prepared, product, row_losses
+from bpx_torch._vocabulary import chunks, prepared, product, product_into, row_losses
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.triton import _launch
 from bpx_torch.kernels.triton._logits import Walk, pulled, pulls
+from bpx_torch.kernels.triton._logits_at_once import rows_at_once
 from bpx_torch.kernels.triton._rows import refuses_types
 
-PART = 2**27  # logits that are there at once
-SLICE = 16384  # classes whose gradient is added up at once
-ROWS = 4  # times as many rows' gradients are multiplied at once
+PART = 2**27 + 2**23  # logits that are there at once
+BATCH = 2**30 + 2**25  # gradients of logits that are multiplied at once
+TILE = 256  # rows that a product takes at once
 
 
 def refuses(arrays, dims):
@@ -63,14 +65,16 @@ def forward(
     if worth(x_rows, weight, reduction, needs):
         unit = scaled(torch.ones_like(wy[0]), wy, reduction, num_items)
         g = unit.expand(wy.shape).masked_fill(rows[0], 0.0)
-        walk, *early = _at_once(x_rows, weight, bias, label, wy, g, needs, softcap, s, z_loss)
+        top, mass, at, even, *early = _at_once(
+            x_rows, weight, bias, label, wy, g, needs, softcap, s, z_loss
+        )
     else:
         walk = Walk(wy)
         for part, _, b, _, _, _ in chunks(weight, bias, None, label, chunk):
             walk.take(product(x_rows, weight[part].T), b, label, part.start, softcap, s)
-    mass = walk.total.log()
-    loss = row_losses(walk.top + mass, walk.at, walk.even, rows, None, v, s, z_loss)
-    kept = (k.reshape(target.shape) for k in (walk.top, mass))
+        top, mass, at, even = walk.top, walk.total.log(), walk.at, walk.even
+    loss = row_losses(top + mass, at, even, rows, None, v, s, z_loss)
+    kept = (k.reshape(target.shape) for k in (top, mass))
     return reduced(loss, wy, target, x, reduction, num_items), (*kept, *early)
 
 
@@ -82,47 +86,46 @@ def worth(x_rows, weight, reduction, needs):
 
 
 def _at_once(x_rows, weight, bias, label, wy, g, needs, softcap, s, z_loss):
-    """The walk, and the gradients of x, weight and bias at dy = 1 (None where not asked for)."""
+    """(top, mass, at, even) of the rows, and the gradients of x, weight and bias at dy = 1 (None
+    where not asked for)."""
     v, count = len(weight), len(x_rows)
-    part = min(max(PART // v, 1), count)  # rows whose logits are there at once
-    batch = min(ROWS * part, count)  # rows whose gradients are multiplied at once
-    walk = Walk(wy)
+    batch = rows_of(BATCH // v, count)  # whose gradients are multiplied at once
+    part = rows_of(PART // v, batch)  # whose logits are there at once
+    kept = torch.empty((4, count), dtype=wy.dtype, device=wy.device)
     dx = torch.empty_like(x_rows) if needs[0] else None
     dbias = torch.zeros(v, dtype=wy.dtype, device=wy.device) if needs[3] else None
-    once = batch >= count
-    dweight = None
-    if needs[1]:  # several batches are added up in the type of sums
-        dweight = torch.zeros_like(weight, dtype=weight.dtype if once else wy.dtype)
     d = torch.empty((batch, v), dtype=weight.dtype, device=wy.device)
+    dweight = None
     for start in range(0, count, batch):
-        for first in range(start, min(start + batch, count), part):
-            here = slice(first, min(first + part, start + batch, count))
+        stop = min(start + batch, count)
+        for first in range(start, stop, part):
+            here = slice(first, min(first + part, stop))
             z = product(x_rows[here], weight.T)
-            known = Walk(wy[here])
-            known.take(z, bias, label[here], 0, softcap, s)
-            mass = known.total.log()
-            weights = pulls(g[here], wy[here], known.top + mass, s, z_loss, v)
             to = d[here.start - start : here.stop - start]
             made = z if needs[3] else to
-            pulled(z, bias, label[here], known.top, mass, weights, made, 0, softcap, s)
+            given = label[here], g[here], wy[here], kept[:, here]
+            rows_at_once(z, bias, *given, made, softcap, s, z_loss)
             if needs[3]:
                 dbias += z.sum(0)
                 to.copy_(z)
-            for name in ("top", "total", "at", "even"):
-                getattr(walk, name)[here] = getattr(known, name)
             del z
-        rows = slice(start, min(start + batch, count))
-        found = d[: rows.stop - start]
+        found, taken = d[: stop - start], x_rows[start:stop]
         if needs[0]:
-            torch.mm(found, weight, out=dx[rows])
-        if needs[1] and once:
-            torch.mm(found.T, x_rows, out=dweight)
-        elif needs[1]:
-            for first in range(0, v, SLICE):  # a product of all classes would take dweight's room
-                part_of = slice(first, first + SLICE)
-                dweight[part_of] += product(found[:, part_of].T, x_rows[rows])
-    del d
-    return walk, dx, None if dweight is None else dweight.to(weight.dtype), dbias
+            torch.mm(found, weight, out=dx[start:stop])
+        if needs[1]:  # several batches are added up in the type of sums
+            if batch >= count:
+                dweight = torch.mm(found.T, taken)
+            else:
+                dweight = product_into(dweight, found.T, taken)
+    del d, found
+    return *kept, dx, None if dweight is None else dweight.to(weight.dtype), dbias
+
+
+def rows_of(most, count):
+    """Rows of a part where `count` are taken in equal parts of about `most`, in whole tiles of a
+    product where these hold several."""
+    each = triton.cdiv(count, triton.cdiv(count, max(most, 1)))
+    return min(triton.cdiv(each, TILE) * TILE, count) if each > TILE else each
 
 
 def backward(
