@@ -5,6 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 kernel = pytest.importorskip("bpx_torch.kernels.triton.linear_cross_entropy")
+at_once = pytest.importorskip("bpx_torch.kernels.triton._logits_at_once")
 
 from bpx.rule import use
 from bpx_torch.fused.linear_cross_entropy import linear_cross_entropy
@@ -38,14 +39,16 @@ def gradients(name, given, options, dy=-1.7):
         return [y, *torch.autograd.grad(y, asked, dy, retain_graph=True)], y, asked, dy
 
 
-@pytest.fixture(params=["all rows", "in batches", "in uneven parts"])
+# how many rows have logits at once, how many have gradients, how many classes a block has
+PARTS = {"all rows": (2**20, 2**20, 8), "in batches": (2, 4, 1), "in uneven parts": (3, 8, 4)}
+
+
+@pytest.fixture(params=PARTS)
 def parts(request, monkeypatch):
-    """How many rows have logits at once, and how many such parts are multiplied at once."""
-    part, batch = {"all rows": (2**20, 2**20), "in batches": (2, 4), "in uneven parts": (3, 8)}[
-        request.param
-    ]
+    part, batch, block = PARTS[request.param]
     monkeypatch.setattr(kernel, "PART", part * CLASSES)
     monkeypatch.setattr(kernel, "BATCH", batch * CLASSES)
+    monkeypatch.setattr(at_once, "BLOCK", block)
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def numbers(z, bias, softcap, s, most=BLOCK):
         "SMOOTH": bool(s),
         "HAS_BIAS": bias is not None,
         "BLOCK": block,
-        "num_warps": min(max(block // 512, 1), most // 512),
+        "num_warps": min(max(block // 512, 1), 16),
     }
 
 
