@@ -84,6 +84,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.batch_norm"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.batch_norm"),
         Kernel("plain", forward, backward, tangent),
     ),
 )

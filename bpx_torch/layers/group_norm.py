@@ -73,6 +73,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.group_norm"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.group_norm"),
         Kernel("plain", forward, backward, tangent),
     ),
     autocast={"cuda": "float32"},

@@ -68,6 +68,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.instance_norm"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.instance_norm"),
         Kernel("plain", forward, backward, tangent),
     ),
 )

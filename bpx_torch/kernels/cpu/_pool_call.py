@@ -4,9 +4,9 @@ with its channels behind the places (channels_last) is copied and the result lai
 import torch
 
 from bpx.native import windows
+from bpx_torch.kernels._layout import channels_behind, put_behind
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import readable
-from bpx_torch.kernels.cpu._layout import channels_behind, put_behind
 
 
 def maxima(x, axes):

@@ -6,9 +6,9 @@ before the places; where they lie behind (channels_last), x is copied and the re
 
 import torch
 
+from bpx_torch.kernels._layout import channels_behind, put_behind
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
-from bpx_torch.kernels.cpu._layout import channels_behind, put_behind
 
 
 def forward(x, weight, bias, groups, eps, *, variance):

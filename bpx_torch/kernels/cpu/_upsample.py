@@ -2,9 +2,9 @@
 places (channels_last) is copied and the result laid out as x."""
 
 from bpx.native.windows import resized
+from bpx_torch.kernels._layout import channels_behind, put_behind
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import readable
-from bpx_torch.kernels.cpu._layout import channels_behind, put_behind
 
 
 def forward(name, x, *how):

@@ -5,9 +5,9 @@ bpx/layers/batch_norm.py."""
 import torch
 
 from bpx_torch._running import kept, nothing
+from bpx_torch.kernels._layout import channels_behind
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
-from bpx_torch.kernels.cpu._layout import channels_behind
 from bpx_torch.kernels.cpu._standardize import sizes
 
 

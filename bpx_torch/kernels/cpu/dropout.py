@@ -5,9 +5,9 @@ import torch
 
 from bpx import native
 from bpx_torch.kernels import _opaque
+from bpx_torch.kernels._layout import channels_behind, put_behind
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import readable
-from bpx_torch.kernels.cpu._layout import channels_behind, put_behind
 
 
 def refuses(arrays, dims):

@@ -5,9 +5,9 @@ import math
 
 import torch
 
+from bpx_torch.kernels._layout import channels_behind
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
-from bpx_torch.kernels.cpu._layout import channels_behind
 
 
 def refuses(arrays, dims):
