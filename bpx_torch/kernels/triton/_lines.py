@@ -78,7 +78,7 @@ def sums_kernel(
         dy = tl.load(place(DY, line, p, L, S, BY_ROWS), mask=mask, other=0).to(ACC)
         x = tl.load(place(X, line, p, L, S, BY_ROWS), mask=mask, other=0).to(ACC)
         about += dy
-        along += tl.where(mask, dy * ((x - mean) * rstd), 0.0)
+        along += dy * ((x - mean) * rstd)
     at = line * tl.num_programs(1) + part
     tl.store(ABOUT + at, tl.reduce(about, 1, add), mask=line < L)
     tl.store(ALONG + at, tl.reduce(along, 1, add), mask=line < L)
