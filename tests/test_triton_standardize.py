@@ -9,30 +9,34 @@ kernel = pytest.importorskip("bpx_torch.kernels.triton._standardize")
 from bpx.rule import use
 from bpx_torch import RULES
 
-TOLERANCE = {torch.float64: 2.0**-46, torch.bfloat16: 2.0**-6}
+TOLERANCE = 2.0**-46
 OPTIONS = {
-    "group_norm": {"num_groups": 3, "eps": 1e-5},
+    "group_norm": {"num_groups": 2, "eps": 1e-5},
     "instance_norm": {"eps": 1e-5},
     "batch_norm": {"training": True, "eps": 1e-5},
 }
 SHAPES = {
-    "long lines": (2, 6, 5, 7),
-    "short lines": (3, 6, 3),
-    "channels last": (2, 6, 5, 7),
-    "two dims": (19, 6),
+    "long lines": (2, 4, 3, 5),
+    "short lines": (3, 4, 3),
+    "channels last": (2, 4, 3, 5),
+    "two dims": (19, 4),
 }
 
 
-@pytest.fixture(params=[(16, 3), (32, 20)], ids=str)
+@pytest.fixture(params=[(2, 30), (16, 3)], ids=str)
 def tiles(request, monkeypatch):
     """How many elements a program has at once, and how many programs are wanted."""
     tile, many = request.param
     monkeypatch.setattr(kernel, "TILE", tile)
-    monkeypatch.setattr(kernel, "STRIP", 4)
+    monkeypatch.setattr(kernel, "STRIP", min(4, tile))
+    monkeypatch.setattr(kernel, "ENTRIES", 4)
     monkeypatch.setattr(kernel, "programs", lambda x: many)
+    kernel.plan.cache_clear()
+    yield
+    kernel.plan.cache_clear()
 
 
-def draw(shape, dtype, mean=0.7):
+def draw(shape, mean=0.7):
     generator = torch.Generator().manual_seed(11)
 
     def normal(*sizes):
@@ -41,8 +45,8 @@ def draw(shape, dtype, mean=0.7):
     x, dy = normal(*SHAPES[shape]) + mean, normal(*SHAPES[shape])
     if shape == "channels last":
         x = x.to(memory_format=torch.channels_last)
-    arrays = x, normal(6), normal(6)
-    return [a.to(dtype).requires_grad_() for a in arrays], dy.to(dtype)
+    arrays = x, normal(4), normal(4)
+    return [a.requires_grad_() for a in arrays], dy
 
 
 def both(entry, name, given, dy, needs, **more):
@@ -64,38 +68,37 @@ def alike(found, wanted, limit):
 CASES = [(e, s) for e in OPTIONS for s in SHAPES if e != "instance_norm" or s != "two dims"]
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize(("entry", "shape"), CASES)
-def test_lines_longer_than_a_tile(entry, shape, dtype, tiles):
-    given, dy = draw(shape, dtype)
+def test_lines_longer_than_a_tile(entry, shape, tiles):
+    given, dy = draw(shape)
     found, wanted = (both(entry, name, given, dy, None) for name in ("triton", "plain"))
-    alike(found, wanted, TOLERANCE[dtype])
+    alike(found, wanted, TOLERANCE)
     assert found[0].stride() == found[1].stride() == given[0].stride()
 
 
-@pytest.mark.parametrize("needs", [(0,), (1,), (2,), (0, 2), (1, 2)], ids=str)
+@pytest.mark.parametrize("needs", [(0,), (1,), (0, 2)], ids=str)
 @pytest.mark.parametrize("entry", OPTIONS)
 def test_some_gradients_alone(entry, needs, tiles):
-    given, dy = draw("long lines", torch.float64)
+    given, dy = draw("long lines")
     found, wanted = (both(entry, name, given, dy, needs) for name in ("triton", "plain"))
-    alike(found, wanted, TOLERANCE[torch.float64])
+    alike(found, wanted, TOLERANCE)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_running_statistics_are_arguments(shape, tiles):
-    given, dy = draw(shape, torch.float64)
-    running = [torch.linspace(a, b, 6, dtype=torch.float64) for a, b in ((-1, 2), (0.3, 1.7))]
+    given, dy = draw(shape)
+    running = [torch.linspace(a, b, 4, dtype=torch.float64) for a, b in ((-1, 2), (0.3, 1.7))]
     more = {"training": False, "running": [r.requires_grad_() for r in running]}
     found, wanted = (
         both("batch_norm", name, given, dy, None, **more) for name in ("triton", "plain")
     )
-    alike(found, wanted, TOLERANCE[torch.float64])
+    alike(found, wanted, TOLERANCE)
 
 
 @pytest.mark.parametrize("entry", OPTIONS)
 def test_a_large_mean_costs_no_digits(entry, tiles):
     """Against the same values with the mean taken off, which is exact here."""
-    (x, *parameters), dy = draw("long lines", torch.float64, mean=0)
+    (x, *parameters), dy = draw("long lines", mean=0)
     with torch.no_grad():
         x.copy_((x * 2.0**10).round() / 2.0**10)
     far = (x.detach() + 2.0**30).requires_grad_()

@@ -48,32 +48,47 @@ _compiled: dict = {}
 def run(kernel, grid, x, *arguments, **constants):
     """Run the kernel where x is. A backward may come after the `use(interpret=True)` block, so the
     device decides, not the block."""
-    if x.device.type == "cpu":
+    if x.is_cpu:
         called = {
             k: _interpreted(v).rewrite() if isinstance(v, JITFunction) else v
             for k, v in constants.items()
         }
         with np.errstate(all="ignore"):  # NaN and infinity are results here
             _interpreted(kernel)[grid](*arguments, **called)
-        return
+    elif x.get_device() == torch._C._cuda_getDevice():
+        _launch(kernel, grid, x, arguments, constants)
+    else:
+        with torch.cuda.device(x.device):  # Triton launches on the current device
+            _launch(kernel, grid, x, arguments, constants)
+
+
+def _launch(kernel, grid, x, arguments, constants):
     key = compiled_for(kernel, x, arguments, constants)
-    with torch.cuda.device(x.device):  # Triton launches on the current device
-        if (found := _compiled.get(key)) is None:
-            _compiled[key] = kernel[grid](*arguments, **constants)
-        else:  # Triton's own look at the arguments takes longer than a small kernel
-            rest = [constants[n] for n in kernel.arg_names[len(arguments) :]]
-            found[(*grid, 1, 1)[:3]](*arguments, *rest)
+    found = _compiled.get(key)
+    if found is None:
+        made = kernel[grid](*arguments, **constants)
+        _compiled[key] = made, kernel.arg_names[len(arguments) :]
+    else:  # Triton's own look at the arguments takes longer than a small kernel
+        made, rest = found
+        made[(*grid, 1, 1)[:3]](*arguments, *[constants[n] for n in rest])
 
 
 def compiled_for(kernel, x, arguments, constants):
-    """All that Triton compiles a kernel anew for; a number by its digits, since -0.0 equals 0.0."""
-    key = [kernel, x.device]
-    key += [repr(c) if type(c) is float else c for c in constants.values()]
+    """All that Triton compiles a kernel anew for. A float that is 0 by its digits, since -0.0
+    equals 0.0; functions and types, which are there for good, by where they are."""
+    key = [id(kernel), x.get_device()]
+    for c in constants.values():
+        kind = type(c)
+        if kind is float and (c == 0 or c != c):
+            key.append(repr(c))
+        else:
+            key.append(id(c) if kind is JITFunction or kind is tl.dtype else c)
     for a in arguments:
         if type(a) is int:
-            key += a == 1, a % 16 == 0, -(2**31) <= a < 2**31
+            key.append((a == 1, a % 16 == 0, -(2**31) <= a < 2**31))
         else:
-            key += a.dtype, a.data_ptr() % 16 == 0
+            key.append(a.dtype)
+            key.append(a.data_ptr() % 16 == 0)
     return tuple(key)
 
 

@@ -85,6 +85,72 @@ def sums_kernel(
 
 
 @triton.jit
+def entries(s, start, INNER, STRIDE, MANY, BLOCK: tl.constexpr):
+    """(number, place, whether there are so many) of a set's sums of parts from `start` on: INNER of
+    them lie side by side, then come those of the next sample."""
+    e = start + tl.arange(0, BLOCK)
+    return e, s * INNER + e // INNER * STRIDE + e % INNER, e < MANY
+
+
+@triton.jit
+def joined_kernel(
+    TOTAL, SQUARE, MEAN, RSTD, VAR, INNER, STRIDE, MANY, PARTS, CHUNK, S, SHARED,
+    EPS: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """mean, rstd and biased variance of a set from its parts."""
+    s = tl.program_id(0).to(tl.int64)
+    total = tl.full((BLOCK,), 0, ACC)
+    for start in range(0, MANY, BLOCK):
+        _, at, mask = entries(s, start, INNER, STRIDE, MANY, BLOCK)
+        total += tl.load(TOTAL + at, mask=mask, other=0)
+    mean = tl.reduce(total, 0, add) / SHARED
+    square = tl.full((BLOCK,), 0, ACC)
+    for start in range(0, MANY, BLOCK):
+        e, at, mask = entries(s, start, INNER, STRIDE, MANY, BLOCK)
+        count = tl.where(e % PARTS == PARTS - 1, S - (PARTS - 1) * CHUNK, CHUNK).to(ACC)
+        off = tl.load(TOTAL + at, mask=mask, other=0) / count - mean
+        part = tl.load(SQUARE + at, mask=mask, other=0) + count * off * off
+        square += tl.where(mask, part, 0.0)
+    var = tl.reduce(square, 0, add) / SHARED
+    # of an infinite variance NaN, where 1 / inf would make zeros of it
+    rstd = tl.where(var == float("inf"), float("nan"), 1 / tl.sqrt(var + EPS))
+    tl.store(MEAN + s, mean)
+    tl.store(RSTD + s, rstd)
+    tl.store(VAR + s, var)
+
+
+@triton.jit
+def totals_kernel(
+    ABOUT, ALONG, WEIGHT, SUMS, MEANS, INNER, STRIDE, MANY, PARTS, SETS, EACH, SHARED,
+    HAS_WEIGHT: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """sum(dy) and sum(dy xhat) of a set, and the means of g = dy weight and of g xhat over it."""
+    s = tl.program_id(0).to(tl.int64)
+    about = tl.full((BLOCK,), 0, ACC)
+    along = tl.full((BLOCK,), 0, ACC)
+    about_g = tl.full((BLOCK,), 0, ACC)
+    along_g = tl.full((BLOCK,), 0, ACC)
+    for start in range(0, MANY, BLOCK):
+        e, at, mask = entries(s, start, INNER, STRIDE, MANY, BLOCK)
+        here = tl.load(ABOUT + at, mask=mask, other=0)
+        there = tl.load(ALONG + at, mask=mask, other=0)
+        about += here
+        along += there
+        if HAS_WEIGHT:
+            channel = s % SETS * EACH + e % INNER // PARTS
+            weight = tl.load(WEIGHT + channel, mask=mask, other=0).to(ACC)
+            here *= weight
+            there *= weight
+        about_g += here
+        along_g += there
+    sets = tl.num_programs(0)
+    tl.store(SUMS + s, tl.reduce(about, 0, add))
+    tl.store(SUMS + sets + s, tl.reduce(along, 0, add))
+    tl.store(MEANS + s, tl.reduce(about_g, 0, add) / SHARED)
+    tl.store(MEANS + sets + s, tl.reduce(along_g, 0, add) / SHARED)
+
+
+@triton.jit
 def each_kernel(
     DY, X, WEIGHT, BIAS, MEAN, RSTD, ABOUT, ALONG, OUT, L, S, C, SETS, EACH,
     BACKWARD: tl.constexpr, HAS_WEIGHT: tl.constexpr, HAS_BIAS: tl.constexpr,

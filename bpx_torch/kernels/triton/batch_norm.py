@@ -24,10 +24,10 @@ def forward(x, weight, bias, running_mean, running_var, *, training, eps):
     lines = Lines(laid_out(x, rows), None, rows)
     weight, bias = vectors(weight, bias)
     if training:
-        mean, var = lines.moments()
+        mean, rstd, var = lines.moments(eps)
     else:
         mean, var = (_opaque.readable(s.to(lines.statistic)) for s in (running_mean, running_var))
-    rstd = inverse_root(var + eps)
+        rstd = inverse_root(var + eps)
     y = lines.scaled(weight, bias, mean, rstd)
     return y, (mean, rstd, var) if training else nothing(rstd)
 
@@ -40,15 +40,15 @@ def backward(dy, arrays, residuals, needs, *, training, eps):
     (weight,) = vectors(weight)
     mean, rstd = map(_opaque.readable, kept(arrays, residuals, training, eps))
     dx = dweight = dbias = drunning_mean = drunning_var = None
-    about = along = torch.zeros_like(mean)  # in inference no path leads through the statistics
     if training or any(needs[1:]):
-        dbias, dweight = lines.sums(dy, mean, rstd).sum(1)
+        (dbias, dweight), means = lines.totals(lines.sums(dy, mean, rstd), weight)
+    if needs[3] or needs[4]:
         wide = 1 if weight is None else weight.to(mean.dtype)
         drunning_mean = -rstd * wide * dbias
         drunning_var = -0.5 * rstd.square() * wide * dweight
-        if training:
-            about, along = (wide * s / lines.shared for s in (dbias, dweight))
     if needs[0]:
-        dx = lines.through(dy, weight, mean, rstd, about, along)
+        if not training:  # no path leads through the statistics
+            means = torch.zeros_like(mean), torch.zeros_like(mean)
+        dx = lines.through(dy, weight, mean, rstd, *means)
     made = (dx, dweight, dbias, drunning_mean, drunning_var)
     return tuple(m if need else None for m, need in zip(made, needs, strict=True))
