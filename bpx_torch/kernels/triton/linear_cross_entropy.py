@@ -2,10 +2,10 @@
 of a chunk of the vocabulary each way. Maths, shapes and source: bpx/fused/linear_cross_entropy.py.
 
 Backward would compute the logits again, a fourth product beside three. Where gradients will be
-asked for of one number, and are no larger than the logits, forward takes them at dy = 1 while it
-has a part of the rows' logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section
-3.2; backward scales them, out of place, so that it can be called twice. The largest array is then
-the gradients of BATCH logits.
+asked for of one number, and are no larger than the logits and their log-probabilities, forward
+takes them at dy = 1 while it has a part of the rows' logits, as in Hsu et al. 2024, "Liger Kernel",
+arXiv:2410.10989, section 3.2; backward scales them. The largest array is then that of the logits'
+gradients, of BATCH bytes at most.
 """
 
 import torch
@@ -15,12 +15,13 @@ from bpx_torch._labels import over_labels
 from bpx_torch._vocabulary import chunks, prepared, product, product_into, row_losses
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.triton import _launch
+from bpx_torch.kernels.triton._early import times
 from bpx_torch.kernels.triton._logits import Walk, pulled, pulls
 from bpx_torch.kernels.triton._logits_at_once import rows_at_once
 from bpx_torch.kernels.triton._rows import refuses_types
 
 PART = 2**27 + 2**23  # logits that are there at once
-BATCH = 2**30 + 2**25  # gradients of logits that are multiplied at once
+BATCH = 2**31 + 2**26  # bytes of gradients of logits that are multiplied at once
 TILE = 256  # rows that a product takes at once
 
 
@@ -79,18 +80,21 @@ def forward(
 
 
 def worth(x_rows, weight, reduction, needs):
-    """Whether forward takes the gradients: they are kept in place of the logits in float32."""
+    """Whether forward takes the gradients: they are kept in place of the logits and the
+    log-probabilities in float32, which a loss on its own keeps."""
     kept = (x_rows.numel() + weight.numel()) * weight.element_size()
     logits = len(x_rows) * len(weight) * 4
-    return reduction != "none" and any(needs[:2]) and len(x_rows) > 0 and kept <= logits
+    return reduction != "none" and any(needs[:2]) and len(x_rows) > 0 and kept <= 2 * logits
 
 
 def _at_once(x_rows, weight, bias, label, wy, g, needs, softcap, s, z_loss):
     """(top, mass, at, even) of the rows, and the gradients of x, weight and bias at dy = 1 (None
     where not asked for)."""
     v, count = len(weight), len(x_rows)
-    batch = rows_of(BATCH // v, count)  # whose gradients are multiplied at once
-    part = rows_of(PART // v, batch)  # whose logits are there at once
+    batch = rows_of(
+        BATCH // (v * weight.element_size()), count
+    )  # whose gradients are multiplied at once
+    part = rows_of(PART // v, batch)
     kept = torch.empty((4, count), dtype=wy.dtype, device=wy.device)
     dx = torch.empty_like(x_rows) if needs[0] else None
     dbias = torch.zeros(v, dtype=wy.dtype, device=wy.device) if needs[3] else None
@@ -134,7 +138,7 @@ def backward(
 ):  # fmt: skip
     x, weight, target, bias, _ = arrays
     if len(residuals) > 2:
-        dx, dweight, dbias = (None if a is None else a * dy.to(a.dtype) for a in residuals[2:])
+        dx, dweight, dbias = (None if a is None else times(a, dy) for a in residuals[2:])
         return None if dx is None else dx.reshape(x.shape), dweight, None, dbias, None
     s = label_smoothing
     x_rows, rows, bias = prepared_rows(x, weight, target, bias, ignore_index)
