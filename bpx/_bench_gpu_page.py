@@ -15,21 +15,38 @@ Row = dict[str, Any]
 Report = dict[str, Any]
 
 NAME = "gpu"
+TITLE = "# Benchmark on a GPU"
 NEAR = 0.85  # of a copy's bandwidth: below it a row is named
 
+NAMES = {"torch": "PyTorch", "jax": "JAX"}  # the sections of the page
+
 ABOUT = """\
+ratio: time of what a plain call of bpx runs over that of {name}'s own operation in the same round,
+median (quartiles); below 1 bpx is faster. share: the bytes that forward and backward must move,
+each array once, over bpx's time, as a share of what a device copy of 1 GiB reads and writes in the
+same run; matrix products have none.
+"""
+OF_EACH = {
+    "torch": """\
 Forward and backward together at sizes that fill the GPU, queued while it sleeps, timed by its own
-events. ratio: time of what a plain call of bpx runs over that of torch's own operation in
-the same round, median (quartiles); below 1 bpx is faster. share: the bytes that forward and
-backward must move, each array once, over bpx's time, as a share of what a device copy of 1 GiB
-reads and writes in the same run; matrix products have none. peak: the most memory that torch had
-allocated at once, arguments included, in GB (10^9 bytes).
+events. peak: the most memory that torch had allocated at once, arguments included, in GB (10^9
+bytes).
 
 torch's own operation: of `linear_cross_entropy` the linear layer and the cross-entropy, one after
 the other; of `rope` the halves turned as models compose it, the tables without gradient; of
 `dropout` the one that draws its mask, as bpx's draws here too; of an entry that torch lacks, its
 formula in torch's operations.
-"""
+""",
+    "jax": """\
+Forward and backward in one program under `jax.jit`, with a barrier between them that keeps XLA from
+fusing the one into the other, as the rest of a model does; many calls queued, the clock read when
+the last is done. peak: what XLA's buffer assignment holds at once, arguments included, in GB (10^9
+bytes).
+
+JAX's own operation: of `jax.nn` or in jax.numpy, differentiated by JAX; of `dropout` a mask drawn
+by `jax.random.bernoulli`, as bpx's draws here too.
+""",
+}
 
 
 def ours(row: Row) -> Row | None:
@@ -52,42 +69,62 @@ def total_peak(row: Row, candidate: Row) -> float | None:
 
 
 def write_gpu_page(report: Report, folder: Path) -> None:
-    """gpu.md and its plots in `folder`. Raises CommandError where matplotlib is missing or a file
-    cannot be written."""
-    plt = plotting()
+    """gpu.md and its plots in `folder`: the section of each framework in the report is written
+    anew, another stays. Raises CommandError where matplotlib is missing or a file cannot be
+    written."""
+    plt, path = plotting(), folder / f"{NAME}.md"
     try:
-        lines = [*_head(report), *_sections(plt, report, folder)]
-        (folder / f"{NAME}.md").write_text("\n".join(lines).rstrip() + "\n")
+        sections = _kept(path.read_text()) if path.exists() else {}
+        for framework in report["frameworks"]:
+            rows = [row for row in report["rows"] if row["framework"] == framework]
+            lines = _section(plt, framework, {**report, "rows": rows}, folder)
+            sections[framework] = "\n".join(lines).rstrip()
+        found = [f"## {title}\n\n{sections[f]}" for f, title in NAMES.items() if f in sections]
+        path.write_text("\n\n".join([TITLE, *found]) + "\n")
     except OSError as error:
         raise CommandError(f"--page {folder}: {error.strerror}") from error
 
 
-def _head(report: Report) -> Iterator[str]:
-    about = report["frameworks"]["torch"]
-    versions = [f"Python {report['python']}", f"torch {about['torch']}"]
+def _kept(page: str) -> dict[str, str]:
+    """The sections of a page that is there."""
+    of_title = {title: framework for framework, title in NAMES.items()}
+    found: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for text in page.splitlines():
+        if text.startswith("## "):
+            lines = found.setdefault(of_title.get(text[3:], ""), [])
+        else:
+            lines.append(text)
+    return {framework: "\n".join(held).strip() for framework, held in found.items() if framework}
+
+
+def _section(plt: Any, framework: str, report: Report, folder: Path) -> Iterator[str]:
+    about = report["frameworks"][framework]
+    versions = [f"Python {report['python']}", f"{framework} {about[framework]}"]
     versions += [f"{k} {about[k]}" for k in ("triton", "cuda") if about.get(k)]
     copies = [row["copy"] for row in report["rows"] if row.get("copy")]
     copied = f"a device copy moves {copies[0] / 1e12:.2f} TB/s; " if copies else ""
-    yield f"# Benchmark on a GPU\n\n{about.get('device', report['device'])} "
-    yield f"(host: {report['machine']}); {', '.join(versions)}; {copied}bpx {report['bpx']}; "
-    yield f"{report['date'][:10]}. Written by `python -m bpx bench --size huge --page`.\n"
-    yield ABOUT
-
-
-def _sections(plt: Any, report: Report, folder: Path) -> Iterator[str]:
+    command = f"python -m bpx bench --framework {framework} --device cuda --size huge --page"
+    yield f"{about.get('device', report['device'])} (host: {report['machine']});"
+    yield f"{', '.join(versions)}; {copied}bpx {report['bpx']}; {report['date'][:10]}."
+    yield f"Written by `{command}`.\n"
+    yield OF_EACH[framework]
+    yield ABOUT.format(name=framework if framework == "torch" else NAMES[framework])
     for dtype in dict.fromkeys(row["dtype"] for row in report["rows"]):
         rows = [row for row in report["rows"] if row["dtype"] == dtype]
-        yield f"## {dtype}\n"
+        yield f"### {dtype}\n"
         yield from _summary(rows)
-        yield "\n| entry | size | bpx | ms | torch ms | ratio | share | peak GB, bpx | torch |"
+        yield f"\n| entry | size | bpx | ms | {framework} ms | ratio | share | peak GB, bpx | own |"
         yield "|---|---|---|---:|---:|---:|---:|---:|---:|"
         yield from map(_line, rows)
         yield from _reasons(rows)
         yield ""
         ratios = [(_label(row, rows), r) for row in rows if (r := default_ratio(row)) is not None]
         if ratios:
-            path = folder / f"{NAME}-{dtype}.svg"
-            yield bars(plt, ratios, "torch", path, f"{dtype}: time over torch's own")
+            mark = "" if framework == "torch" else f"{framework}-"
+            path = folder / f"{NAME}-{mark}{dtype}.svg"
+            title = f"{dtype}: time over {framework}'s own"
+            yield bars(plt, ratios, framework, path, title, level="####")
 
 
 def _summary(rows: list[Row]) -> Iterator[str]:

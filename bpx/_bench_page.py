@@ -100,7 +100,14 @@ def _ratios(plt: Any, report: Report, folder: Path) -> Iterator[str]:
             yield bars(plt, rows, framework, path, f"{framework}, {label} sizes")
 
 
-def bars(plt: Any, rows: list[tuple[str, float]], framework: str, path: Path, title: str) -> str:
+def bars(
+    plt: Any,
+    rows: list[tuple[str, float]],
+    framework: str,
+    path: Path,
+    title: str,
+    level: str = "##",
+) -> str:
     """The section with one plot: a bar for each name's ratio."""
     figure, axes = plt.subplots(figsize=(7, 1 + BAR * len(rows)), layout="constrained")
     names, ratios = zip(*reversed(rows), strict=True)
@@ -110,7 +117,7 @@ def bars(plt: Any, rows: list[tuple[str, float]], framework: str, path: Path, ti
     axes.set_xscale("log", base=2)
     axes.set_xlabel(f"time over {framework}'s own")
     axes.margins(y=0.01)
-    return _save(plt, figure, path, title)
+    return _save(plt, figure, path, title, level)
 
 
 def _growth(plt: Any, report: Report, folder: Path) -> Iterator[str]:
@@ -137,10 +144,10 @@ def _growth(plt: Any, report: Report, folder: Path) -> Iterator[str]:
         yield _save(plt, figure, folder / file, f"{entry} in {framework}: {label}")
 
 
-def _save(plt: Any, figure: Any, path: Path, title: str) -> str:
+def _save(plt: Any, figure: Any, path: Path, title: str, level: str = "##") -> str:
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
-    return f"## {title}\n\n![{title}]({path.name})\n"
+    return f"{level} {title}\n\n![{title}]({path.name})\n"
 
 
 def _tables(report: Report) -> Iterator[str]:

@@ -142,9 +142,10 @@ def _check(args: argparse.Namespace, dtypes: list[str]) -> None:
         value = getattr(args, option)
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise CommandError(f"--{option} is {value}, expected a number above 0")
-    if LABEL in args.size and (args.framework != "torch" or not args.device.startswith("cuda")):
+    if LABEL in args.size and (args.framework is None or not args.device.startswith("cuda")):
         raise CommandError(
-            f"--size {LABEL} is for a GPU: it takes --framework torch and --device cuda"
+            f"--size {LABEL} is for a GPU: it takes --device cuda and one --framework, which needs "
+            "its memory alone"
         )
     if args.page is not None and len(dtypes) > 1 and set(args.size) != {LABEL}:
         raise CommandError(f"--page takes one --dtype, or --size {LABEL} alone; got {dtypes}")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from bpx._bench_models import demo
 from bpx._timing import Candidate, Prepared
 from bpx_jax import RULES
-from bpx_jax.bench import peak_bytes
+from bpx_jax._bench_gpu import peak_bytes
 from bpx_jax.demo import Trainer
 from bpx_jax.demo import prepare as prepare_for
 from bpx_jax.optim import adamw

@@ -7,16 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bpx import _inputs, rule
+from bpx import _bench_huge, _inputs, rule
 from bpx._timing import Candidate, Prepared, Saved
 from bpx.spec import SpecError
-from bpx_jax import OPTIMIZERS, RULES, optim
+from bpx_jax import OPTIMIZERS, RULES, _bench_gpu, optim
+from bpx_jax._bench_gpu import peak_bytes
 from bpx_jax.oracles import ORACLES, own_optimizers
 
 NAME = "jax"
 RULE_NAMES = tuple(RULES)
 OPTIMIZER_NAMES = tuple(OPTIMIZERS)
-GPU_NAMES = ()
+GPU_NAMES = tuple(n for n, r in RULES.items() if _bench_huge.huge(r.spec) is not None)
 LEARNING_RATE = 1e-3
 
 
@@ -58,6 +59,10 @@ class Bench:
             of_row = partial(chosen, **asked)
             candidates[kernel.name] = _candidate(of_row, arrays, wrt, dy, kernel.name)
         return Prepared(candidates, default, refused)
+
+    def prepare_huge(self, name, row, dtype, seed=0) -> Prepared:
+        """The candidates for one entry at a size that fills a GPU."""
+        return _bench_gpu.prepare(name, row, dtype, seed, self.device)
 
     def prepare_optimizer(
         self, name: str, shapes: list[tuple[int, ...]], dtype: str, seed: int = 0
@@ -119,15 +124,6 @@ def _candidate(f, arrays, wrt, dy, kernel):
     with rule.use(kernel):
         run()
     return Candidate(run, saved, peak_bytes(compiled))
-
-
-def peak_bytes(compiled) -> int | None:
-    """What XLA's buffer assignment holds beside the arguments: results and temporaries. A kernel's
-    own scratch memory is not XLA's."""
-    analysis = compiled.memory_analysis()
-    if analysis is None:
-        return None
-    return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
 
 def _applied(tx):

@@ -215,9 +215,10 @@ def test_what_was_timed_before_an_interrupt_is_written(played, monkeypatch, tmp_
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("--size", "huge"), "--size huge is for a GPU: it takes --framework torch and --device"),
+        (("--size", "huge"), "--size huge is for a GPU: it takes --device cuda and one"),
         (("--size", "huge", "--framework", "torch"), "--size huge is for a GPU"),
-        (("--size", "huge", "--framework", "jax", "--device", "cuda"), "--size huge is for a GPU"),
+        (("--size", "huge", "--framework", "jax"), "--size huge is for a GPU"),
+        (("--size", "huge", "--device", "cuda"), "--size huge is for a GPU"),
         (
             ("--page", ".", "--dtype", "float32", "float64"),
             "--page takes one --dtype, or --size huge alone; got ['float32', 'float64']",
