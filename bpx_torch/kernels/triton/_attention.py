@@ -129,7 +129,8 @@ def pulled(
     FOLD: tl.constexpr, DROP: tl.constexpr, HAS_DROP: tl.constexpr, HAS_LEFT: tl.constexpr,
     HAS_RIGHT: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_MASK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """(w, ds, dz) of a block: p after dropout, and the gradients behind and before the softcap."""
+    """(w, ds, dz) of a block: p after dropout, and the gradients behind and before the softcap.
+    `top` of 16-bit arguments has mass in it and the factor log2(e)."""
     s, t = scores(
         z, i, j, T, S, BIAS, bt, bs, MASK, mt, ms, LEFT, RIGHT, MASKED, HAS_LEFT, HAS_RIGHT,
         HAS_BIAS, HAS_MASK, FACTOR, CAP, UNIT, WIDE,
@@ -137,7 +138,7 @@ def pulled(
     if WIDE:
         p = power(s - top - mass, WIDE)
     else:
-        p = power(s * FOLD - (top + mass) * UNIT, WIDE)
+        p = power(s * FOLD - top, WIDE)
     w = p
     if HAS_DROP:
         keep = kept(KEY, head, T, i, j, LEAST)

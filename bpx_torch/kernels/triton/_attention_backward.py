@@ -21,8 +21,8 @@ DELTAS = 64  # rows of a program
 
 @triton.jit
 def delta_kernel(
-    DY, Y, DELTA, COUNT, H, T, gb, gh, gt, yb, yh, yt, ACC: tl.constexpr, E: tl.constexpr,
-    EB: tl.constexpr, R: tl.constexpr,
+    DY, Y, TOP, MASS, DELTA, BOTH, COUNT, H, T, gb, gh, gt, yb, yh, yt, UNIT: tl.constexpr,
+    ACC: tl.constexpr, E: tl.constexpr, EB: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
     b, h, t, e = row // T // H, row // T % H, row % T, tl.arange(0, EB)[None, :]
@@ -30,6 +30,9 @@ def delta_kernel(
     g = tl.load(DY + (b * gb + h * gh + t * gt)[:, None] + e, mask=mask, other=0).to(ACC)
     y = tl.load(Y + (b * yb + h * yh + t * yt)[:, None] + e, mask=mask, other=0).to(ACC)
     tl.store(DELTA + row, tl.reduce(g * y, 1, add), mask=row < COUNT)
+    if UNIT != 1:
+        both = tl.load(TOP + row, mask=row < COUNT) + tl.load(MASS + row, mask=row < COUNT)
+        tl.store(BOTH + row, both * UNIT, mask=row < COUNT)
 
 
 @triton.jit
@@ -63,7 +66,9 @@ def dquery_kernel(
         q *= PRESCALE
     row = head.to(tl.int64) * T + i
     top = tl.load(TOP + row, mask=i < T, other=0)[:, None]
-    mass = tl.load(MASS + row, mask=i < T, other=0)[:, None]
+    mass = top
+    if WIDE:
+        mass = tl.load(MASS + row, mask=i < T, other=0)[:, None]
     delta = tl.load(DELTA + row, mask=i < T, other=0)[:, None]
     dq = tl.full((M, DB), 0, ACC)
     jj = tl.arange(0, N)
@@ -142,7 +147,9 @@ def dkey_kernel(
                     if PRESCALE != 1:
                         q *= PRESCALE
                     top = block(TOP + row, i, inside, inside, PART != 1, False, False)
-                    mass = block(MASS + row, i, inside, inside, PART != 1, False, False)
+                    mass = top
+                    if WIDE:
+                        mass = block(MASS + row, i, inside, inside, PART != 1, False, False)
                     delta = block(DELTA + row, i, inside, inside, PART != 1, False, False)
                     z = tl.dot(k, tl.trans(q), input_precision=PRECISION, out_dtype=ACC)
                     dp = tl.dot(v, tl.trans(g), input_precision=PRECISION, out_dtype=ACC)
@@ -173,13 +180,14 @@ def backward(dy, arrays, residuals, needs, **options):
     dy, y = rows(dy, query.dtype), rows(residuals[0])
     top, mass = map(_opaque.readable, residuals[1:])
     delta = torch.empty_like(top)
+    both = top if call.wide else torch.empty_like(top)
     constants = {"SCALE": call.scale, **call.constants}
     _launch.run(
-        delta_kernel, (triton.cdiv(top.numel(), DELTAS),), query, dy, y, delta, top.numel(),
-        *query.shape[1:3], *dy.stride()[:3], *y.stride()[:3],
-        ACC=constants["ACC"], E=constants["E"], EB=constants["EB"], R=DELTAS,
+        delta_kernel, (triton.cdiv(top.numel(), DELTAS),), query, dy, y, top, mass, delta, both,
+        top.numel(), *query.shape[1:3], *dy.stride()[:3], *y.stride()[:3], R=DELTAS,
+        **{name: constants[name] for name in ("UNIT", "ACC", "E", "EB")},
     )  # fmt: skip
-    given = call.query, call.key, call.value, dy, top, mass, delta
+    given = call.query, call.key, call.value, dy, both, mass, delta
     t, s = call.sizes[:2]
     dquery = dkey = dvalue = dbias = None
     if needs[0]:

@@ -56,7 +56,9 @@ def dbias_kernel(
                     q *= PRESCALE
                 row = head * T + i
                 top = tl.load(TOP + row, mask=i < T, other=0)[:, None]
-                mass = tl.load(MASS + row, mask=i < T, other=0)[:, None]
+                mass = top
+                if WIDE:
+                    mass = tl.load(MASS + row, mask=i < T, other=0)[:, None]
                 delta = tl.load(DELTA + row, mask=i < T, other=0)[:, None]
                 for j0 in range(j_own, j_end, N):
                     j = j0 + jj
