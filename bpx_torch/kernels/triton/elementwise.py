@@ -15,7 +15,7 @@ from bpx_torch.kernels.triton import ELEMENTWISE, _launch
 from bpx_torch.kernels.triton import _formulas_half as half
 from bpx_torch.kernels.triton import _formulas_piecewise as piecewise
 from bpx_torch.kernels.triton import _formulas_smooth as smooth
-from bpx_torch.kernels.triton._rows import present, refuses_types, rounded
+from bpx_torch.kernels.triton._rows import refuses_types, rounded
 
 BLOCK = 1024
 NAMES = ("x", "gate")
@@ -69,7 +69,7 @@ def meta(x):
 
 
 def grid(x):
-    return (triton.cdiv(x.numel(), BLOCK),)
+    return (-(-x.numel() // BLOCK),)  # triton.cdiv takes longer than the rest of a small call
 
 
 def numbers(entry, options):
@@ -98,9 +98,17 @@ def derivative(name, dtype, *options):
 def in_one_order(*arrays):
     """The arrays in one order of elements without gaps: their own where they share it (channels
     last stays so), else contiguous."""
-    first = arrays[0]
-    strides = torch.empty_like(first).stride()  # those of the array itself if it has no gaps
-    if all(a.stride() == strides and not (a.is_neg() or a._is_zerotensor()) for a in arrays):
+    strides = None
+    for a in arrays:
+        if a.is_neg() or a._is_zerotensor():
+            break
+        if strides is None and a.is_contiguous():
+            continue
+        if strides is None:  # those of the first array itself if it has no gaps
+            strides = torch.empty_like(arrays[0]).stride()
+        if a.stride() != strides:
+            break
+    else:
         return arrays
     return tuple(map(_opaque.readable, arrays))
 
@@ -109,30 +117,38 @@ def _kernel(entry):
     masked = entry in ("leaky_relu", "threshold")
     keeps_y = entry in ("relu", "relu6", "exp")
     mask_of = getattr(piecewise, f"{entry}_mask", None)
+    known = {}  # the constants of the two kernels, by what they depend on
+
+    def constants(x, options):
+        # by its digits, since -0.0 equals 0.0
+        key = x.dtype, x.is_cpu, *map(repr, options.values())
+        if key not in known:
+            name, a, b = numbers(entry, options)
+            f = formula(name, x.dtype, a, b)
+            both = {"A": a, "B": b, "MASKED": masked, **meta(x)}
+            known[key] = (
+                {"F": f, "M": mask_of or f, **both},
+                {"F": derivative(name, x.dtype, a, b), **both},
+            )
+        return known[key]
 
     def forward(x, **options):
-        name, a, b = numbers(entry, options)
         (x,) = in_one_order(x)
         y = torch.empty_like(x)
         mask = torch.empty_like(x, dtype=torch.bool) if masked else None
-        f = formula(name, x.dtype, a, b)
-        _launch.run(
-            forward_kernel, grid(x), x,
-            x, y, present(None if mask is None else mask.view(torch.uint8), x), x.numel(),
-            F=f, M=mask_of or f, A=a, B=b, MASKED=masked, **meta(x),
-        )  # fmt: skip
+        to = x if mask is None else mask.view(torch.uint8)
+        _launch.run(forward_kernel, grid(x), x, x, y, to, x.numel(), **constants(x, options)[0])
         return y, ((mask,) if masked else (y,) if keeps_y else ())
 
     def backward(dy, arrays, residuals, needs, **options):
-        name, a, b = numbers(entry, options)
         kept = residuals[0] if residuals else arrays[0]
         dy, kept = in_one_order(dy if masked else dy.to(kept.dtype), kept)
         dx = torch.empty_like(dy)
+        if masked:
+            kept = kept.view(torch.uint8)
         _launch.run(
-            backward_kernel, grid(dy), dy,
-            dy, kept.view(torch.uint8) if masked else kept, dx, dy.numel(),
-            F=derivative(name, dy.dtype, a, b), A=a, B=b, MASKED=masked, **meta(dy),
-        )  # fmt: skip
+            backward_kernel, grid(dy), dy, dy, kept, dx, dy.numel(), **constants(dy, options)[1]
+        )
         return (dx,)
 
     return Kernel("triton", forward, backward, refuses=refuses)
