@@ -1,7 +1,7 @@
 """The rows of `python -m bpx bench` that fill a GPU: inputs drawn on it, times by its own clock,
 memory by torch's allocator.
 
-Two calls are queued while the GPU sleeps, so Python's time is hidden as it is in training.
+Calls are queued while the GPU sleeps, so Python's time is hidden as it is in training.
 """
 
 import functools
@@ -21,7 +21,7 @@ from bpx._timing import Candidate, Prepared
 from bpx_torch import RULES, functional
 from bpx_torch.oracles import ORACLES
 
-SLEEP = 2_000_000  # cycles, about a millisecond: two calls are queued meanwhile
+SLEEP, LONGEST = 2_000_000, 32_000_000  # cycles, about 1 and 16 ms: meanwhile calls are queued
 ROUNDS, FEW = 7, 3
 SLOW = 20e-3  # seconds of a call from which on few rounds do
 COPIED = 2**30  # bytes
@@ -57,15 +57,20 @@ OURS: dict[str, Any] = {
 
 
 def clock(run, calls):
-    """Seconds per call on the GPU."""
+    """Seconds per call on the GPU, which sleeps until all of them are queued."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda._sleep(SLEEP)
-    start.record()
-    for _ in range(calls):
-        run()
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end) / 1e3 / calls
+    asleep = SLEEP
+    while True:
+        torch.cuda._sleep(asleep)
+        start.record()
+        for _ in range(calls):
+            run()
+        awake = start.query()
+        end.record()
+        torch.cuda.synchronize()
+        if not awake or asleep >= LONGEST:  # a call may itself wait for the GPU
+            return start.elapsed_time(end) / 1e3 / calls
+        asleep *= 4
 
 
 def peak(run):

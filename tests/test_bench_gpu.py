@@ -125,7 +125,7 @@ def test_a_candidates_own_clock_is_asked_for_its_block():
 
 
 def test_the_clock_and_the_peak_of_a_device(monkeypatch):
-    order = []
+    order, awake = [], [True, True, False]
 
     class Event:
         def __init__(self, enable_timing):
@@ -134,20 +134,30 @@ def test_the_clock_and_the_peak_of_a_device(monkeypatch):
         def record(self):
             order.append("event")
 
+        def query(self):
+            return awake.pop(0) if awake else False
+
         def elapsed_time(self, end):
             return 6.0  # ms
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
-    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: order.append("sleep"))
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: order.append(cycles))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("wait"))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: order.append("reset"))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 30)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 130)
+    first, rest = _bench_gpu.SLEEP, ["event", "call", "call", "event", "wait"]
     assert _bench_gpu.clock(lambda: order.append("call"), 2) == 3e-3
-    assert order == ["sleep", "event", "call", "call", "event", "wait"]
+    # it woke before the calls were queued, and is put to sleep for longer
+    assert order == [first, *rest, 4 * first, *rest, 16 * first, *rest]
+    awake[:] = [True] * 9
+    order.clear()
+    _bench_gpu.clock(lambda: order.append("call"), 2)
+    assert order[::6] == [first, 4 * first, 16 * first]  # and not for ever
+    awake.clear()
     order.clear()
     assert _bench_gpu.peak(lambda: order.append("call")) == (100, 6e-3)
-    assert order == ["reset", "sleep", "event", "call", "event", "wait"]
+    assert order == ["reset", first, "event", "call", "event", "wait"]
     monkeypatch.setattr(_bench_gpu, "COPIED", 60)
     copy_speed = _bench_gpu.copy_speed.__wrapped__
     assert copy_speed("cpu") == pytest.approx(2 * 60 / 3e-3)  # two copies in 6 ms
