@@ -23,7 +23,8 @@ NAMES = {"torch": "PyTorch", "jax": "JAX"}  # the sections of the page
 ABOUT = """\
 ratio: time of what a plain call of bpx runs over that of {name}'s own operation in the same round,
 median (quartiles); below 1 bpx is faster. share: the bytes that forward and backward must move,
-each array once, over bpx's time, as a share of what a device copy of 1 GiB reads and writes in the
+each array once (group, instance and batch normalisation's means are of more than a program holds:
+x and dy twice), over bpx's time, as a share of what a device copy of 1 GiB reads and writes in the
 same run; matrix products have none.
 """
 OF_EACH = {

@@ -27,6 +27,8 @@ class Huge:
     constant   floating arguments that no gradient is asked for
     unread     kept arguments that backward does not read then
     scale      what the normal numbers of an argument are multiplied by
+    twice      whether a mean is of more than a program holds: forward reads x twice, and
+               backward dy and x
     products   whether matrix products take the time, so that bytes say nothing
     wide       how many of the rows are timed above 16 bits, None for all
     limit      the ratio that `--gate` allows
@@ -37,6 +39,7 @@ class Huge:
     constant: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     scale: Mapping[str, float] = field(default_factory=dict)
+    twice: bool = False
     products: bool = False
     wide: int | None = None
     limit: float = 1.05
@@ -48,12 +51,21 @@ class Huge:
 
 _ROWS = Huge(({"N": (65_536, 4096)},))
 _FEATURES = Huge(({"N": 65_536, "D": 4096},))
+_IMAGES: Row = {"B": 64, "C": 1024, "S": (64, 64)}
+_VECTORS: Row = {"B": ELEMENTS // 2048, "C": 2048, "S": ()}
 
 HUGE: Mapping[str, Huge] = {
     "softmax": _ROWS,
     "log_softmax": _ROWS,
     "layer_norm": _FEATURES,
     "rms_norm": _FEATURES,
+    "group_norm": Huge((_IMAGES,), twice=True),
+    "instance_norm": Huge(({"B": 64, "C": 64, "S": (256, 256)},), twice=True),
+    "batch_norm": Huge(
+        tuple({**row, "training": True} for row in (_IMAGES, _VECTORS)),
+        absent=("running_mean", "running_var"),
+        twice=True,
+    ),
     "cross_entropy": Huge(({"N": 8192, "V": 128_256},)),
     # a model's tables take no gradient, which is all that backward reads x for
     "rope": Huge(
@@ -113,6 +125,7 @@ def moved(spec: Op, row: Row, about: Huge, item: int) -> int:
     met = spec.bind(tuple(shapes), options)
     y = math.prod(dim.shape(spec.out_dims(options), met)) * item
     total = y + y  # forward writes it, backward reads as much of dy
+    total += 3 * y if about.twice else 0
     for a, shape, asked in zip(spec.args, shapes, wanted(spec, about), strict=True):
         if shape is None:
             continue

@@ -43,6 +43,13 @@ def test_products_have_one_row_above_16_bits():
         ("rope", {"N": 3, "T": 2, "D": 4, "P": 2}, 2, 4 * 24 * 2 + 2 * 8 * 2),
         # x, weight, bias, y, mu, rstd; dy, x, weight, mu, rstd, dx, dweight, dbias
         ("layer_norm", {"N": 3, "D": 5}, 2, 5 * 15 * 2 + 5 * 5 * 2 + 4 * 3 * 4),
+        # x, x, weight, bias, y, mean, rstd, var; dy, dy, x, x, weight, mean, rstd, var, dx, ...
+        (
+            "batch_norm",
+            {"B": 3, "C": 5, "S": 2, "training": True},
+            2,
+            8 * 30 * 2 + 5 * 5 * 2 + 6 * 5 * 4,
+        ),
         # logits, target, y, lse; dy, logits, target, lse, dlogits
         ("cross_entropy", {"N": 3, "V": 5}, 2, 3 * 15 * 2 + 2 * 3 * 8 + 2 * 3 * 4 + 2 * 2),
     ],
