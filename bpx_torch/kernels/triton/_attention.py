@@ -228,4 +228,5 @@ class Call:
 
 def precision(q):
     """How products in float32 are taken: by torch's own setting."""
-    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+    rounds = q.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    return "tf32" if rounds else "ieee"
