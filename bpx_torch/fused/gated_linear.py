@@ -59,6 +59,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_torch.kernels.cpu.gated_linear"),
+        Kernel.lazy("triton", "bpx_torch.kernels.triton.gated_linear"),
         Kernel("plain", forward, backward, tangent),
     ),
     autocast="lower",
