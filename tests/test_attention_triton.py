@@ -157,6 +157,18 @@ def test_a_far_query_is_not_counted_in_31_bits():
     assert _attention.rows(near) is near
 
 
+def test_a_factor_of_dropout_that_16_bits_do_not_hold():
+    """1 / (1 - p) is 2^17, and this key keeps the place (1, 1) alone."""
+    key = torch.tensor([3, 1362], dtype=torch.uint32)
+    query, value = torch.zeros(1, 1, 16, 1).half(), torch.full((1, 1, 16, 1), 2.0**-12).half()
+    value.requires_grad_()
+    with use("triton", interpret=True):
+        y = attention(query, query, value, None, None, key, dropout_p=1 - 2.0**-17)
+    (dvalue,) = torch.autograd.grad(y, value, torch.full_like(y, 2.0**-10))
+    for a, want in ((y, 2.0), (dvalue, 8.0)):
+        assert a.flatten().tolist() == [0.0, want, *[0.0] * 14]
+
+
 def reason(q, k, v, bias=None, mask=None, key=None):
     return kernel.refuses((q, k, v, bias, mask, key), {})
 

@@ -126,11 +126,12 @@ def kept(KEY, head, T, i, j, LEAST):
 def pulled(
     z, dp, top, mass, delta, i, j, head, T, S, BIAS, bt, bs, MASK, mt, ms, KEY, LEFT, RIGHT, LEAST,
     MASKED: tl.constexpr, FACTOR: tl.constexpr, CAP: tl.constexpr, UNIT: tl.constexpr,
-    FOLD: tl.constexpr, DROP: tl.constexpr, HAS_DROP: tl.constexpr, HAS_LEFT: tl.constexpr,
+    FOLD: tl.constexpr, HAS_DROP: tl.constexpr, HAS_LEFT: tl.constexpr,
     HAS_RIGHT: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_MASK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """(w, ds, dz) of a block: p after dropout, and the gradients behind and before the softcap.
-    `top` of 16-bit arguments has mass in it and the factor log2(e)."""
+    """(w, ds, dz) of a block: p after dropout, and the gradients behind and before the softcap,
+    without dropout's factor, which 16 bits may not hold. `top` of 16-bit arguments has mass in it
+    and the factor log2(e)."""
     s, t = scores(
         z, i, j, T, S, BIAS, bt, bs, MASK, mt, ms, LEFT, RIGHT, MASKED, HAS_LEFT, HAS_RIGHT,
         HAS_BIAS, HAS_MASK, FACTOR, CAP, UNIT, WIDE,
@@ -142,7 +143,7 @@ def pulled(
     w = p
     if HAS_DROP:
         keep = kept(KEY, head, T, i, j, LEAST)
-        w, dp = tl.where(keep, p * DROP, 0.0), tl.where(keep, dp * DROP, 0.0)
+        w, dp = tl.where(keep, p, 0.0), tl.where(keep, dp, 0.0)
     ds = p * (dp - delta)
     dz = ds
     if CAP != 0:
@@ -150,12 +151,17 @@ def pulled(
     return w, ds, dz
 
 
+def settled(a):
+    """With every pending operation done, in any layout."""
+    return a.clone() if a._is_zerotensor() else a.resolve_neg()
+
+
 def rows(a, dtype=None):
     """What a kernel reads as rows: elements side by side, anything between rows."""
     if a is None:
         return None
     a = a if dtype is None else a.to(dtype)
-    a = a.clone() if a._is_zerotensor() else a.resolve_neg()
+    a = settled(a)
     side_by_side = a.shape[-1] == 1 or a.stride(-1) == 1
     return a if side_by_side and 0 <= a.stride(-2) <= STEP else a.contiguous()
 
@@ -180,7 +186,7 @@ class Call:
 
     def __init__(self, query, key, value, bias, mask, dropout_key, options):
         self.query, self.key, self.value = (rows(a) for a in (query, key, value))
-        self.bias = None if bias is None else bias.resolve_neg()
+        self.bias = None if bias is None else settled(bias)
         q, k, v = self.query, self.key, self.value
         (b, h, t, d), (groups_of, s), e = q.shape, k.shape[1:3], v.shape[3]
         self.batch, self.heads, self.sizes = b, h, (t, s, d, e)
@@ -193,7 +199,7 @@ class Call:
         key_words = q if p == 0 else _opaque.readable(dropout_key)
         self.arguments = (
             present(self.bias, q), present(mask, q), key_words, h, self.groups, t, s,
-            *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *strides(bias), *strides(mask),
+            *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *strides(self.bias), *strides(mask),
             min(left or 0, far), min(right or 0, far), round(p * 2**32),
         )  # fmt: skip
         self.wide = q.element_size() > 2
@@ -209,7 +215,7 @@ class Call:
             "CAP": 0.0 if c is None else c * unit,
             "UNIT": unit,
             "FOLD": fold,
-            "DROP": 0.0 if p == 1 else 1 / (1 - p),
+            "DROP": 1.0 if p == 1 else 1 / (1 - p),  # of 1 nothing is kept
             "HAS_DROP": p != 0,
             "HAS_LEFT": left is not None,
             "HAS_RIGHT": right is not None,

@@ -22,14 +22,14 @@ DELTAS = 64  # rows of a program
 @triton.jit
 def delta_kernel(
     DY, Y, TOP, MASS, DELTA, BOTH, COUNT, H, T, gb, gh, gt, yb, yh, yt, UNIT: tl.constexpr,
-    ACC: tl.constexpr, E: tl.constexpr, EB: tl.constexpr, R: tl.constexpr,
+    DROP: tl.constexpr, ACC: tl.constexpr, E: tl.constexpr, EB: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
     b, h, t, e = row // T // H, row // T % H, row % T, tl.arange(0, EB)[None, :]
     mask = (row < COUNT)[:, None] & (e < E)
     g = tl.load(DY + (b * gb + h * gh + t * gt)[:, None] + e, mask=mask, other=0).to(ACC)
     y = tl.load(Y + (b * yb + h * yh + t * yt)[:, None] + e, mask=mask, other=0).to(ACC)
-    tl.store(DELTA + row, tl.reduce(g * y, 1, add), mask=row < COUNT)
+    tl.store(DELTA + row, tl.reduce(g * y, 1, add) / DROP, mask=row < COUNT)
     if UNIT != 1:
         both = tl.load(TOP + row, mask=row < COUNT) + tl.load(MASS + row, mask=row < COUNT)
         tl.store(BOTH + row, both * UNIT, mask=row < COUNT)
@@ -91,11 +91,11 @@ def dquery_kernel(
                 _, _, dz = pulled(
                     z, dp, top, mass, delta, i[:, None], j[None, :], head, T, S, BIAS, bt, bs,
                     MASK, mt, ms, KEY, LEFT, RIGHT, LEAST, PART != 1, FACTOR, CAP, UNIT, FOLD,
-                    DROP, HAS_DROP, HAS_LEFT, HAS_RIGHT, HAS_BIAS, HAS_MASK, WIDE,
+                    HAS_DROP, HAS_LEFT, HAS_RIGHT, HAS_BIAS, HAS_MASK, WIDE,
                 )  # fmt: skip
                 dz = narrowed(dz, K.dtype.element_ty, BY_HAND)
                 dq = tl.dot(dz, tl.trans(k), dq, input_precision=PRECISION, out_dtype=ACC)
-    dq = rounded(dq * SCALE, BY_HAND).to(DQ.dtype.element_ty)
+    dq = rounded(dq * (SCALE * DROP), BY_HAND).to(DQ.dtype.element_ty)
     DQ += b * xb + h * xh + start * tl.cast(xt, tl.int64)
     tl.store(DQ + ii[:, None] * xt + d[None, :], dq, mask=inside & (d < D)[None, :])
 
@@ -157,13 +157,14 @@ def dkey_kernel(
                         z, dp, top[None, :], mass[None, :], delta[None, :], i[None, :],
                         j[:, None], head, T, S, BIAS + b * bb + this * bh, bt, bs,
                         MASK + b * mb + this * mh, mt, ms, KEY, LEFT, RIGHT, LEAST, PART != 1,
-                        FACTOR, CAP, UNIT, FOLD, DROP, HAS_DROP, HAS_LEFT, HAS_RIGHT, HAS_BIAS,
+                        FACTOR, CAP, UNIT, FOLD, HAS_DROP, HAS_LEFT, HAS_RIGHT, HAS_BIAS,
                         HAS_MASK, WIDE,
                     )  # fmt: skip
                     w = narrowed(w, DY.dtype.element_ty, BY_HAND)
                     dz = narrowed(dz, Q.dtype.element_ty, BY_HAND)
                     dv = tl.dot(w, g, dv, input_precision=PRECISION, out_dtype=ACC)
                     dk = tl.dot(dz, q, dk, input_precision=PRECISION, out_dtype=ACC)
+    dk, dv = dk * DROP, dv * DROP
     if PRESCALE == 1:
         dk *= SCALE
     DK += b * xb + h * xh + start * tl.cast(xs, tl.int64)
@@ -185,7 +186,7 @@ def backward(dy, arrays, residuals, needs, **options):
     _launch.run(
         delta_kernel, (triton.cdiv(top.numel(), DELTAS),), query, dy, y, top, mass, delta, both,
         top.numel(), *query.shape[1:3], *dy.stride()[:3], *y.stride()[:3], R=DELTAS,
-        **{name: constants[name] for name in ("UNIT", "ACC", "E", "EB")},
+        **{name: constants[name] for name in ("UNIT", "DROP", "ACC", "E", "EB")},
     )  # fmt: skip
     given = call.query, call.key, call.value, dy, both, mass, delta
     t, s = call.sizes[:2]

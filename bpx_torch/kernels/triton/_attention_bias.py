@@ -77,10 +77,11 @@ def dbias_kernel(
                         z, dp, top, mass, delta, i[:, None], j[None, :], head, T, S,
                         BIAS + b * bb + h * tl.cast(bh, tl.int64), bt, bs,
                         MASK + b * mb + h * tl.cast(mh, tl.int64), mt, ms, KEY, LEFT, RIGHT,
-                        LEAST, True, FACTOR, CAP, UNIT, FOLD, DROP, HAS_DROP, HAS_LEFT,
+                        LEAST, True, FACTOR, CAP, UNIT, FOLD, HAS_DROP, HAS_LEFT,
                         HAS_RIGHT, HAS_BIAS, HAS_MASK, WIDE,
                     )  # fmt: skip
                     total += ds
+    total *= DROP
     if not LONG:
         total = tl.reduce(total, 0, add)[None, :] + tl.full((M, 1), 0, ACC)
     if not BROAD:

@@ -83,7 +83,7 @@ def forward_kernel(
                 y *= shrink[:, None]
                 if HAS_DROP:
                     keep = kept(KEY, head, T, i[:, None], j[None, :], LEAST)
-                    p = tl.where(keep, p * DROP, 0.0)
+                    p = tl.where(keep, p, 0.0)
                 v = block(
                     V + j0 * v_step, v_at, there[:, None], e[None, :] < E, PART != 1, E != EB,
                     BY_HAND,
@@ -92,7 +92,8 @@ def forward_kernel(
                 y = tl.dot(p, v, y, input_precision=PRECISION, out_dtype=ACC)
                 m = higher
     some = tl.where(total == 0, 1.0, total)
-    y = rounded(y / some[:, None], BY_HAND).to(Y.dtype.element_ty)
+    y = y / some[:, None] * DROP
+    y = rounded(y, BY_HAND).to(Y.dtype.element_ty)
     Y += b * yb + h * yh + start * tl.cast(yt, tl.int64)
     tl.store(Y + ii[:, None] * yt + e[None, :], y, mask=inside & (e < E)[None, :])
     row = head.to(tl.int64) * T + i
