@@ -2,10 +2,10 @@
 
 An optimizer says which state a parameter starts with (`_start`) and moves one parameter
 (`_step_one`) or a list of them (`_step_many`). A 16-bit parameter is handed to them in float32 and
-rounded once when it is written; its state is float32. On a CPU a step that names neither `foreach`
-nor `fused` is one call of the native core where that takes it (`_native`, docs/native.md);
-`fused=True` raises where it does not, `foreach=False` and `fused=False` ask for the loop. State
-keys and shapes, and dtypes elsewhere, are those of torch.optim, so a state_dict goes both ways.
+rounded once when it is written; its state is float32. A step that names no way is one call of the
+native core on a CPU, one launch on a GPU, where these take it (`_native`, docs/native.md);
+`fused=True` raises where they do not, `foreach=False` and `fused=False` ask for the loops. State
+keys, shapes and other dtypes are those of torch.optim, so a state_dict goes both ways.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from bpx.spec import Optimizer, SpecError
-from bpx_torch import _native_step
-from bpx_torch._rows import Group, Rows, State, alike, by_list, on_tensors
-from bpx_torch._scalars import Number
+from bpx_torch import _device_step, _native_step
+from bpx_torch._rows import Group, Rows, State, alike, by_list, on_tensors, states_of
+from bpx_torch._scalars import Number, exact
 from bpx_torch._wide import HALVES, wide, widen_state
 
 ONE = torch.ones(())  # a number would be made a tensor again for each of the counts
@@ -36,7 +36,7 @@ class SpecOptimizer(torch.optim.Optimizer):
         # a group has an option that torch's has not only where it is not the entry's default
         defaults |= {k: v for k, v in beyond.items() if v != self.SPEC.options.get(k, v)}
         self._check(defaults)
-        self._held: dict[Any, _native_step.Held] = {}
+        self._held: dict[Any, Any] = {}
         super().__init__(params, defaults)
 
     def _start(self, p: Tensor, group: Group) -> State:
@@ -98,7 +98,7 @@ class SpecOptimizer(torch.optim.Optimizer):
     def _states_of(self, params: list[Tensor], group: Group) -> list[State]:
         if not self._keeps(group):
             return [{} for _ in params]
-        states = [self.state[p] for p in params]
+        states = states_of(self.state, params)
         if all(states) and not group.get("differentiable"):
             return states
         for p, state in zip(params, states, strict=True):
@@ -137,25 +137,27 @@ class SpecOptimizer(torch.optim.Optimizer):
         states = self._states_of(params, group)
         if group.get("capturable") or torch.compiler.is_compiling():
             return self._step_each(Rows(params, grads, states), group, on_device=True)
-        lists = "foreach" in self.defaults and by_list(group, params)
-        call = None if lists else self._fusing(group)
-        if not lists and call is None:
-            return self._step_each(Rows(params, grads, states), group)
-        whole = Rows(params, grads, states)
+        whole, call = Rows(params, grads, states), self._fusing(group)
         if call is not None and self._run(call, whole, group) is None:
             return
+        lists = "foreach" in self.defaults and by_list(group, params)
         for rows in alike(whole):
+            reason = "" if call is None else self._run(call, rows, group)
+            if reason is None:
+                continue
+            if reason and group.get("fused") and self._begun(rows.states, group):
+                raise SpecError(f"{self.SPEC.name}: fused is True, expected None ({reason})")
             if lists:
                 self._step_rows(rows, group)
-            elif (reason := self._run(call, rows, group)) is not None:
-                if group.get("fused"):
-                    raise SpecError(f"{self.SPEC.name}: fused is True, expected None ({reason})")
+            else:
                 self._step_each(rows, group)
 
-    def _run(self, call: Any, rows: Rows, group: Group) -> str | None:
-        """Step by the native core, or why not."""
-        held = self._held.setdefault((id(group), rows.ps[0].dtype), _native_step.Held())
-        return _native_step.run(call, *rows, self.COUNTS, held)
+    def _run(self, call: _native_step.Native, rows: Rows, group: Group) -> Any:
+        """Step by one call of the native core or of a GPU's kernel, or why not."""
+        p = rows.ps[0]
+        way: Any = _device_step if _device_step.here(p) else _native_step
+        held = self._held.setdefault((id(group), way, p.dtype, p.device), way.Held())
+        return way.run(call, *rows, self.COUNTS, held)
 
     def _moving(self, group: Group) -> tuple[list[Tensor], list[Tensor]]:
         """The parameters that have a gradient, and their gradients."""
@@ -174,15 +176,18 @@ class SpecOptimizer(torch.optim.Optimizer):
         return params, grads
 
     def _fusing(self, group: Group) -> _native_step.Native | None:
-        """The native core's call for a group that neither names a way to step nor needs one."""
+        """A kernel's call for a group that neither names a way to step nor needs one."""
         named = group.get("foreach") is not None or group.get("fused") is False
-        if named or group.get("differentiable") or on_tensors(group):
-            return None
-        return self._native(group)
+        free = not (named or group.get("differentiable") or on_tensors(group))
+        return self._native(group) if free else None
 
     def _native(self, group: Group) -> _native_step.Native | None:
-        """How the native core takes a step of the group; None where it has no kernel for it."""
+        """How a kernel takes a step of the group; None where there is none."""
         return None
+
+    def _begun(self, states: list[State], group: Group) -> bool:
+        """Whether the states are those of a step that is not the first."""
+        return True
 
     def _count(self, states: list[State], on_device: bool = False) -> list[Any]:
         """Count a step of each, and the counts."""
@@ -190,7 +195,7 @@ class SpecOptimizer(torch.optim.Optimizer):
             return [0.0] * len(states)
         counts = [state["step"] for state in states]
         torch._foreach_add_(counts, 1 if on_device else ONE)
-        return [_exact(c) for c in counts] if on_device else [c.item() for c in counts]
+        return [exact(c) for c in counts] if on_device else [c.item() for c in counts]
 
     def _step_each(self, rows: Rows, group: Group, on_device: bool = False) -> None:
         ts = self._count(rows.states, on_device)
@@ -241,8 +246,3 @@ class SpecOptimizer(torch.optim.Optimizer):
         finally:
             before.remove()
             after.remove()
-
-
-def _exact(count: Tensor) -> Tensor:
-    """A step count for arithmetic as exact as a Python number's, where the device has float64."""
-    return count if count.device.type == "mps" else count.double()

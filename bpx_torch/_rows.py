@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from operator import is_
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,14 @@ class Rows(NamedTuple):
     ps: list[Tensor]
     gs: list[Tensor]
     states: list[State]
+
+
+def states_of(state: dict[Any, Any], params: list[Tensor]) -> list[State]:
+    """The state of each. Where the parameters are the keys in order none is looked up, since the
+    hash of a Tensor is a function in Python."""
+    if len(state) == len(params) and all(map(is_, state, params)):
+        return [*state.values()]
+    return [state[p] for p in params]
 
 
 def on_tensors(group: Group) -> bool:

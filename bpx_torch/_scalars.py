@@ -66,3 +66,8 @@ def descend_quotient_(p: Tensor, a: Tensor, b: Tensor, size: Number) -> None:
         p.sub_(a / b * size)
     else:
         p.addcdiv_(a, b, value=-size)
+
+
+def exact(count: Tensor) -> Tensor:
+    """A step count for arithmetic as exact as a Python number's, where the device has float64."""
+    return count if count.device.type == "mps" else count.double()

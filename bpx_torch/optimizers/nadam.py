@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bpx.optimizers.nadam import SPEC
 from bpx.profiles import profiled
+from bpx_torch import _native_step as ns
 from bpx_torch._optimizer import SpecOptimizer
 from bpx_torch._rows import Group, State
 from bpx_torch._scalars import (
@@ -93,6 +94,11 @@ class NAdam(SpecOptimizer):
                 product = self.state[p].get("mu_product") if p in self.state else None
                 if product is not None and not isinstance(product, Tensor):  # old checkpoints
                     self.state[p]["mu_product"] = self._product(p, group, product)
+
+    def _native(self, group: Group) -> ns.Native:
+        numbers = (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
+        numbers += (group["momentum_decay"],)
+        return ns.Native("step_nadam", ("exp_avg", "exp_avg_sq"), ns.bits(group), numbers)
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, decay = number(group["lr"]), number(group["weight_decay"])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bpx.optimizers.radam import SPEC
 from bpx.profiles import profiled
+from bpx_torch import _native_step as ns
 from bpx_torch._optimizer import SpecOptimizer
 from bpx_torch._rows import Group, State
 from bpx_torch._scalars import (
@@ -80,6 +81,11 @@ class RAdam(SpecOptimizer):
     def _start(self, p: Tensor, group: Group) -> State:
         keys = ("exp_avg", "exp_avg_sq")
         return {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in keys}
+
+    def _native(self, group: Group) -> ns.Native:
+        numbers = (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
+        numbers += (bool(group.get("eps_corrected")), bool(group.get("inclusive")))
+        return ns.Native("step_radam", ("exp_avg", "exp_avg_sq"), ns.bits(group), numbers)
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, decay = number(group["lr"]), number(group["weight_decay"])

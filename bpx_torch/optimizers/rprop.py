@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bpx.optimizers.rprop import SPEC
 from bpx.profiles import profiled
+from bpx_torch import _native_step as ns
 from bpx_torch._optimizer import SpecOptimizer
 from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, number
@@ -69,6 +70,11 @@ class Rprop(SpecOptimizer):
         lr = number(group["lr"])
         zeros = torch.zeros_like(p, memory_format=torch.preserve_format)
         return {"prev": zeros, "step_size": zeros + lr}  # lr may be a tensor with a gradient
+
+    def _native(self, group: Group) -> ns.Native:
+        numbers = (group["lr"], *group["etas"], *group["step_sizes"])
+        numbers += (group.get("clamp_unchanged", True),)
+        return ns.Native("step_rprop", ("prev", "step_size"), ns.bits(group), numbers)
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         size = state["step_size"]

@@ -81,6 +81,10 @@ class SGD(SpecOptimizer):
     def _start(self, p: Tensor, group: Group) -> State:
         return {}  # the buffer starts as the first gradient
 
+    def _begun(self, states: list[State], group: Group) -> bool:
+        keeps = self._keeps(group)
+        return not keeps or all(s.get("momentum_buffer") is not None for s in states)
+
     def _native(self, group: Group) -> ns.Native:
         momentum = group["momentum"]
         flags = ns.bits(

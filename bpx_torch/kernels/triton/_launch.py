@@ -9,7 +9,7 @@ import torch
 import triton
 import triton.language as tl
 from triton.language.extra import libdevice
-from triton.runtime.interpreter import InterpretedFunction
+from triton.runtime.interpreter import InterpretedFunction, TensorHandle
 from triton.runtime.jit import JITFunction
 
 from bpx.rule import interpreting
@@ -53,8 +53,9 @@ def run(kernel, grid, x, *arguments, **constants):
             k: _interpreted(v).rewrite() if isinstance(v, JITFunction) else v
             for k, v in constants.items()
         }
+        exact = [_exact(a) if type(a) is float else a for a in arguments]
         with np.errstate(all="ignore"):  # NaN and infinity are results here
-            _interpreted(kernel)[grid](*arguments, **called)
+            _interpreted(kernel)[grid](*exact, **called)
     elif x.get_device() == torch._C._cuda_getDevice():
         _launch(kernel, grid, x, arguments, constants)
     else:
@@ -84,12 +85,19 @@ def compiled_for(kernel, x, arguments, constants):
         else:
             key.append(id(c) if kind is JITFunction or kind is tl.dtype else c)
     for a in arguments:
+        if type(a) is float:  # its parameter says tl.float64
+            continue
         if type(a) is int:
             key.append((a == 1, a % 16 == 0, -(2**31) <= a < 2**31))
         else:
             key.append(a.dtype)
             key.append(a.data_ptr() % 16 == 0)
     return tuple(key)
+
+
+def _exact(number):
+    """A number as the kernel's tl.float64, which the interpreter would round to float32."""
+    return tl.tensor(TensorHandle(np.array([number]), tl.float64), tl.float64)
 
 
 @functools.cache
