@@ -42,56 +42,59 @@ BPX_INLINE I F(exponent)(T u) {
 BPX_INLINE T F(of_int)(I n) { return F(from_bits)(F(bits)(K(SHIFT)) + (U)n) - K(SHIFT); }
 BPX_INLINE I F(half_of)(I n) { return (I)((U)(n + 4096) >> 1) - 2048; }
 
-/* 2^n (1 + p) for n <= 0, where 2^(n + DOWN) is a normal number: only the last product may round */
-BPX_INLINE T F(scaled_down)(T p, I n) {
-    return (C(1.0) + p) * F(pow2)(n + K(DOWN)) * F(from_bits)((U)(K(BIAS) - K(DOWN)) << K(MANTISSA));
+/* With n + BIAS in the low bits of z, as adding SHIFT + BIAS leaves it: 2^n. SHIFT's own bits fall off. */
+BPX_INLINE T F(power)(T z) { return F(from_bits)(F(bits)(z) << K(MANTISSA)); }
+
+/* `times` e^r, |r| <= ln 2 / 2 */
+BPX_INLINE T F(exp_part)(T r, T times) { return times + r * (times + r * F(poly_exp)(r, times)); }
+
+/* 2^n m for n <= 0, where 2^(n + DOWN) is a normal number, the power of z: only the last product may
+ * round. */
+BPX_INLINE T F(scaled_down)(T m, T z) {
+    return m * F(power)(z) * F(from_bits)((U)(K(BIAS) - K(DOWN)) << K(MANTISSA));
 }
 
 /* e^(high + low) <= 1, |low| below 0.1 and `high` with so few bits that high - n ln2_hi is exact */
 BPX_INLINE T F(exp_sum)(T high, T low) {
-    const T z = high * K(LOG2E) + K(SHIFT), k = z - K(SHIFT);
+    const T shift = K(SHIFT) + (K(BIAS) + K(DOWN)), z = high * K(LOG2E) + shift, k = z - shift;
     const T r = (high - k * K(LN2_HI)) + (low - k * K(LN2_LO));
-    return F(scaled_down)(r + r * r * F(poly_exp)(r), (I)(F(bits)(z) - F(bits)(K(SHIFT))));
+    return F(scaled_down)(F(exp_part)(r, 1), z);
 }
 
 /* e^-|x| */
 BPX_INLINE T F(exp_minus)(T x) {
     const T a = F(abs)(x), b = a > -K(EXP_LOW) ? -K(EXP_LOW) : a;
-    const T z = K(SHIFT) - b * K(LOG2E), k = z - K(SHIFT);
-    const T r = (-b - k * K(LN2_HI)) - k * K(LN2_LO);
-    return F(scaled_down)(r + r * r * F(poly_exp)(r), (I)(F(bits)(z) - F(bits)(K(SHIFT))));
+    const T shift = K(SHIFT) + (K(BIAS) + K(DOWN)), z = shift - b * K(LOG2E), k = z - shift;
+    return F(scaled_down)(F(exp_part)((-b - k * K(LN2_HI)) - k * K(LN2_LO), 1), z);
 }
 
-/* 2^n (1 + p), n added to the exponent of 1 + p: that one is below 1 where n would make it infinite.
- * Where the result may be less than a normal number, by way of 2^DOWN of it: only the last product may
- * round. */
+/* 2^(n - 1) 2 e^r: 2^n itself may be beyond the largest number where the result is not. Where the result
+ * may be less than a normal number, by way of 2^DOWN of it: only the last product may round. The ends
+ * are chosen last: compilers make more of a clamp before. */
 BPX_INLINE T F(exp)(T x) {
     const T infinity = F(from_bits)(K(ABS_MASK) >> K(MANTISSA) << K(MANTISSA));
-    const T a = x < K(EXP_LOW) ? K(EXP_LOW) : x;
-    const T z = a * K(LOG2E) + K(SHIFT), k = z - K(SHIFT);
-    const T r = (a - k * K(LN2_HI)) - k * K(LN2_LO), m = C(1.0) + (r + r * r * F(poly_exp)(r));
-    const int tiny = a < K(EXP_NORMAL);
-    const U n = (F(bits)(z) + (U)(tiny ? K(DOWN) : 0)) << K(MANTISSA); /* SHIFT's own bits fall off */
-    const T up = F(from_bits)((U)(K(BIAS) - K(DOWN)) << K(MANTISSA));
-    const T y = F(from_bits)(F(bits)(m) + n) * (tiny ? up : C(1.0));
-    return x <= K(EXP_HIGH) ? y : x + infinity;
+    const T shift = K(SHIFT) + (K(BIAS) - 1), z = x * K(LOG2E) + shift, k = z - shift;
+    const T m = F(exp_part)((x - k * K(LN2_HI)) - k * K(LN2_LO), 2);
+    const int tiny = x < K(EXP_NORMAL);
+    const U n = F(bits)(z) + (U)(tiny ? K(DOWN) : 0);
+    const T y = m * F(from_bits)(n << K(MANTISSA));
+    const T up = F(from_bits)((U)(K(BIAS) - K(DOWN)) << K(MANTISSA)), low = tiny ? y * up : y;
+    return x > K(EXP_HIGH) ? infinity : (x < K(EXP_LOW) ? 0 : low);
 }
 
 /* e^x of an x for which the result is normal */
 BPX_INLINE T F(exp_normal)(T x) {
-    const T z = x * K(LOG2E) + K(SHIFT), k = z - K(SHIFT);
-    const T r = (x - k * K(LN2_HI)) - k * K(LN2_LO);
-    return (C(1.0) + (r + r * r * F(poly_exp)(r))) * F(pow2)((I)(F(bits)(z) - F(bits)(K(SHIFT))));
+    const T shift = K(SHIFT) + K(BIAS), z = x * K(LOG2E) + shift, k = z - shift;
+    return F(exp_part)((x - k * K(LN2_HI)) - k * K(LN2_LO), 1) * F(power)(z);
 }
 
 /* 2 (t r + t - 1/2 + t r^2 P(r)) with t = 2^(n - 1), whose sum cancels without an error for n = 1 */
 BPX_INLINE T F(expm1)(T x) {
     T a = x < K(EXPM1_LOW) ? K(EXPM1_LOW) : x;
     a = a > K(EXP_BEYOND) ? K(EXP_BEYOND) : a;
-    const T z = a * K(LOG2E) + K(SHIFT), k = z - K(SHIFT);
-    const T r = (a - k * K(LN2_HI)) - k * K(LN2_LO);
-    const T t = F(pow2)((I)(F(bits)(z) - F(bits)(K(SHIFT))) - 1);
-    const T y = C(2.0) * ((t * r + (t - C(0.5))) + t * (r * r * F(poly_exp)(r)));
+    const T shift = K(SHIFT) + (K(BIAS) - 1), z = a * K(LOG2E) + shift, k = z - shift;
+    const T r = (a - k * K(LN2_HI)) - k * K(LN2_LO), t = F(power)(z);
+    const T y = C(2.0) * ((t * r + (t - C(0.5))) + t * (r * r * F(poly_exp)(r, 1)));
     return F(abs)(x) < C(0x1p-60) ? x : y;
 }
 
@@ -131,20 +134,25 @@ BPX_INLINE T F(log1p)(T x) {
     return x > C(-1.0) ? (x < infinity ? y : x) : (x != x ? x : end);
 }
 
-/* x + x^3 P(x^2) near 0, 1 - 2 / (e^2x + 1) beyond */
+/* y = q / (q + 2) with q = e^(2 |x|) - 1. The rounding of q + 2 near 2 counts y times in q / 2 (1 - y),
+ * which is y too. */
 BPX_INLINE T F(tanh)(T x) {
-    const T a = F(abs)(x), z = a * a, near = a + a * z * F(poly_tanh)(z);
-    const T b = a > K(TANH_END) ? K(TANH_END) : a;
-    const T far = C(1.0) - C(2.0) / (F(exp_normal)(C(2.0) * b) + C(1.0));
-    return F(with_sign)(a < C(0.63) ? near : far, x);
+    const T a = F(abs)(x), b = a > K(TANH_END) ? K(TANH_END) : a, u = C(2.0) * b;
+    const T shift = K(SHIFT) + K(BIAS), z = u * K(LOG2E) + shift, k = z - shift, t = F(power)(z);
+    const T r = (u - k * K(LN2_HI)) - k * K(LN2_LO);
+    const T q = (t * r + (t - C(1.0))) + t * (r * r) * F(poly_exp)(r, 1);
+    const T y = q / (q + C(2.0)), half = C(0.5) * q;
+    return F(with_sign)(q < C(1.0) ? half - half * y : y, x);
 }
 
-/* 1 / (1 + t) and t / (1 + t) with t = e^-|x|: the lower tail keeps its digits. What 1 + t lost to
- * rounding is taken off in the end, times 1 / (1 + t), which is y or 1 - y. */
+/* y = 1 / (1 + t) and t / (1 + t) with t = e^-|x|: the lower tail keeps its digits; there the rounding of
+ * 1 + t counts y times in t (1 - y), which is y too. The numerator is chosen by bits: compilers would
+ * make two divisions of a choice. */
 BPX_INLINE T F(sigmoid)(T x) {
-    const T t = F(exp_minus)(x), s = C(1.0) + t, lost = t - (s - C(1.0));
-    const T y = (x < C(0.0) ? t : C(1.0)) / s;
-    return y - y * (lost * (x < C(0.0) ? C(1.0) - y : y));
+    const T t = F(exp_minus)(x);
+    const U below = (U)0 - (F(bits)(x) >> (sizeof(T) * 8 - 1)), one = (U)K(BIAS) << K(MANTISSA);
+    const T y = F(from_bits)((F(bits)(t) & below) | (one & ~below)) / (C(1.0) + t);
+    return x < C(0.0) ? t - t * y : y;
 }
 
 /* The upper half of the bits: products of two such are exact. */

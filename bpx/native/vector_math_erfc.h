@@ -22,7 +22,7 @@ BPX_INLINE float bpx_poly_erfcx_f32(float q) {
 BPX_INLINE float bpx_erfc_tail_f32(float x) {
     const double y = -(double)x * x, shifted = y * BPX_LOG2E_f64 + BPX_SHIFT_f64; /* x^2 is exact */
     const float r = (float)(y - (shifted - BPX_SHIFT_f64) * 0x1.62e42fefa39efp-1);
-    const double p = r + r * r * bpx_poly_exp_f32(r);
+    const double p = r + r * r * bpx_poly_exp_f32(r, 1);
     const double power = bpx_from_bits_f64((bpx_bits_f64(shifted) + 1023) << 52);
     const double d = x + 2.25, first = 1.0f / (float)d, inverse = first * (2.0 - d * first);
     const float q = (float)((x - 2.25) * inverse);
@@ -59,7 +59,7 @@ BPX_INLINE double bpx_erfc_tail_f64(double x) {
     const double shifted = high * BPX_LOG2E_f64 + BPX_SHIFT_f64, k = shifted - BPX_SHIFT_f64;
     const double exact = high - k * BPX_LN2_HI_f64;
     const double small = (upper - x) * (x + upper) - k * BPX_LN2_LO_f64;
-    const double r = exact + small, curve = r * r * bpx_poly_exp_f64(r), p = r + curve;
+    const double r = exact + small, curve = r * r * bpx_poly_exp_f64(r, 1), p = r + curve;
     const double p_rest = ((r - p) + curve) + ((exact - r) + small);
     const int64_t n = (int64_t)(bpx_bits_f64(shifted) - bpx_bits_f64(BPX_SHIFT_f64));
     const int64_t half = bpx_half_of_f64(n);

@@ -26,14 +26,13 @@ enum { BPX_MANTISSA_f32 = 23, BPX_BIAS_f32 = 127, BPX_DOWN_f32 = 32 };
 #define BPX_HALF_PI_HI_f32 0x1.921fb6p+0f
 #define BPX_HALF_PI_LO_f32 -0x1.777a5cp-25f
 
-/* (e^r - 1 - r) / r^2, |r| <= ln 2 / 2 */
-BPX_INLINE float bpx_poly_exp_f32(float r) {
-    float p = 0x1.a1bf5ep-13f;
-    p = p * r + 0x1.6d9c62p-10f;
-    p = p * r + 0x1.111078p-7f;
-    p = p * r + 0x1.55547ap-5f;
-    p = p * r + 0x1.555556p-3f;
-    return p * r + 0x1.0p-1f;
+/* `times` (e^r - 1 - r) / r^2, |r| <= ln 2 / 2 */
+BPX_INLINE float bpx_poly_exp_f32(float r, float times) {
+    float p = 0x1.6d995ap-10f * times;
+    p = p * r + 0x1.122838p-7f * times;
+    p = p * r + 0x1.555486p-5f * times;
+    p = p * r + 0x1.5554b0p-3f * times;
+    return p * r + 0x1.0p-1f * times;
 }
 
 /* log1p(f) - f for sqrt(1/2) - 1 <= f <= sqrt(2) - 1: f^2 (f P(f) - 1/2) */

@@ -25,17 +25,17 @@ enum { BPX_MANTISSA_f64 = 52, BPX_BIAS_f64 = 1023, BPX_DOWN_f64 = 128 };
 #define BPX_HALF_PI_HI_f64 0x1.921fb54442d18p+0
 #define BPX_HALF_PI_LO_f64 0x1.1a62633145c07p-54
 
-BPX_INLINE double bpx_poly_exp_f64(double r) {
-    double p = 0x1.af89b8eab56d0p-26;
-    p = p * r + 0x1.28b32ae213ea0p-22;
-    p = p * r + 0x1.71dddd435bd4ap-19;
-    p = p * r + 0x1.a01993c0ccd50p-16;
-    p = p * r + 0x1.a01a01bbf4090p-13;
-    p = p * r + 0x1.6c16c1868cb2ep-10;
-    p = p * r + 0x1.111111110d350p-7;
-    p = p * r + 0x1.555555554fd0ep-5;
-    p = p * r + 0x1.5555555555562p-3;
-    return p * r + 0x1.000000000000cp-1;
+BPX_INLINE double bpx_poly_exp_f64(double r, double times) {
+    double p = 0x1.af89b8eab56d0p-26 * times;
+    p = p * r + 0x1.28b32ae213ea0p-22 * times;
+    p = p * r + 0x1.71dddd435bd4ap-19 * times;
+    p = p * r + 0x1.a01993c0ccd50p-16 * times;
+    p = p * r + 0x1.a01a01bbf4090p-13 * times;
+    p = p * r + 0x1.6c16c1868cb2ep-10 * times;
+    p = p * r + 0x1.111111110d350p-7 * times;
+    p = p * r + 0x1.555555554fd0ep-5 * times;
+    p = p * r + 0x1.5555555555562p-3 * times;
+    return p * r + 0x1.000000000000cp-1 * times;
 }
 
 /* With s = f / (2 + f), log1p(f) = 2 atanh(s) = f - f^2 / 2 + s (f^2 / 2 + s^2 P(s^2)). */
