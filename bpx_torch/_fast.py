@@ -21,6 +21,7 @@ from bpx_torch._recording import add, recorded
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 KERNELS = ("cpu", "triton", "plain")
 REMEMBERED = 512
+VIEWS = frozenset({"flatten"})  # rules of which y is the argument in another shape
 NEVER = 1 << 62  # calls of a plan that is not recorded, or no more
 RECORDED = 3  # calls of one plan, of which the last is recorded
 
@@ -55,6 +56,7 @@ class Plan:
     place: int  # of the kernel
     sizes: list[Any]  # shapes of all arguments
     calls: int  # until it is recorded
+    view: bool  # y is the argument in another shape
     node: Any = None  # the call as a node of torch's own graph, where it is recorded
     known: set[Any] = field(default_factory=set)  # needs that were recorded, or could not be
 
@@ -126,7 +128,8 @@ class Fast:
             kernel.backward,
             place,
             [None if a is None else a.shape for a in arrays],
-            0 if kernel.name == "cpu" else NEVER,
+            0 if kernel.name == "cpu" or owner.spec.name in VIEWS else NEVER,
+            owner.spec.name in VIEWS,
         )
 
     def call(self, plan, arrays):

@@ -4,7 +4,8 @@ A plan (bpx_torch/_fast.py) fixes options, dtypes and shapes, so the kernel's Py
 each time: it makes arrays and runs the core once, with sizes and numbers that do not change. It is
 run here once on copies, and what it hands to the core is written down. Torch operations beside
 that, reading a number from a tensor among them, are seen by a dispatch mode, and then nothing is
-recorded. What a call hands over must follow from options, dtypes and shapes: tests/test_node.py
+recorded, but for one: the plain kernel of a rule that only moves shapes makes a view, forward and
+backward. What a call hands over must follow from options, dtypes and shapes: tests/test_node.py
 holds every case of every rule, with other values, against the kernel's Python.
 """
 
@@ -23,6 +24,7 @@ MAKING = frozenset(
     "aten.empty.memory_format aten.empty_like.default aten.empty_strided.default "
     "aten.new_empty.default aten.new_empty_strided.default aten.detach.default".split()
 )
+VIEWING = frozenset({"aten.view.default", "aten.detach.default"})
 
 
 class Refused(Exception):
@@ -32,7 +34,9 @@ class Refused(Exception):
 def recorded(owner, plan, arrays):
     """The call of a plan as a torch_node.Callable, None where it cannot be one."""
     run = owner.runs[plan.place]
-    if run.kept is None or sum(a.nbytes for a in arrays if a is not None) > LARGEST:
+    if run.kept is None:
+        return None
+    if not plan.view and sum(a.nbytes for a in arrays if a is not None) > LARGEST:
         return None
     try:
         return _forward(owner, plan, run, arrays)
@@ -51,15 +55,19 @@ def add(owner, plan, arrays, needs):
 
 def _forward(owner, plan, run, arrays):
     given = _copies(arrays)
-    call, (y, residuals) = _watched(lambda: plan.forward(*given, **plan.options))
-    if call is None:
+    call, (y, residuals) = _watched(lambda: plan.forward(*given, **plan.options), plan.view)
+    if plan.view:
+        _same(y, given[0])
+        made = [y]
+    elif call is None:
         raise Refused("the core is not called")
-    made = _made(call, given, [y])
+    else:
+        made = _made(call, given, [y])
     places = _Places(given, made)
     outputs = [r for r in residuals if r is not y]
     return _node.module().Callable(
-        f"{owner.spec.name}_cpuBackward",
-        call.packed(places),
+        f"{owner.spec.name}_{owner.kernels[plan.place].name}Backward",
+        call and call.packed(places),
         made,
         [places.of(given[i]) for i in run.kept] + [places.of(r) for r in residuals],
         [places.of(r) if d else ABSENT for r, d in zip(outputs, run.derived, strict=False)],
@@ -77,16 +85,22 @@ def _backward(owner, plan, run, arrays, needs):
         rest[i] = given[i]
     for i, a in zip(run.shaped, plan.unseen, strict=True):
         rest[i] = a
-    call, grads = _watched(lambda: plan.backward(dy, rest, residuals, needs, **plan.options))
+    call, grads = _watched(
+        lambda: plan.backward(dy, rest, residuals, needs, **plan.options), plan.view
+    )
     grads = [g if need else None for g, need in zip(grads, needs, strict=True)]
     for g, a in zip(grads, arrays, strict=True):
         if g is not None and (g.dtype, g.shape) != (a.dtype, a.shape):
             raise Refused("a gradient is converted")
     known = [dy, *(given[i] for i in run.kept), *residuals]
     made = [g for g in grads if g is not None and g is not dy]
-    if call is None and made:
+    if plan.view:
+        for g in made:
+            _same(g, dy)
+    elif call is None and made:
         raise Refused("the core is not called")
-    made = _made(call, known, made)
+    else:
+        made = _made(call, known, made)
     places = _Places(known, made)
     return call and call.packed(places), made, [places.of(g) for g in grads]
 
@@ -117,16 +131,19 @@ def _slow(plan, run):
 class _Recorder(TorchDispatchMode):
     """Counts the operations of torch that do more than make an array."""
 
-    others = 0
+    def __init__(self, allowed):
+        super().__init__()
+        self.allowed, self.others = allowed, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.others += str(func) not in MAKING
+        self.others += str(func) not in self.allowed
         return func(*args, **(kwargs or {}))
 
 
-def _watched(function):
+def _watched(function, view):
     """(the one Call that a function makes of the core or None, what it returns)."""
-    with torch.no_grad(), _Recorder() as seen, _call.recording() as calls:
+    allowed = VIEWING if view else MAKING
+    with torch.no_grad(), _Recorder(allowed) as seen, _call.recording() as calls:
         found = function()
     if seen.others or len(calls) > 1:
         raise Refused(f"{seen.others} operations of torch, {len(calls)} calls of the core")
@@ -170,6 +187,12 @@ def _made(call, given, made):
     if len({_at(a) for a in made}) < len(made):
         raise Refused("two results are one array")
     return made
+
+
+def _same(view, given):
+    """Refused unless it is the same elements in the same order."""
+    if not (view.is_contiguous() and _at(view) == _at(given) and view.nbytes == given.nbytes > 0):
+        raise Refused("y is not a view")
 
 
 def _at(a):

@@ -45,12 +45,14 @@ struct Backward {
     Call call; /* given: dy, then what was saved; no kernel where dy goes through */
     std::vector<Array> made;
     std::vector<Place> grads; /* of each argument; GIVEN 0 is dy itself */
+    bool shaped = false;      /* made[0] is dy in this shape */
 };
 
 struct Forward {
     std::string name;
     Call call;                 /* given: the arguments */
     std::vector<Array> made;   /* y, then what else is written */
+    bool view = false;         /* made[0] is the first argument in this shape */
     std::vector<Place> saved;  /* in the order of the Function's saved_tensors */
     std::vector<Place> derived; /* outputs behind y; ABSENT has no derivative */
     std::vector<std::vector<int64_t>> linked; /* the arguments' shapes, where nothing of them is saved */
@@ -80,6 +82,11 @@ inline Tensors make(const std::vector<Array>& arrays) {
     found.reserve(arrays.size());
     for (const auto& a : arrays) found.emplace_back(at::detail::empty_cpu(a.sizes, a.dtype));
     return found;
+}
+
+/* What a call makes: arrays of its own, or `given` in another shape. */
+inline Tensors make(const std::vector<Array>& arrays, bool shaped, const Tensor& given) {
+    return shaped ? Tensors{given.view(arrays[0].sizes)} : make(arrays);
 }
 
 inline const Tensor* at_place(const Place& p, const Tensors& given, const Tensors& made) {

@@ -33,6 +33,13 @@ size_t backward_of(const Recorded& recorded, const Tensors& given) {
     return which;
 }
 
+/* To a view whose gradient is a node's of its own, as to that of a Function: torch's error, since a
+ * gradient of what is written would go past the node. */
+void refuse_writing(const Tensor& view) {
+    torch::autograd::impl::get_view_autograd_meta(view)->set_creation_meta(
+        torch::autograd::CreationMeta::IN_CUSTOM_FUNCTION);
+}
+
 /* y, or None where this call has to go another way: arrays with gaps, gradients not yet recorded. The
  * caller has looked at types, dtypes and shapes. */
 PyObject* call(PyObject* self, PyObject* const* args, size_t flags, PyObject*) {
@@ -59,8 +66,11 @@ PyObject* call(PyObject* self, PyObject* const* args, size_t flags, PyObject*) {
     Tensors made;
     {
         py::gil_scoped_release release;
-        made = make(forward.made);
-        run(forward.call, given, made, threads);
+        {
+            at::AutoGradMode torch_own(wanted && !any);
+            made = make(forward.made, forward.view, given[0]);
+        }
+        if (forward.call.kernel != nullptr) run(forward.call, given, made, threads);
         if (any) {
             const auto [shared, own] = node<KernelNode>();
             own->recorded = recorded;
@@ -68,6 +78,7 @@ PyObject* call(PyObject* self, PyObject* const* args, size_t flags, PyObject*) {
             own->which = which;
             own->set_next_edges(torch::autograd::collect_next_edges(given));
             torch::autograd::set_history(made[0], shared);
+            if (forward.view) refuse_writing(made[0]);
             for (const auto& p : forward.derived) {
                 torch::autograd::set_history(p.source == MADE ? made[p.index] : Tensor(), shared);
             }
@@ -110,7 +121,7 @@ std::vector<Array> arrays(py::handle tensors) {
     return found;
 }
 
-/* Callable(name, call, made, saved, derived, linked, slow) */
+/* Callable(name, call, made, saved, derived, linked, slow); where call is None, y is a view. */
 PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
     HANDLE_TH_ERRORS
     const auto given = py::reinterpret_borrow<py::tuple>(args);
@@ -119,6 +130,7 @@ PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
     recorded->forward.name = given[0].cast<std::string>();
     recorded->forward.call = recorded_call(given[1]);
     recorded->forward.made = arrays(given[2]);
+    recorded->forward.view = given[1].is_none();
     recorded->forward.saved = places(given[3]);
     recorded->forward.derived = places(given[4]);
     for (const auto& a : arrays(given[5])) recorded->forward.linked.push_back(a.sizes);
@@ -137,7 +149,8 @@ void destroy(PyObject* self) {
     Py_TYPE(self)->tp_free(self);
 }
 
-/* add(needs, call, made, grads): what backward does for these needs. */
+/* add(needs, call, made, grads): what backward does for these needs; what is made without a call is dy
+ * in another shape. */
 PyObject* add(PyObject* self, PyObject* args) {
     HANDLE_TH_ERRORS
     const auto given = py::reinterpret_borrow<py::tuple>(args);
@@ -149,6 +162,7 @@ PyObject* add(PyObject* self, PyObject* args) {
     back.call = recorded_call(given[1]);
     back.made = arrays(given[2]);
     back.grads = places(given[3]);
+    back.shaped = given[1].is_none() && !back.made.empty();
     auto& recorded = reinterpret_cast<Callable*>(self)->recorded;
     auto next = std::make_shared<Recorded>(*recorded);
     next->backwards.push_back(std::move(back));

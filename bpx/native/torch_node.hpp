@@ -116,7 +116,7 @@ struct KernelNode : public Node {
         given.push_back(grads[0]);
         for (const auto& s : saved) given.push_back(s.unpack(getptr()));
         if (!usual(back, given, grads)) return slow(given, grads);
-        Tensors made = make(back.made);
+        Tensors made = make(back.made, back.shaped, given[0]);
         if (back.call.kernel != nullptr) run(back.call, given, made, *threads);
         Tensors found;
         found.reserve(back.grads.size());
