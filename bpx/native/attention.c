@@ -18,16 +18,28 @@ enum { BPX_QUERIES = 64, BPX_KEYS = 128, BPX_STRIP = 16 };
 #define LOG(x) (sizeof(A) == 8 ? (A)bpx_log_f64((double)(x)) : (A)bpx_log_f32((float)(x)))
 #define TANH(x) (sizeof(A) == 8 ? (A)bpx_tanh_f64((double)(x)) : (A)bpx_tanh_f32((float)(x)))
 
+/* From one batch, head and row of an array to the next; the last axis has no gaps. */
+typedef struct {
+    int64_t batch, head, row;
+} bpx_steps;
+
 /* Sizes and options, in the order in which both calls end. `left` and `right`: how far a query sees,
- * or at least the number of queries and keys; `mask_steps`: 0 where it has size 1. */
+ * or at least the number of queries and keys; `mask_steps`: 0 where it has size 1. Forward looks at the
+ * first four steps alone. */
 typedef struct {
     int64_t batch, heads, key_heads, queries, keys, features, columns, left, right, capped;
     int64_t mask_steps[4];
+    bpx_steps query, key, value, y, dy, dquery, dkey, dvalue;
     double scale, softcap;
 } bpx_attention_sizes;
 
 static inline int64_t bpx_least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t bpx_most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Where a row of a head, counted over the batches, begins. */
+static inline int64_t bpx_row(const bpx_steps *s, int64_t head, int64_t heads, int64_t row) {
+    return head / heads * s->batch + head % heads * s->head + row * s->row;
+}
 
 #define BODY "attention_body.h"
 #include "each_type.h"

@@ -2,14 +2,15 @@
 
 /* delta_i = <dy_i, y_i>, the sum over all j of dp_j p_j: one product after the other, as a row of
  * bpx_product is summed, so that dp - delta is 0 where y is the value of one key. */
-BPX_CLONES static void FN(dots)(int64_t rows, int64_t e, const A *dy, const T *y, A *delta) {
+BPX_CLONES static void FN(dots)(int64_t rows, int64_t e, const A *dy, const T *y, int64_t step,
+                                A *delta) {
     enum { SOME = 8 }; /* rows side by side: a sum in order waits for itself */
     for (int64_t first = 0; first < rows; first += SOME) {
         const int64_t some = rows - first < SOME ? rows - first : SOME;
         A sums[SOME] = {0};
         for (int64_t c = 0; c < e; c++)
             for (int64_t i = 0; i < some; i++)
-                sums[i] += dy[(first + i) * e + c] * LOAD(y[(first + i) * e + c]);
+                sums[i] += dy[(first + i) * e + c] * LOAD(y[(first + i) * step + c]);
         for (int64_t i = 0; i < some; i++) delta[first + i] = sums[i];
     }
 }
@@ -92,12 +93,14 @@ static void FN(backward_block)(const FN(State) *s, const FN(Work) *w, int64_t he
     const bpx_attention_sizes *n = &s->n;
     const int64_t d = n->features, e = n->columns;
     const int64_t i1 = bpx_least(i0 + BPX_QUERIES, n->queries), rows = i1 - i0;
-    const int64_t row = head * n->queries + i0, end = FN(end_key)(s, i1);
+    const int64_t end = FN(end_key)(s, i1);
     A delta[BPX_QUERIES];
-    FN(widen)(rows * d, s->query + row * d, (A)n->scale, w->q);
-    FN(widen)(rows * e, s->dy + row * e, 1, w->g);
+    FN(widen)(rows, d, s->query + bpx_row(&n->query, head, n->heads, i0), n->query.row, (A)n->scale,
+              w->q);
+    FN(widen)(rows, e, s->dy + bpx_row(&n->dy, head, n->heads, i0), n->dy.row, 1, w->g);
     const int64_t start = FN(first_key)(s, i0), whole = end - start <= BPX_KEYS;
-    if (!whole) FN(dots)(rows, e, w->g, s->out + row * e, delta);
+    if (!whole)
+        FN(dots)(rows, e, w->g, s->out + bpx_row(&n->y, head, n->heads, i0), n->y.row, delta);
     FN(bpx_pack)(d, rows, w->q, 1, d, w->packed_q);
     FN(bpx_pack)(e, rows, w->g, 1, e, w->packed_g);
     memset(w->dq, 0, (size_t)(rows * s->wide) * sizeof(A));
@@ -111,9 +114,10 @@ static void FN(backward_block)(const FN(State) *s, const FN(Work) *w, int64_t he
                                             whole ? NULL : delta + r);
         }
     }
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t c = 0; c < d; c++)
-            s->dquery[(row + i) * d + c] = w->dq[i * s->wide + c] * (A)n->scale;
+    for (int64_t i = 0; i < rows; i++) {
+        A *restrict dquery = s->dquery + bpx_row(&n->dquery, head, n->heads, i0 + i);
+        for (int64_t c = 0; c < d; c++) dquery[c] = w->dq[i * s->wide + c] * (A)n->scale;
+    }
 }
 
 static void FN(backward_task)(void *state, int64_t key_head) {
@@ -133,9 +137,9 @@ static void FN(backward_task)(void *state, int64_t key_head) {
     for (int64_t head = key_head * group; head < (key_head + 1) * group; head++)
         for (int64_t i0 = 0; i0 < n->queries; i0 += BPX_QUERIES) FN(backward_block)(s, &w, head, i0);
     for (int64_t j = 0; j < n->keys; j++) {
-        const int64_t row = key_head * n->keys + j;
-        memcpy(s->dkey + row * n->features, w.dkey + j * s->wide, (size_t)n->features * sizeof(A));
-        memcpy(s->dvalue + row * n->columns, w.dvalue + j * s->tall,
+        memcpy(s->dkey + bpx_row(&n->dkey, key_head, n->key_heads, j), w.dkey + j * s->wide,
+               (size_t)n->features * sizeof(A));
+        memcpy(s->dvalue + bpx_row(&n->dvalue, key_head, n->key_heads, j), w.dvalue + j * s->tall,
                (size_t)n->columns * sizeof(A));
     }
     free(memory);

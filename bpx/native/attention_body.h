@@ -21,9 +21,15 @@ BPX_INLINE int64_t FN(end_key)(const FN(State) *s, int64_t i1) {
     return bpx_least(s->n.keys, i1 + s->n.right);
 }
 
-/* `rows` rows of x times `factor` in the arithmetic type. */
-BPX_CLONES static void FN(widen)(int64_t count, const T *restrict x, A factor, A *restrict to) {
-    for (int64_t i = 0; i < count; i++) to[i] = LOAD(x[i]) * factor;
+/* `rows` rows of x, `step` apart, times `factor` in the arithmetic type, without gaps. */
+BPX_CLONES static void FN(widen)(int64_t rows, int64_t columns, const T *x, int64_t step, A factor,
+                                 A *to) {
+    if (step == columns) columns *= rows, rows = 1;
+    for (int64_t i = 0; i < rows; i++) {
+        const T *restrict row = x + i * step;
+        A *restrict made = to + i * columns;
+        for (int64_t c = 0; c < columns; c++) made[c] = LOAD(row[c]) * factor;
+    }
 }
 
 /* From the products q k^T to scores, -inf where a query does not see a key; slope: of the softcap. */
@@ -88,7 +94,8 @@ static void FN(forward_block)(const FN(State) *s, int64_t head, int64_t i0, A *m
     A *block = memory, *sums = block + BPX_QUERIES * BPX_KEYS;
     A *q = sums + BPX_QUERIES * s->tall, *slopes = q + BPX_QUERIES * n->features;
     A most[BPX_QUERIES], totals[BPX_QUERIES];
-    FN(widen)(rows * n->features, s->query + (head * n->queries + i0) * n->features, (A)n->scale, q);
+    FN(widen)(rows, n->features, s->query + bpx_row(&n->query, head, n->heads, i0), n->query.row,
+              (A)n->scale, q);
     for (int64_t i = 0; i < rows; i++) most[i] = -(A)INFINITY, totals[i] = 0;
     memset(sums, 0, (size_t)(rows * s->tall) * sizeof(A));
     const int64_t end = FN(end_key)(s, i1);
@@ -114,8 +121,8 @@ static void FN(forward_block)(const FN(State) *s, int64_t head, int64_t i0, A *m
     for (int64_t i = 0; i < rows; i++) {
         const A some = totals[i] == 0 ? 1 : totals[i];
         const int64_t row = head * n->queries + i0 + i;
-        for (int64_t e = 0; e < n->columns; e++)
-            s->y[row * n->columns + e] = STORE(sums[i * s->tall + e] / some);
+        T *restrict y = s->y + bpx_row(&n->y, head, n->heads, i0 + i);
+        for (int64_t e = 0; e < n->columns; e++) y[e] = STORE(sums[i * s->tall + e] / some);
         s->top_made[row] = most[i] == -(A)INFINITY ? 0 : most[i];
         totals[i] = some;
     }
@@ -130,11 +137,13 @@ static void FN(pack_head)(const FN(State) *s, int64_t head, A *keys, A *values, 
     const bpx_attention_sizes *n = &s->n;
     for (int64_t j0 = 0; j0 < n->keys; j0 += BPX_KEYS) {
         const int64_t count = bpx_least(BPX_KEYS, n->keys - j0);
-        FN(widen)(count * n->features, s->key + (head * n->keys + j0) * n->features, 1, spare);
+        FN(widen)(count, n->features, s->key + bpx_row(&n->key, head, n->key_heads, j0), n->key.row, 1,
+                  spare);
         FN(bpx_pack)(count, n->features, spare, n->features, 1, keys + j0 * n->features);
         if (turned != NULL)
             FN(bpx_pack)(n->features, count, spare, 1, n->features, turned + j0 * s->wide);
-        FN(widen)(count * n->columns, s->value + (head * n->keys + j0) * n->columns, 1, spare);
+        FN(widen)(count, n->columns, s->value + bpx_row(&n->value, head, n->key_heads, j0),
+                  n->value.row, 1, spare);
         if (turned != NULL) {
             FN(bpx_pack)(count, n->columns, spare, n->columns, 1, values + j0 * n->columns);
         } else {

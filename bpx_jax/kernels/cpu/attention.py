@@ -7,7 +7,7 @@ Maths, shapes and source: bpx/layers/attention.py.
 
 import numpy as np
 
-from bpx.native.attention import arguments, steps
+from bpx.native.attention import arguments, steps, strides
 from bpx_jax.kernels.cpu import _ffi
 from bpx_jax.kernels.cpu._ffi import arithmetic
 
@@ -21,18 +21,23 @@ def refuses(arrays, dims):
     return _ffi.refuses(arrays)
 
 
-def _sizes(query, key, value, mask, options):
+def _sizes(query, key, value, mask, options, *more):
     sizes, numbers = arguments(query.shape, key.shape, value.shape, options)
-    if mask is None:
-        return (*sizes, 0, 0, 0, 0), numbers
-    return (*sizes, *steps(mask.shape, np.cumprod((1, *mask.shape[:0:-1]))[::-1].tolist())), numbers
+    masked = (0, 0, 0, 0) if mask is None else steps(mask.shape, _strides(mask.shape))
+    of_arrays = (_strides(s) for s in (query.shape, key.shape, value.shape, *more))
+    return (*sizes, *masked, *strides(*of_arrays)), numbers
+
+
+def _strides(shape):
+    return np.cumprod((1, *shape[:0:-1]))[::-1].tolist()
 
 
 def forward(query, key, value, bias, mask, dropout_key, **options):
     dtype, wide = query.dtype, arithmetic(query.dtype)
     row = query.shape[:3], wide
-    results = ((*query.shape[:3], value.shape[3]), dtype), row, row
-    sizes = _sizes(query, key, value, mask, options)
+    out = (*query.shape[:3], value.shape[3])
+    results = (out, dtype), row, row
+    sizes = _sizes(query, key, value, mask, options, out)
     given = (query, key, value, mask)
     y, top, mass = _ffi.call("attention_forward", dtype, given, results, *sizes)
     return y, (y, top, mass)
@@ -43,7 +48,7 @@ def backward(dy, arrays, residuals, needs, **options):
     y, top, mass = residuals
     dtype, wide = query.dtype, arithmetic(query.dtype)
     results = [(a.shape, wide) for a in (query, key, value)]
-    sizes = _sizes(query, key, value, mask, options)
+    sizes = _sizes(query, key, value, mask, options, y.shape, y.shape, *(s for s, _ in results))
     given = (dy.astype(dtype), query, key, value, y, top, mass, mask)
     made = _ffi.call("attention_backward", dtype, given, results, *sizes)
     return *made, None, None, None
