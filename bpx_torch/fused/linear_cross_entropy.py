@@ -144,6 +144,7 @@ def backward(
 RULE = Rule(
     SPEC,
     (
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.linear_cross_entropy", early=True),
         Kernel.lazy("triton", "bpx_torch.kernels.triton.linear_cross_entropy", early=True),
         Kernel("plain", forward, backward),
     ),
