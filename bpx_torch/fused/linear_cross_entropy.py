@@ -19,6 +19,7 @@ from bpx_torch._vocabulary import (
     spread,
     unseen,
 )
+from bpx_torch.kernels.cpu import linear_cross_entropy as cpu
 
 
 def forward(
@@ -141,12 +142,14 @@ def backward(
     )
 
 
+PLAIN = Kernel("plain", forward, backward)
+
 RULE = Rule(
     SPEC,
     (
-        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.linear_cross_entropy", early=True),
+        cpu.kernel(PLAIN),
         Kernel.lazy("triton", "bpx_torch.kernels.triton.linear_cross_entropy", early=True),
-        Kernel("plain", forward, backward),
+        PLAIN,
     ),
     autocast="float32",
 )

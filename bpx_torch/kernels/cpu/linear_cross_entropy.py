@@ -9,6 +9,7 @@ Maths, shapes and source: bpx/fused/linear_cross_entropy.py.
 
 import torch
 
+from bpx.rule import Kernel
 from bpx_torch.kernels.cpu import _call, cross_entropy
 
 DTYPES = (torch.float32, torch.float64)
@@ -22,9 +23,23 @@ def refuses(arrays, dims):
     return _call.refuses(arrays)
 
 
-def forward(x, weight, target, bias, class_weight, *, needs=(), **options):
-    if not whole(weight, options):
-        return plain().forward(x, weight, target, bias, class_weight, **options)
+def kernel(plain):
+    """The cpu kernel of the rule whose plain kernel this is."""
+
+    def forward(*arrays, needs=(), **options):
+        if not whole(arrays[1], options):
+            return plain.forward(*arrays, **options)
+        return loss_of(*arrays, needs, options)
+
+    def backward(dy, arrays, residuals, needs, **options):
+        if not whole(arrays[1], options):
+            return plain.backward(dy, arrays, residuals, needs, **options)
+        return gradients_of(dy, arrays, residuals, needs, options)
+
+    return Kernel("cpu", forward, backward, refuses=refuses, early=True)
+
+
+def loss_of(x, weight, target, bias, class_weight, needs, options):
     x_rows, label = rows(x, target, options["ignore_index"])
     z, top = logits(x_rows, weight, bias)
     loss, (mass,) = cross_entropy.forward(z, label, class_weight, **its(options))
@@ -37,10 +52,8 @@ def forward(x, weight, target, bias, class_weight, *, needs=(), **options):
     return loss, (top.reshape(target.shape), mass.reshape(target.shape), *early)
 
 
-def backward(dy, arrays, residuals, needs, **options):
+def gradients_of(dy, arrays, residuals, needs, options):
     x, weight, target, bias, class_weight = arrays
-    if not whole(weight, options):
-        return plain().backward(dy, arrays, residuals, needs, **options)
     if len(residuals) > 2:
         dx, dweight, dbias, dclass = (None if a is None else a * dy for a in residuals[2:])
         return dx, dweight, None, dbias, dclass
@@ -80,12 +93,6 @@ def logits(x_rows, weight, bias, top=None):
     z = torch.mm(x_rows, weight.T) if bias is None else torch.addmm(bias, x_rows, weight.T)
     top = z.amax(-1) if top is None else top
     return z.sub_(top.clamp(min=torch.finfo(z.dtype).min).unsqueeze(-1)), top
-
-
-def plain():
-    from bpx_torch.fused import linear_cross_entropy
-
-    return linear_cross_entropy.RULE.plain
 
 
 def whole(weight, options):
