@@ -27,6 +27,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_jax.kernels.cpu.log_softmax"),
+        Kernel.lazy("pallas", "bpx_jax.kernels.pallas.log_softmax"),
         Kernel("plain", forward, backward),
     ),
 )

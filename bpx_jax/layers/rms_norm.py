@@ -40,6 +40,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_jax.kernels.cpu.rms_norm"),
+        Kernel.lazy("pallas", "bpx_jax.kernels.pallas.rms_norm"),
         Kernel("plain", forward, backward),
     ),
 )

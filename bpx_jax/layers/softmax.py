@@ -27,6 +27,7 @@ RULE = Rule(
     SPEC,
     (
         Kernel.lazy("cpu", "bpx_jax.kernels.cpu.softmax"),
+        Kernel.lazy("pallas", "bpx_jax.kernels.pallas.softmax"),
         Kernel("plain", forward, backward),
     ),
 )
