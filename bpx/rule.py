@@ -37,7 +37,8 @@ class Kernel:
         arguments through the entry's differentiable residuals; None among dresiduals is zero
     residuals_tangent(tangents, arrays, residuals, **options) -> tangents of the residuals but "y",
         None for those that are not differentiable
-    refuses(arrays, dims) -> None, or why this kernel cannot run the call
+    refuses(arrays, dims) -> None, or why this kernel cannot run the call; a call in JAX puts the
+        options beside the dims
     early: forward takes `needs`, the gradients that will be asked for (not given where none are),
         and may keep more residuals behind the spec's, which its backward finds there
     """

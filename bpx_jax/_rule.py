@@ -51,7 +51,7 @@ class Rule(rule.Rule):
         arrays = varying_alike(self._narrow(arrays, dims, options))
         static = (tuple(options.values()), tuple(None if a is None else a.dtype for a in arrays))
         try:
-            return self.runs[rule.choose(self, arrays, dims)](static, *arrays)
+            return self.runs[rule.choose(self, arrays, {**dims, **options})](static, *arrays)
         except TypeError as error:
             if "custom_vjp" not in str(error):
                 raise

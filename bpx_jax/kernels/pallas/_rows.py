@@ -14,8 +14,9 @@ from bpx import rule
 GROUP = 128  # threads of a program
 LARGEST = 8192  # columns of which registers hold a few rows
 BLOCK = 4096  # columns of a longer row that it takes at a time
-SMALLEST = 1024  # below it a row is too little work for a program
-PROGRAMS = 528  # that add up over their rows: four on each multiprocessor of an H100
+SMALLEST = 512  # columns, below which a row is too little work for a program
+FEWEST = 2**23  # elements, below which XLA is as fast: what it reads again is still in the cache
+PROGRAMS = 264  # that add up over their rows: two on each multiprocessor of an H100
 HOPPER = 9.0
 
 
@@ -36,6 +37,8 @@ def refuses(x, columns, name="D", *, long=False):
         return None
     if columns < SMALLEST or columns % GROUP:
         return f"{name} is {columns}, by itself it takes multiples of {GROUP} from {SMALLEST} on"
+    if x.size < FEWEST:
+        return f"XLA is as fast for {x.size} elements, by itself it takes {FEWEST} and more"
     if (devices := jax.device_count()) > 1:
         return f"there are {devices} devices, of which a kernel knows one"
     return None
