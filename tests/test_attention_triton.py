@@ -169,6 +169,27 @@ def test_a_factor_of_dropout_that_16_bits_do_not_hold():
         assert a.flatten().tolist() == [0.0, want, *[0.0] * 14]
 
 
+def test_blocks_fit_in_what_a_device_shares(monkeypatch):
+    monkeypatch.undo()  # the blocks of a GPU
+    q, bias = torch.randn(1, 1, 512, 128).bfloat16(), torch.zeros(1, 1, 512, 512)
+    mask, options = torch.ones(1, 1, 512, 512, dtype=torch.bool), RULE.spec.complete({})
+
+    def sizes(room, *rest):
+        monkeypatch.setattr(_attention_blocks, "shared", lambda device: room)
+        found = _attention_blocks.of("dkey", _attention.Call(q, q, q, *rest, None, options))
+        return tuple(found.values())
+
+    # 128 keys of 256 features stay, 64 queries pass by in stages, in 2 bytes
+    full = (64, 128, 8, 3)
+    assert sizes(2 * 256 * (128 + 3 * 64), None, None) == full
+    assert sizes(2 * 256 * (128 + 3 * 64) - 1, None, None) == (64, 128, 8, 2)
+    wide = 2 * 256 * (128 + 3 * 64) + 3 * 64 * 128 * (4 + 1)
+    assert sizes(wide, bias, mask) == full
+    assert sizes(wide - 1, bias, mask) == (64, 128, 8, 2)
+    assert sizes(2 * 256 * (128 + 64) - 1, None, None) == (32, 64, 8, 1)
+    assert sizes(1, None, None) == (16, 16, 8, 1)
+
+
 def reason(q, k, v, bias=None, mask=None, key=None):
     return kernel.refuses((q, k, v, bias, mask, key), {})
 
