@@ -140,9 +140,10 @@ class Rule(rule.Rule):
         spec, plain = self.spec, self.plain
         names = tuple(spec.options)
 
-        def of_shapes(half):
-            """A backward that is given shapes alone where the entry keeps no more. They become what
-            JAX does not trace in here, for it would ask for their values."""
+        def asked(half, needs, options):
+            """A backward that gives what is asked for alone, and is given shapes alone where the
+            entry keeps no more. They become what JAX does not trace in here, for it would ask for
+            their values."""
 
             def backward(dy, kept, residuals):
                 kept = tuple(
@@ -151,7 +152,8 @@ class Rule(rule.Rule):
                     else a
                     for arg, a in zip(spec.args, kept, strict=True)
                 )
-                return half(dy, kept, residuals)
+                grads = half(dy, kept, residuals, needs, **options)
+                return tuple(g if n else None for g, n in zip(grads, needs, strict=True))
 
             return backward
 
@@ -160,10 +162,10 @@ class Rule(rule.Rule):
             into, for a second derivative, it differentiates the plain rule."""
             options = dict(zip(names, values, strict=True))
             forward = functools.partial(kernel.forward, **options)
-            backward = of_shapes(functools.partial(kernel.backward, needs=needs, **options))
+            backward = asked(kernel.backward, needs, options)
             if kernel is plain:
                 return forward, backward
-            by_hand = of_shapes(functools.partial(plain.backward, needs=needs, **options))
+            by_hand = asked(plain.backward, needs, options)
             return (
                 _seen_as(forward, functools.partial(plain.forward, **options)),
                 _seen_as(backward, by_hand),
@@ -178,7 +180,8 @@ class Rule(rule.Rule):
         def run(static, *arrays):
             return pair(static[0], None)[0](*arrays)
 
-        def fwd(static, *arrays):
+        def fwd(static, *given):
+            arrays = tuple(None if p is None else as_array(p.value) for p in given)
             y, residuals = pair(static[0], None)[0](*arrays)
             if spec.surrogate:
                 # a second derivative sees through this y: to it, too, its derivative is ours
@@ -195,20 +198,22 @@ class Rule(rule.Rule):
                 trimmed(static, n, r, arrays)
                 for n, r in zip(spec.residuals, residuals, strict=True)
             )
-            return (y, residuals), (kept, tuple(some))
+            # a structure, which JAX does not trace: () where a gradient is asked for
+            wanted = tuple(() if p is not None and p.perturbed else None for p in given)
+            return (y, residuals), (wanted, kept, tuple(some))
 
         def bwd(static, saved, cotangents):
             dy, _ = cotangents  # residuals leave through stop_gradient
             values, dtypes = static
-            kept, residuals = saved
-            needs = self._needs(dtypes)  # XLA drops what nobody asked for
+            wanted, kept, residuals = saved
+            needs = tuple(w is not None for w in wanted)  # a call of a kernel writes all of them
             grads = pair(values, needs)[1](dy, kept, residuals)
             # JAX takes a cotangent of any dtype without a word
             return tuple(
                 g.astype(d) if n else None for g, d, n in zip(grads, dtypes, needs, strict=True)
             )
 
-        run.defvjp(fwd, bwd)
+        run.defvjp(fwd, bwd, symbolic_zeros=True)
         return run
 
 
@@ -220,6 +225,11 @@ def untraced(entry, option, value):
             "value, which jax.jit takes by static_argnames"
         )
     return value.item() if isinstance(value, jax.Array) and value.ndim == 0 else value
+
+
+def as_array(a):
+    """A value that JAX hands over; a constant may come as a number of its own types."""
+    return a if isinstance(a, jax.Array) else jnp.asarray(a, a.dtype)
 
 
 def _seen_as(fast, plain):

@@ -34,8 +34,7 @@ def to_numpy(x):
 class JaxRunner:
     name = "jax"
     rules, oracles, differs, checks = RULES, ORACLES, DIFFERS, CHECKS
-    # backward is not told in JAX which gradients are asked for: no option can change them
-    option_checks = ("second derivative",)
+    option_checks = ("needs", "second derivative")
     case_checks = ("saved bytes",)
 
     def __init__(self, device: str = "cpu") -> None:
