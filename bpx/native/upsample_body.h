@@ -1,74 +1,5 @@
 /* One element type (each_type.h). Included by upsample.c. */
-
-/* What one axis looks like: output o is keep[o] x[low[o]] + move[o] x[high[o]]. */
-typedef struct {
-    int32_t *low, *high;
-    A *keep, *move;
-} FN(Axis);
-
-typedef struct {
-    const T *in; /* x, or dy */
-    T *out;      /* y, or dx */
-    bpx_resize resize;
-} FN(Call);
-
-typedef struct {
-    const FN(Call) *c;
-    int64_t chunks, nearest, back, places, outputs, looks;
-    FN(Axis) axis[3];
-    /* backward along the last axis: element p is sum_l of shares[l, p] dy[from[l, p]], of which the
-     * first count[p] are there */
-    int32_t *from, *count;
-    A *shares, *memory; /* memory: chunks x (a row of elements and a plane of them) */
-} FN(State);
-
-static void FN(tables)(FN(State) *s) {
-    const bpx_resize *r = &s->c->resize;
-    for (int k = 0; k < 3; k++) {
-        const bpx_resized *a = &r->axis[k];
-        FN(Axis) *found = &s->axis[k];
-        for (int64_t o = 0; o < a->outputs; o++) {
-            double t = 0;
-            if (s->nearest) {
-                found->low[o] = bpx_nearest(a, r->scale[k], r->flag, sizeof(A) == 8, o);
-                found->high[o] = found->low[o];
-            } else {
-                found->low[o] = bpx_linear(a, r->scale[k], r->flag, o, &t);
-                found->high[o] = (int32_t)bpx_at_most(found->low[o] + 1, a->length - 1);
-            }
-            found->keep[o] = (A)(1 - t), found->move[o] = (A)t;
-        }
-    }
-}
-
-/* The outputs that look at one element lie in a row, since low and high do not fall. */
-static int64_t FN(most_looks)(FN(State) *s) {
-    const bpx_resized *a = &s->c->resize.axis[2];
-    const FN(Axis) *t = &s->axis[2];
-    int64_t first = 0, end = 0, most = 1;
-    for (int64_t p = 0; p < a->length; p++) {
-        while (first < a->outputs && t->high[first] < p) first++;
-        while (end < a->outputs && t->low[end] <= p) end++;
-        s->count[p] = (int32_t)(end > first ? end - first : 0);
-        if (s->count[p] > most) most = s->count[p];
-    }
-    return most;
-}
-
-static void FN(transpose)(FN(State) *s) {
-    const bpx_resized *a = &s->c->resize.axis[2];
-    const FN(Axis) *t = &s->axis[2];
-    int64_t first = 0;
-    for (int64_t p = 0; p < a->length; p++) {
-        while (first < a->outputs && t->high[first] < p) first++;
-        for (int64_t l = 0; l < s->looks; l++) {
-            const int64_t o = bpx_at_most(first + l, a->outputs - 1);
-            s->from[l * a->length + p] = (int32_t)o;
-            s->shares[l * a->length + p] =
-                s->nearest ? 1 : (t->low[o] == p ? t->keep[o] : 0) + (t->high[o] == p ? t->move[o] : 0);
-        }
-    }
-}
+#include "upsample_tables_body.h"
 
 /* sum += share * row, or the first of these: sum = share * row */
 BPX_INLINE void FN(add)(A *restrict sum, const T *restrict row, int64_t n, A share, int begun) {
@@ -81,17 +12,38 @@ BPX_INLINE void FN(add)(A *restrict sum, const T *restrict row, int64_t n, A sha
     }
 }
 
-BPX_CLONES static void FN(forward_plane)(const FN(State) *s, const T *x, T *y, A *restrict row) {
+/* Which rows of elements an output row at (o0, o1) is made of, and their shares. Returns how many. */
+BPX_INLINE int FN(corners)(const FN(State) *s, int64_t o0, int64_t o1, int64_t *rows, A *shares) {
+    const FN(Axis) *t = s->axis;
+    int n = 0;
+    for (int corner = 0; corner < (s->nearest ? 1 : 4); corner++) {
+        if ((corner & 2 && s->c->resize.axes < 3) || (corner & 1 && s->c->resize.axes < 2)) continue;
+        const int64_t p0 = corner & 2 ? t[0].high[o0] : t[0].low[o0];
+        const int64_t p1 = corner & 1 ? t[1].high[o1] : t[1].low[o1];
+        rows[n] = p0 * s->c->resize.axis[1].length + p1;
+        shares[n++] = (corner & 2 ? t[0].move[o0] : t[0].keep[o0]) *
+                      (corner & 1 ? t[1].move[o1] : t[1].keep[o1]);
+    }
+    return n;
+}
+
+/* Each row of elements is resized along itself once, into `wide`, when the first output looks at it. */
+BPX_CLONES static void FN(forward_plane)(const FN(State) *s, const T *x, T *y, A *wide,
+                                         uint8_t *have) {
     const bpx_resized *a = s->c->resize.axis;
     const FN(Axis) *t = s->axis;
     const int64_t n = a[2].length, outputs = a[2].outputs;
     const int32_t *restrict low = t[2].low, *restrict high = t[2].high;
     const A *restrict keep = t[2].keep, *restrict move = t[2].move;
+    memset(have, 0, (size_t)(s->places / n));
     for (int64_t o0 = 0; o0 < a[0].outputs; o0++)
         for (int64_t o1 = 0; o1 < a[1].outputs; o1++) {
             T *restrict out = y + (o0 * a[1].outputs + o1) * outputs;
+            int64_t rows[4];
+            A share[4];
+            const int looks = FN(corners)(s, o0, o1, rows, share);
             if (s->nearest) {
-                const T *restrict in = x + (t[0].low[o0] * a[1].length + t[1].low[o1]) * n;
+                const T *restrict in = x + rows[0] * n;
                 if (o1 > 0 && t[1].low[o1] == t[1].low[o1 - 1]) {
                     memcpy(out, out - outputs, (size_t)outputs * sizeof(T));
                     continue;
@@ -100,69 +52,87 @@ BPX_CLONES static void FN(forward_plane)(const FN(State) *s, const T *x, T *y, A
                 for (int64_t o = 0; o < outputs; o++) out[o] = in[low[o]];
                 continue;
             }
-            for (int corner = 0; corner < 4; corner++) {
-                if ((corner & 2 && s->c->resize.axes < 3) || (corner & 1 && s->c->resize.axes < 2))
-                    continue;
-                const int64_t p0 = corner & 2 ? t[0].high[o0] : t[0].low[o0];
-                const int64_t p1 = corner & 1 ? t[1].high[o1] : t[1].low[o1];
-                const A share = (corner & 2 ? t[0].move[o0] : t[0].keep[o0]) *
-                                (corner & 1 ? t[1].move[o1] : t[1].keep[o1]);
-                FN(add)(row, x + (p0 * a[1].length + p1) * n, n, share, corner > 0);
+            for (int look = 0; look < looks; look++) {
+                if (have[rows[look]]) continue;
+                const T *restrict in = x + rows[look] * n;
+                A *restrict row = wide + rows[look] * outputs;
+#pragma omp simd
+                for (int64_t o = 0; o < outputs; o++)
+                    row[o] = keep[o] * LOAD(in[low[o]]) + move[o] * LOAD(in[high[o]]);
+                have[rows[look]] = 1;
             }
+            const A *w0 = wide + rows[0] * outputs;
+            if (looks == 1) {
+#pragma omp simd
+                for (int64_t o = 0; o < outputs; o++) out[o] = STORE(w0[o]);
+                continue;
+            }
+            const A *w1 = wide + rows[1] * outputs;
+            if (looks == 2) {
+#pragma omp simd
+                for (int64_t o = 0; o < outputs; o++)
+                    out[o] = STORE(share[0] * w0[o] + share[1] * w1[o]);
+                continue;
+            }
+            const A *w2 = wide + rows[2] * outputs, *w3 = wide + rows[3] * outputs;
 #pragma omp simd
             for (int64_t o = 0; o < outputs; o++)
-                out[o] = STORE(keep[o] * row[low[o]] + move[o] * row[high[o]]);
+                out[o] = STORE((share[0] * w0[o] + share[1] * w1[o]) +
+                               (share[2] * w2[o] + share[3] * w3[o]));
         }
 }
 
-BPX_CLONES static void FN(backward_plane)(const FN(State) *s, const T *dy, T *dx, A *restrict row,
-                                          A *plane) {
+/* The other way round: whole rows of outputs are added up, and then each along itself, into `row`. */
+BPX_CLONES static void FN(backward_plane)(const FN(State) *s, const T *dy, T *dx, A *wide,
+                                          A *restrict row, uint8_t *have) {
     const bpx_resized *a = s->c->resize.axis;
-    const FN(Axis) *t = s->axis;
     const int64_t n = a[2].length, outputs = a[2].outputs;
-    const int corners = s->nearest ? 1 : 4;
-    memset(plane, 0, (size_t)s->places * sizeof(A));
+    memset(have, 0, (size_t)(s->places / n));
     for (int64_t o0 = 0; o0 < a[0].outputs; o0++)
         for (int64_t o1 = 0; o1 < a[1].outputs; o1++) {
             const T *restrict in = dy + (o0 * a[1].outputs + o1) * outputs;
-            memset(row, 0, (size_t)n * sizeof(A));
-            for (int64_t l = 0; l < s->looks; l++) {
-                const int32_t *restrict from = s->from + l * n, *restrict count = s->count;
-                const A *restrict share = s->shares + l * n;
-                const int32_t at = (int32_t)l;
-#pragma omp simd
-                for (int64_t p = 0; p < n; p++) {
-                    const A part = share[p] * LOAD(in[from[p]]);
-                    row[p] += at < count[p] ? part : 0;
-                }
+            int64_t rows[4];
+            A share[4];
+            const int looks = FN(corners)(s, o0, o1, rows, share);
+            for (int look = 0; look < looks; look++) {
+                FN(add)(wide + rows[look] * outputs, in, outputs, share[look], have[rows[look]]);
+                have[rows[look]] = 1;
             }
-            for (int corner = 0; corner < corners; corner++) {
-                if ((corner & 2 && s->c->resize.axes < 3) || (corner & 1 && s->c->resize.axes < 2))
-                    continue;
-                const int64_t p0 = corner & 2 ? t[0].high[o0] : t[0].low[o0];
-                const int64_t p1 = corner & 1 ? t[1].high[o1] : t[1].low[o1];
-                const A share = (corner & 2 ? t[0].move[o0] : t[0].keep[o0]) *
-                                (corner & 1 ? t[1].move[o1] : t[1].keep[o1]);
-                A *restrict sum = plane + (p0 * a[1].length + p1) * n;
+        }
+    for (int64_t at_row = 0; at_row < s->places / n; at_row++, dx += n) {
+        if (!have[at_row]) {
+            memset(dx, 0, (size_t)n * sizeof(T));
+            continue;
+        }
+        const A *restrict sums = wide + at_row * outputs;
+        memset(row, 0, (size_t)n * sizeof(A));
+        for (int64_t l = 0; l < s->looks; l++) {
+            const int32_t *restrict from = s->from + l * n, *restrict count = s->count;
+            const A *restrict share = s->shares + l * n;
+            const int32_t at = (int32_t)l;
 #pragma omp simd
-                for (int64_t p = 0; p < n; p++) sum[p] += share * row[p];
+            for (int64_t p = 0; p < n; p++) {
+                const A part = share[p] * sums[from[p]];
+                row[p] += at < count[p] ? part : 0;
             }
         }
 #pragma omp simd
-    for (int64_t p = 0; p < s->places; p++) dx[p] = STORE(plane[p]);
+        for (int64_t p = 0; p < n; p++) dx[p] = STORE(row[p]);
+    }
 }
 
 static void FN(task)(void *state, int64_t chunk) {
     const FN(State) *s = state;
     const FN(Call) *c = s->c;
-    const int64_t n = c->resize.axis[2].length;
+    const int64_t n = c->resize.axis[2].length, rows = s->places / n;
     const int64_t last = bpx_first_row(chunk + 1, s->chunks, c->resize.planes);
-    A *row = s->memory + chunk * (n + (s->back ? s->places : 0));
+    A *row = s->memory + chunk * s->each, *wide = row + n;
+    uint8_t *have = s->have + chunk * rows;
     for (int64_t at = bpx_first_row(chunk, s->chunks, c->resize.planes); at < last; at++) {
         if (s->back)
-            FN(backward_plane)(s, c->in + at * s->outputs, c->out + at * s->places, row, row + n);
+            FN(backward_plane)(s, c->in + at * s->outputs, c->out + at * s->places, wide, row, have);
         else
-            FN(forward_plane)(s, c->in + at * s->places, c->out + at * s->outputs, row);
+            FN(forward_plane)(s, c->in + at * s->places, c->out + at * s->outputs, wide, have);
     }
 }
 
@@ -174,10 +144,13 @@ static int FN(resize)(const FN(Call) *c, bpx_parallel_for parallel, void *host, 
     s.places = a[0].length * a[1].length * n;
     s.outputs = a[0].outputs * a[1].outputs * a[2].outputs;
     s.chunks = bpx_chunks(c->resize.planes, s.places + s.outputs);
-    const int64_t memory = s.chunks * (n + (back ? s.places : 0));
+    const int64_t rows = s.places / n;
+    s.each = n + rows * a[2].outputs;
+    const int64_t memory = s.chunks * s.each;
     A *numbers = malloc((size_t)(memory + 2 * all) * sizeof(A));
     int32_t *indices = malloc((size_t)(2 * all + n) * sizeof(int32_t));
-    int failed = numbers == NULL || indices == NULL;
+    s.have = malloc((size_t)(s.chunks * rows));
+    int failed = numbers == NULL || indices == NULL || s.have == NULL;
     if (!failed) {
         s.memory = numbers, s.count = indices + 2 * all;
         int64_t at = 0;
@@ -197,7 +170,7 @@ static int FN(resize)(const FN(Call) *c, bpx_parallel_for parallel, void *host, 
         if (!failed) FN(transpose)(&s);
     }
     if (!failed) bpx_run(parallel, host, s.chunks, FN(task), &s);
-    free(s.from), free(s.shares), free(numbers), free(indices);
+    free(s.from), free(s.shares), free(numbers), free(indices), free(s.have);
     return failed;
 }
 
