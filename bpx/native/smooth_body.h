@@ -107,22 +107,21 @@ DX(tanhshrink) {
     return dy * (t * t);
 }
 
-/* sqrt(x^2 + b), a being b here, over the larger of the two and back: x^2 would overflow. An infinity
- * is divided by a finite number and stays one. */
+/* sqrt(x^2 + b), a being b here, as sqrt(b) sqrt(1 + x^2 / b), and |x| where b changes no digit of it:
+ * neither square overflows. */
 BPX_INLINE A FN(root)(A x, A a) {
-    const A most = (A)(sizeof(A) == sizeof(float) ? FLT_MAX : DBL_MAX);
-    const A size = MATH(bpx_abs)(x), b = SQRT(a), larger = size > b ? size : b;
-    const A low = larger < (A)1e-30 ? (A)1e-30 : larger, large = low > most ? most : low;
-    const A p = x / large, r = b / large;
-    return large * SQRT(p * p + r * r);
+    const A size = MATH(bpx_abs)(x), b = SQRT(a), far = b * (A)(sizeof(A) == 4 ? 0x1p13 : 0x1p27);
+    const A u = x * (1 / b);
+    return size > far ? size : b * SQRT(1 + u * u);
 }
-Y(squareplus) {
-    const A root = FN(root)(x, a);
-    return x < 0 ? (A)0.25 * a / ((A)0.5 * root - (A)0.5 * x) : (A)0.5 * x + (A)0.5 * root;
+/* (x + root) / 2, below 0 without a difference */
+BPX_INLINE A FN(squareplus_of)(A x, A root, A a) {
+    return x < 0 ? (A)0.5 * a / (root - x) : (A)0.5 * x + (A)0.5 * root;
 }
-DX(squareplus) { /* (1 + x / r) / 2; below 0 it is b / (2 r (r - x)), without a difference */
+Y(squareplus) { return FN(squareplus_of)(x, FN(root)(x, a), a); }
+DX(squareplus) { /* y / root */
     const A root = FN(root)(x, a);
-    return dy * (x < 0 ? a / (2 * root) / (root - x) : (A)0.5 + (A)0.5 * (x / root));
+    return dy * (FN(squareplus_of)(x, root, a) / root);
 }
 
 BOTH(sigmoid)

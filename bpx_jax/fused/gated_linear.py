@@ -34,7 +34,13 @@ def backward(dy, arrays, residuals, needs, *, activation):
     return dx, dgate, dweight, dbias
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.gated_linear"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def gated_linear(x, gate, weight, bias=None, *, activation="silu"):

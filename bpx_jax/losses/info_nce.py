@@ -38,7 +38,13 @@ def backward(dy, arrays, residuals, needs, *, temperature, reduction):
     return ds @ k, ds.T @ q
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.info_nce"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def info_nce(query, key, *, temperature=1.0, reduction="mean"):

@@ -4,12 +4,16 @@ Maths: the rows in bpx/activations. The core's kernels take two
 numbers; an option that is a name chooses a kernel (gelu_tanh).
 """
 
+import jax.numpy as jnp
+
 from bpx.rule import Kernel
 from bpx_jax.kernels.cpu import _ffi
 
 # Those that gain: XLA makes one pass of the others too, and of their neighbours in the same pass.
 NATIVE = frozenset(
-    "sin cos tanh softplus log_sigmoid silu mish gelu arctan elu selu celu tanhshrink".split()
+    "sin cos sigmoid tanh softplus log_sigmoid silu mish gelu arctan elu selu celu hardsigmoid "
+    "relu_squared tanhshrink sparse_sigmoid squareplus clipped_straight_through_sign "
+    "clipped_straight_through_round clipped_straight_through_binarize".split()
 )
 
 
@@ -30,16 +34,19 @@ def called(spec, options):
 
 
 def _kernel(spec):
+    masked = "mask" in spec.residuals  # no entry of NATIVE keeps y
+
     def forward(x, **options):
         name, numbers = called(spec, options)
-        result = ((x.shape, x.dtype),)
-        y = _ffi.call(f"{name}_forward", x.dtype, (x,), result, (x.size,), numbers, fold=0)
-        return *y, ()
+        made = [(x.shape, x.dtype), (x.shape, jnp.bool_)][: 1 + masked]
+        y, *mask = _ffi.call(f"{name}_forward", x.dtype, (x,), made, (x.size,), numbers, fold=0)
+        return y, tuple(mask)
 
     def backward(dy, arrays, residuals, needs, **options):
-        (x,) = arrays  # what every entry of NATIVE keeps
         name, numbers = called(spec, options)
-        given, result = (dy.astype(x.dtype), x), ((x.shape, x.dtype),)
-        return _ffi.call(f"{name}_backward", x.dtype, given, result, (x.size,), numbers, fold=0)
+        kept = residuals[0] if masked else arrays[0]
+        dtype = dy.dtype if masked else kept.dtype
+        given, result = (dy.astype(dtype), kept), ((kept.shape, dtype),)
+        return _ffi.call(f"{name}_backward", dtype, given, result, (kept.size,), numbers, fold=0)
 
     return Kernel("cpu", forward, backward, refuses=refuses)
