@@ -137,11 +137,15 @@ def test_what_is_refused_is_stepped_by_the_loop(said: Any) -> None:
         p.data = torch.zeros(8, 6)[::2, ::2]
         p.grad = torch.ones(8, 6)[::2, ::2]
 
+    def negated(p: Any) -> None:
+        p.grad = torch._neg_view(p.grad)
+
     def subclass(p: Any) -> None:
         p.grad = p.grad.as_subclass(type("Mine", (torch.Tensor,), {}))
 
     cases: list[tuple[str, Any, Any]] = [
         ("a parameter or gradient is not contiguous", (4, 3), turned),
+        ("a parameter or gradient is not contiguous", (4, 3), negated),
         ("a parameter has gaps", (4, 3), gaps),
         ("a parameter or gradient is of a subclass", (4, 3), subclass),
         ("a parameter has no elements", (0, 3), None),
