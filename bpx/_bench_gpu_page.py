@@ -16,6 +16,7 @@ Report = dict[str, Any]
 
 NAME = "gpu"
 TITLE = "# Benchmark on a GPU"
+LIGER = "liger"
 NEAR = 0.85  # of a copy's bandwidth: below it a row is named
 
 NAMES = {"torch": "PyTorch", "jax": "JAX"}  # the sections of the page
@@ -36,7 +37,9 @@ bytes).
 torch's own operation: of `linear_cross_entropy` the linear layer and the cross-entropy, one after
 the other; of `rope` the halves turned as models compose it, the tables without gradient; of
 `dropout` the one that draws its mask, as bpx's draws here too; of an entry that torch lacks, its
-formula in torch's operations.
+formula in torch's operations. Liger-Kernel's, where it is installed: on arrays of its own; its
+`rope` turns half of the heads as queries and half as keys, with the features of all heads side by
+side in memory.
 """,
     "jax": """\
 Forward and backward in one program under `jax.jit`, with a barrier between them that keeps XLA from
@@ -53,6 +56,11 @@ JAX's own operation: of `jax.nn` or in jax.numpy, differentiated by JAX; of `att
 def ours(row: Row) -> Row | None:
     """The candidate that a plain call runs, None where it failed."""
     return next((c for c in row["candidates"] if c["default"]), None)
+
+
+def named(row: Row, name: str) -> Row | None:
+    """The candidate of this name, None where there is none."""
+    return next((c for c in row["candidates"] if c["name"] == name), None)
 
 
 def share(row: Row, candidate: Row) -> float | None:
@@ -115,9 +123,11 @@ def _section(plt: Any, framework: str, report: Report, folder: Path) -> Iterator
         rows = [row for row in report["rows"] if row["dtype"] == dtype]
         yield f"### {dtype}\n"
         yield from _summary(rows)
-        yield f"\n| entry | size | bpx | ms | {framework} ms | ratio | share | peak GB, bpx | own |"
-        yield "|---|---|---|---:|---:|---:|---:|---:|---:|"
-        yield from map(_line, rows)
+        beside = any(named(row, LIGER) for row in rows)
+        head = f"entry | size | bpx | ms | {framework} ms | ratio | share | peak GB, bpx | own"
+        yield f"\n| {head}{' | Liger ms | ratio to it' if beside else ''} |"
+        yield "|---|---|---|---:|---:|---:|---:|---:|---:|" + "---:|---:|" * beside
+        yield from (_line(row, beside) for row in rows)
         yield from _reasons(rows)
         yield ""
         ratios = [(_label(row, rows), r) for row in rows if (r := default_ratio(row)) is not None]
@@ -149,8 +159,8 @@ def _summary(rows: list[Row]) -> Iterator[str]:
         )
 
 
-def _line(row: Row) -> str:
-    mine, own = ours(row), next((c for c in row["candidates"] if c["name"] == "own"), None)
+def _line(row: Row, beside: bool) -> str:
+    mine, own = ours(row), named(row, "own")
     cells = [row["entry"], row["size"], mine["name"] if mine else "failed"]
     cells += [f"{c['seconds'] * 1e3:.3f}" if c else "" for c in (mine, own)]
     ratio = mine and mine["ratio"]
@@ -160,6 +170,10 @@ def _line(row: Row) -> str:
     for c in (mine, own):
         peak = total_peak(row, c) if c else None
         cells.append("" if peak is None else f"{peak / 1e9:.2f}")
+    if beside:
+        other = named(row, LIGER)
+        cells.append(f"{other['seconds'] * 1e3:.3f}" if other else "")
+        cells.append(f"{mine['seconds'] / other['seconds']:.2f}" if mine and other else "")
     return f"| {' | '.join(cells)} |"
 
 

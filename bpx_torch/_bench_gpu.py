@@ -18,7 +18,7 @@ from bpx import _bench_huge, _inputs, rule
 from bpx import dims as dim
 from bpx._bench_jobs import line
 from bpx._timing import Candidate, Prepared
-from bpx_torch import RULES, functional
+from bpx_torch import RULES, _bench_liger, functional
 from bpx_torch.oracles import ORACLES
 
 SLEEP, LONGEST = 2_000_000, 32_000_000  # cycles, about 1 and 16 ms: meanwhile calls are queued
@@ -151,13 +151,16 @@ def prepare(name, row, dtype, seed, device) -> Prepared:
     options, dims = chosen.bind(tuple(None if a is None else a.shape for a in arrays), asked)
     default = chosen.kernels[rule.choose(chosen, arrays, dims)].name
     own, ours = OWN.get(name, ORACLES.get(name)), OURS.get(name, chosen)
-    forwards = {} if own is None else {"own": partial(own, *arrays, **options)}
-    forwards[default] = partial(ours, *arrays, **asked)
     wrt = [a for a in arrays if a is not None and a.requires_grad]
+    jobs = {} if own is None else {"own": lambda: (partial(own, *arrays, **options), wrt, dy)}
+    jobs[default] = lambda: (partial(ours, *arrays, **asked), wrt, dy)
+    jobs["liger"] = partial(_bench_liger.candidate, name, arrays, dy)
     candidates, failed, longest = {}, {}, 0.0
-    for label, forward in forwards.items():
-        run = partial(_both, forward, wrt, dy)
+    for label, job in jobs.items():
         try:
+            if (made := job()) is None:
+                continue
+            run = partial(_both, *made)
             run()  # compiles
             used, seconds = peak(run)
         except Exception as error:
