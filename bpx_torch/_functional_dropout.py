@@ -11,7 +11,6 @@ import warnings
 
 import torch
 
-from bpx.layers.dropout import mask_shape
 from bpx.profiles import profiled
 from bpx.spec import number, require
 from bpx_torch.layers import dropout as _dropout
@@ -60,6 +59,4 @@ def _drop(name, input, p, training, broadcast_dims):
     if not training or p == 0 or not input.numel():
         return input
     key = torch.randint(0, 2**32, (2,), device=input.device).to(torch.uint32)
-    shape = mask_shape(tuple(input.shape), broadcast_dims)
-    bits = _dropout.keep_bits(key, shape, p=p)
-    return _dropout.dropout(input, bits, p=p, broadcast_dims=broadcast_dims)
+    return _dropout.drawn(input, key, p=p, broadcast_dims=broadcast_dims)

@@ -17,6 +17,7 @@ from bpx.verify.legs import each_option_set
 from bpx_torch import OPTIMIZERS, RULES, random
 from bpx_torch.kernels.triton import _formulas_half as half
 from bpx_torch.kernels.triton import _launch
+from bpx_torch.kernels.triton import dropout as triton
 from bpx_torch.layers import dropout
 from bpx_torch.verify import RUNNER
 from tests.torch_optimizers import accepted
@@ -97,7 +98,12 @@ def test_the_mask_of_a_key_is_compiled(made):
     key = random.key(7)
     with use("triton", interpret=True):
         bits = dropout.keep_bits(key, (1003,), p=0.3)
+        dropout.drawn(torch.randn(1003, dtype=torch.bfloat16), key, p=0.3)
     built(made)
+    threads = 4 * 32
+    for name, elements in (("bits_kernel", 8 * triton.BYTES), ("drawn_kernel", 8 * triton.DRAWN)):
+        turns = made[name].asm["ptx"].count("shf.l.wrap.b32")  # one instruction to a rotation
+        assert turns == 20 * elements // threads
     with use("plain"):
         assert torch.equal(bits, dropout.keep_bits(key, (1003,), p=0.3))
 

@@ -82,7 +82,32 @@ RULE = Rule(
 )
 
 
+class Drawn(torch.autograd.Function):
+    """Mask and product in one pass; backward is the rule of the same mask."""
+
+    @staticmethod
+    def forward(ctx, fused, x, key, p):
+        y, bits = fused.drawn(x, key, p, threshold(p))
+        ctx.save_for_backward(bits)
+        ctx.p = p
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        return None, dropout(dy, *ctx.saved_tensors, p=ctx.p), None, None
+
+
 def dropout(x, bits, *, p=0.5, broadcast_dims=()):
     """x (*N) / (1 - p) where the packed mask bits (uint8) keeps, else 0; one bit decides for all
     along broadcast_dims. `keep_bits` draws the mask. Maths: bpx/layers/dropout.py."""
     return RULE(x, bits, p=p, broadcast_dims=broadcast_dims)
+
+
+def drawn(x, key, *, p=0.5, broadcast_dims=()):
+    """`dropout` with the mask of a key, in one pass on a GPU."""
+    if not torch.compiler.is_compiling() and not broadcast_dims and p < 1:
+        fused = _on_gpu(key)
+        if fused and (fused.refuses((x, key), None) or fused.refuses_key(key, x.numel())) is None:
+            return Drawn.apply(fused, x, key, p)
+    bits = keep_bits(key, mask_shape(tuple(x.shape), broadcast_dims), p=p)
+    return dropout(x, bits, p=p, broadcast_dims=broadcast_dims)

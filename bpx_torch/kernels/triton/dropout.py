@@ -1,5 +1,9 @@
 """dropout for torch on a GPU, in Triton, and the mask of a key. Maths, shapes and source:
-bpx/layers/dropout.py; the random bits are those of bpx/random.py."""
+bpx/layers/dropout.py; the random bits are those of bpx/random.py.
+
+A word takes some 75 integer instructions, so drawing a mask costs more than reading and writing 16
+bits, and is done in the same pass where no element shares a bit: the memory is then for nothing.
+"""
 
 import torch
 import triton
@@ -8,10 +12,10 @@ import triton.language as tl
 from bpx.random import PARITY, ROTATIONS
 from bpx_torch.kernels import _opaque
 from bpx_torch.kernels.triton import _launch
-from bpx_torch.kernels.triton._launch import add
 from bpx_torch.kernels.triton._rows import TYPES, rounded
 
 BLOCK = 1024
+BYTES, DRAWN = 512, 128  # of the mask in one program
 R0, R1, R2, R3, R4, R5, R6, R7 = (tl.constexpr(r) for half in ROTATIONS for r in half)
 PARITY_WORD = tl.constexpr(PARITY)
 
@@ -51,38 +55,55 @@ def four(x0, x1, A: tl.constexpr, B: tl.constexpr, C: tl.constexpr, D: tl.conste
 
 
 @triton.jit
-def words(k0, k1, i):
-    """The 32 random bits of a key (two words) at the counters i."""
-    return word(k0, k1, (i >> 32).to(tl.uint32), i.to(tl.uint32))
-
-
-@triton.jit
 def word(k0, k1, high, low):
     """The 32 random bits of a key (two words) at the counters (high, low): 20 rounds."""
     k2 = k0 ^ k1 ^ PARITY_WORD
     x0, x1 = high + k0, low + k1
     x0, x1 = four(x0, x1, R0, R1, R2, R3)
-    x0, x1 = x0 + k1, x1 + k2 + 1
+    x0, x1 = x0 + k1, x1 + (k2 + 1)
     x0, x1 = four(x0, x1, R4, R5, R6, R7)
-    x0, x1 = x0 + k2, x1 + k0 + 2
+    x0, x1 = x0 + k2, x1 + (k0 + 2)
     x0, x1 = four(x0, x1, R0, R1, R2, R3)
-    x0, x1 = x0 + k0, x1 + k1 + 3
+    x0, x1 = x0 + k0, x1 + (k1 + 3)
     x0, x1 = four(x0, x1, R4, R5, R6, R7)
-    x0, x1 = x0 + k1, x1 + k2 + 4
+    x0, x1 = x0 + k1, x1 + (k2 + 4)
     x0, x1 = four(x0, x1, R0, R1, R2, R3)
-    x0, x1 = x0 + k2, x1 + k0 + 5
-    return x0 ^ x1
+    return (x0 + k2) ^ (x1 + (k0 + 5))
+
+
+@triton.jit
+def eights(KEY, byte, N, LEAST, BLOCK: tl.constexpr):
+    """The mask of a key at bytes of it: one thread draws the eight bits of a byte."""
+    k0, k1 = tl.load(KEY), tl.load(KEY + 1)
+    least = tl.full((), LEAST, tl.int32).to(tl.uint32, bitcast=True)
+    high, low = (byte >> 29).to(tl.uint32), (byte << 3).to(tl.uint32)
+    eight = tl.full((BLOCK,), 0, tl.int32)
+    for place in tl.static_range(8):
+        eight |= tl.where(word(k0, k1, high, low + place) >= least, 1 << place, 0)
+    last = tl.where(byte * 8 + 8 > N, N - byte * 8, 8).to(tl.int32)
+    return eight & ((1 << last) - 1)
 
 
 @triton.jit
 def bits_kernel(KEY, BITS, N, LEAST, BLOCK: tl.constexpr):
     byte = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    eight = eights(KEY, byte, N, LEAST, BLOCK)
+    tl.store(BITS + byte, eight.to(tl.uint8), mask=byte * 8 < N)
+
+
+@triton.jit
+def drawn_kernel(
+    X, KEY, BITS, Y, N, LEAST, FACTOR: tl.constexpr, BY_HAND: tl.constexpr, ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    byte = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     place = tl.arange(0, 8)[None, :]
     i = byte[:, None] * 8 + place
-    k0, k1 = tl.load(KEY), tl.load(KEY + 1)
-    keep = (words(k0, k1, i).to(tl.int64) >= LEAST) & (i < N)
-    eight = tl.reduce(keep.to(tl.int32) << place, 1, add)
+    x = tl.load(X + i, mask=i < N, other=0).to(ACC)
+    eight = eights(KEY, byte, N, LEAST, BLOCK)
     tl.store(BITS + byte, eight.to(tl.uint8), mask=byte * 8 < N)
+    y = tl.where(((eight[:, None] >> place) & 1) != 0, x * FACTOR, 0.0)
+    tl.store(Y + i, rounded(y, BY_HAND).to(Y.dtype.element_ty), mask=i < N)
 
 
 def refuses(arrays, dims):
@@ -94,6 +115,14 @@ def refuses(arrays, dims):
     return "x has no elements" if x.numel() == 0 else None
 
 
+def meta(x, p):
+    return {
+        "FACTOR": 0.0 if p == 1 else 1 / (1 - p),
+        "BY_HAND": x.device.type == "cpu" and x.dtype == torch.bfloat16,
+        "ACC": tl.float64 if x.dtype == torch.float64 else tl.float32,
+    }
+
+
 def masked(x, bits, p, broadcast_dims):
     """x / (1 - p) where the mask keeps, else 0. The kernel wants dims that share a bit last."""
     x, each, back = _opaque.sharing_last(x, broadcast_dims)
@@ -101,9 +130,7 @@ def masked(x, bits, p, broadcast_dims):
     y = torch.empty_like(x)
     _launch.run(
         masked_kernel, (triton.cdiv(x.numel(), BLOCK),), x,
-        x, bits, y, x.numel(), each, FACTOR=0.0 if p == 1 else 1 / (1 - p), BLOCK=BLOCK,
-        BY_HAND=x.device.type == "cpu" and x.dtype == torch.bfloat16,
-        ACC=tl.float64 if x.dtype == torch.float64 else tl.float32,
+        x, bits, y, x.numel(), each, BLOCK=BLOCK, **meta(x, p),
     )  # fmt: skip
     return back(y)
 
@@ -128,9 +155,28 @@ def refuses_key(key, count):
 
 def keep_bits(key, count, least):
     """The packed mask of a key (uint32 (2,)): a word below `least` drops its element."""
+    if least == 2**32:
+        return torch.zeros(-(-count // 8), dtype=torch.uint8, device=key.device)
     bits = torch.empty(-(-count // 8), dtype=torch.uint8, device=key.device)
     _launch.run(
-        bits_kernel, (triton.cdiv(len(bits), BLOCK // 8),), key,
-        _opaque.readable(key), bits, count, least, BLOCK=BLOCK // 8,
+        bits_kernel, (triton.cdiv(len(bits), BYTES),), key,
+        _opaque.readable(key), bits, count, as_signed(least), BLOCK=BYTES,
     )  # fmt: skip
     return bits
+
+
+def drawn(x, key, p, least):
+    """(x / (1 - p) where the mask of the key keeps, else 0, the mask): p below 1."""
+    x = _opaque.readable(x)
+    y, count = torch.empty_like(x), x.numel()
+    bits = torch.empty(-(-count // 8), dtype=torch.uint8, device=key.device)
+    _launch.run(
+        drawn_kernel, (triton.cdiv(len(bits), DRAWN),), x,
+        x, _opaque.readable(key), bits, y, count, as_signed(least), BLOCK=DRAWN, **meta(x, p),
+    )  # fmt: skip
+    return y, bits
+
+
+def as_signed(word):
+    """An unsigned word as Triton passes 32 bits."""
+    return word - 2**32 if word >= 2**31 else word
