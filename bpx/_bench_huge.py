@@ -92,6 +92,16 @@ HUGE: Mapping[str, Huge] = {
 }
 _ELEMENTS = Huge(({"N": ELEMENTS},))
 
+# optimizers, and the arrays of state that a step of theirs with default options reads and writes
+STEPS: Mapping[str, int] = {"adamw": 2, "sgd": 0}
+STEP_LIMIT = 1.05
+
+
+def stepped(name: str, n: int, item: int) -> int:
+    """Bytes that a step over n parameters of `item` bytes must move: the parameter read and
+    written, the gradient read, each state, of four bytes at least, read and written."""
+    return n * (3 * item + 2 * STEPS[name] * max(item, 4))
+
 
 def huge(spec: Op) -> Huge | None:
     """The huge rows of an entry, None where it has none."""

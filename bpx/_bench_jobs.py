@@ -74,6 +74,11 @@ def jobs(module: Any, bench: Any, args: argparse.Namespace) -> list[Job]:
                 shapes = [s for s in given if len(s) == 2 or o.name not in MATRICES]
                 dims = {"tensors": len(shapes), "elements": sum(map(math.prod, shapes))}
                 add(_row(o.name, label, dims), _optimizer(bench, o.name, shapes, args), STEP_LIMIT)
+        if _bench_huge.LABEL in args.size and asked(o.name, module.GPU_STEPS):
+            dims = {"N": _bench_huge.ELEMENTS}
+            row = {**_row(o.name, _bench_huge.LABEL, dims), "dtype": args.dtype}
+            prepare = partial(bench.prepare_huge_step, o.name, dims, args.dtype, args.seed)
+            add(row, prepare, _bench_huge.STEP_LIMIT)
     for name in MODELS:
         if asked(name, MODELS) and args.device == "cpu" and "typical" in args.size:
             if name not in TORCH_ONLY or module.NAME == "torch":

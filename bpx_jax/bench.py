@@ -18,6 +18,7 @@ NAME = "jax"
 RULE_NAMES = tuple(RULES)
 OPTIMIZER_NAMES = tuple(OPTIMIZERS)
 GPU_NAMES = tuple(n for n, r in RULES.items() if _bench_huge.huge(r.spec) is not None)
+GPU_STEPS = ()
 LEARNING_RATE = 1e-3
 
 

@@ -18,7 +18,8 @@ from bpx import _bench_huge, _inputs, rule
 from bpx import dims as dim
 from bpx._bench_jobs import line
 from bpx._timing import Candidate, Prepared
-from bpx_torch import RULES, _bench_liger, functional
+from bpx_torch import OPTIMIZERS, RULES, _bench_liger, functional
+from bpx_torch.oracles import OPTIMIZERS as OWN_OPTIMIZERS
 from bpx_torch.oracles import ORACLES
 
 SLEEP, LONGEST = 2_000_000, 32_000_000  # cycles, about 1 and 16 ms: meanwhile calls are queued
@@ -155,12 +156,50 @@ def prepare(name, row, dtype, seed, device) -> Prepared:
     jobs = {} if own is None else {"own": lambda: (partial(own, *arrays, **options), wrt, dy)}
     jobs[default] = lambda: (partial(ours, *arrays, **asked), wrt, dy)
     jobs["liger"] = partial(_bench_liger.candidate, name, arrays, dy)
+    facts = {
+        "arguments": sum(a.nbytes for a in (*arrays, dy) if a is not None),
+        "bytes": None,
+        "copy": speed,
+    }
+    if not about.products:
+        facts["bytes"] = _bench_huge.moved(chosen.spec, row, about, dtype.itemsize)
+    return _prepared({k: partial(_passes, job) for k, job in jobs.items()}, default, facts)
+
+
+def prepare_step(name, row, dtype, seed, device) -> Prepared:
+    """A step of an optimizer over one parameter, beside torch's fused one."""
+    if device.index is not None:
+        torch.cuda.set_device(device)
+    release()
+    dtype, n = getattr(torch, dtype), row["N"]
+    facts = {"arguments": 2 * n * dtype.itemsize, "copy": copy_speed(device)}
+    facts["bytes"] = _bench_huge.stepped(name, n, dtype.itemsize)
+    numbers = torch.Generator(device).manual_seed(seed)
+    jobs = {}
+    makers = {"own": partial(OWN_OPTIMIZERS[name]["own"], fused=True), "triton": OPTIMIZERS[name]}
+    for label, make in makers.items():
+        p, g = (torch.randn(n, dtype=dtype, device=device, generator=numbers) for _ in "pg")
+        p = torch.nn.Parameter(p)
+        p.grad = g
+        jobs[label] = partial(_step, make, p)
+    return _prepared(jobs, "triton", facts)
+
+
+def _passes(job):
+    made = job()
+    return None if made is None else partial(_both, *made)
+
+
+def _step(make, p):
+    return make([p], lr=1e-3).step
+
+
+def _prepared(jobs, default, facts):
     candidates, failed, longest = {}, {}, 0.0
     for label, job in jobs.items():
         try:
-            if (made := job()) is None:
+            if (run := job()) is None:
                 continue
-            run = partial(_both, *made)
             run()  # compiles
             used, seconds = peak(run)
         except Exception as error:
@@ -169,13 +208,6 @@ def prepare(name, row, dtype, seed, device) -> Prepared:
         longest = max(longest, seconds)
         calls = 1 if seconds > SLOW else 2
         candidates[label] = Candidate(run, peak=used, clock=clock, calls=calls)
-    facts = {
-        "arguments": sum(a.nbytes for a in (*arrays, dy) if a is not None),
-        "bytes": None,
-        "copy": speed,
-    }
-    if not about.products:
-        facts["bytes"] = _bench_huge.moved(chosen.spec, row, about, dtype.itemsize)
     rounds = FEW if longest > SLOW else ROUNDS
     return Prepared(candidates, default, failed=failed, repeat=rounds, facts=facts)
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from bpx import _inputs, rule
+from bpx import _bench_huge, _inputs, rule
 from bpx._timing import Candidate, Prepared, Saved
 from bpx_torch import OPTIMIZERS, RULES, _bench_gpu, _node
 from bpx_torch.oracles import OPTIMIZERS as OWN_OPTIMIZERS
@@ -19,6 +19,8 @@ NAME = "torch"
 RULE_NAMES = tuple(RULES)
 OPTIMIZER_NAMES = tuple(OPTIMIZERS)
 GPU_NAMES = tuple(n for n, r in RULES.items() if any(k.name == "triton" for k in r.kernels))
+
+GPU_STEPS = tuple(_bench_huge.STEPS)
 
 
 class Bench:
@@ -73,6 +75,10 @@ class Bench:
     def prepare_huge(self, name, row, dtype, seed=0) -> Prepared:
         """The candidates for one entry at a size that fills a GPU."""
         return _bench_gpu.prepare(name, row, dtype, seed, self.device)
+
+    def prepare_huge_step(self, name, row, dtype, seed=0) -> Prepared:
+        """The candidates for a step of an optimizer over a parameter that fills a GPU."""
+        return _bench_gpu.prepare_step(name, row, dtype, seed, self.device)
 
     def threads_grow(self, name, row, threads, dtype) -> Prepared:
         """The candidates at a number of threads, which each sets for itself."""
