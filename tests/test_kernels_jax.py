@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from bpx import rule
 from bpx.spec import SpecError
+from bpx_jax.activations.sparse import SPARSE_SIGMOID
 from bpx_jax.kernels.cpu import layer_norm as cpu
 from bpx_jax.kernels.pallas import layer_norm as pallas
 from bpx_jax.layers.layer_norm import RULE, layer_norm
@@ -152,6 +153,14 @@ def test_what_the_kernels_refuse(monkeypatch):
     assert cpu.refuses((x, None, None), DIMS).startswith("there are 8 devices")
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert cpu.refuses((x, None, None), DIMS) == "the default backend is gpu"
+
+
+def test_large_arrays_of_a_cheap_activation_are_left_to_xla():
+    kernel, small = SPARSE_SIGMOID.kernel("cpu"), jnp.ones(3)
+    large = jax.ShapeDtypeStruct(((1 << 21) + 1,), small.dtype)
+    why = kernel.refuses((large,), {"N": large.shape})
+    assert why == "XLA takes no longer for 2,097,153 elements"
+    assert kernel.refuses((small,), {"N": (3,)}) == cpu.refuses((small, None, None), DIMS)
 
 
 def test_the_rule_chooses_the_native_kernel_by_itself():

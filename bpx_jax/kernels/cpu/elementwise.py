@@ -15,6 +15,12 @@ NATIVE = frozenset(
     "relu_squared tanhshrink sparse_sigmoid squareplus clipped_straight_through_sign "
     "clipped_straight_through_round clipped_straight_through_binarize".split()
 )
+# Those whose large arrays cost what their memory does, in XLA too.
+CHEAP = frozenset(
+    "hardsigmoid relu_squared sparse_sigmoid clipped_straight_through_sign "
+    "clipped_straight_through_round clipped_straight_through_binarize".split()
+)
+LARGEST = 1 << 21
 
 
 def kernels(spec):
@@ -24,6 +30,12 @@ def kernels(spec):
 
 def refuses(arrays, dims):
     return _ffi.refuses(arrays)
+
+
+def refuses_large(arrays, dims):
+    if (n := arrays[0].size) > LARGEST:
+        return f"XLA takes no longer for {n:,} elements"
+    return refuses(arrays, dims)
 
 
 def called(spec, options):
@@ -49,4 +61,5 @@ def _kernel(spec):
         given, result = (dy.astype(dtype), kept), ((kept.shape, dtype),)
         return _ffi.call(f"{name}_backward", dtype, given, result, (kept.size,), numbers, fold=0)
 
-    return Kernel("cpu", forward, backward, refuses=refuses)
+    unless = refuses_large if spec.name in CHEAP else refuses
+    return Kernel("cpu", forward, backward, refuses=unless)
