@@ -1,6 +1,8 @@
 """Triton kernels on rows longer than a block, in the interpreter, where blocks are made small: sums
 by columns, walks over a row, several rows in a tile; and what the kernels refuse."""
 
+import types
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -8,7 +10,16 @@ _rows = pytest.importorskip("bpx_torch.kernels.triton._rows")
 
 from bpx.rule import use
 from bpx_torch import RULES
-from bpx_torch.kernels.triton import _launch, _logits, cross_entropy, dropout, rope, softmax
+from bpx_torch.kernels.triton import (
+    _launch,
+    _logits,
+    attention,
+    cross_entropy,
+    dropout,
+    gated_linear,
+    rope,
+    softmax,
+)
 
 TOLERANCE = {torch.float64: 2.0**-46, torch.float32: 2.0**-18, torch.bfloat16: 2.0**-6}
 OPTIONS = {"softmax": {"dim": 1}, "log_softmax": {"dim": 1}}
@@ -139,3 +150,12 @@ def test_what_is_refused():
     for module, given in ((rope, (x, table, table)), (dropout, (x, bits))):
         assert module.refuses(given, {}) == "x is on cpu"
     assert dropout.refuses_key(key[:2], 1) == "x is on cpu"
+
+
+def test_float64_on_a_gpu_where_the_plain_rule_takes_it():
+    double = types.SimpleNamespace(is_cuda=True, dtype=torch.float64)
+    said = "is float64 on a GPU, which is the plain rule's"
+    assert attention.refuses((double, *[None] * 5), {}) == f"query {said}"
+    assert gated_linear.refuses((double, *[None] * 3), {}) == f"x {said}"
+    assert _rows.refuses_double("x", torch.ones(2).double()) is None
+    assert _rows.refuses_double("x", types.SimpleNamespace(is_cuda=True, dtype=torch.half)) is None

@@ -38,6 +38,14 @@ def refuses_types(names, arrays):
     return None
 
 
+def refuses_double(name, a):
+    """None, or why a kernel that was not held to the spec in float64 on a GPU does not take `a`.
+    Triton 3.6 fails to compile some of its products of float64."""
+    if a.is_cuda and a.dtype == torch.float64:
+        return f"{name} is float64 on a GPU, which is the plain rule's"
+    return None
+
+
 def refuses(names, arrays, columns):
     """None, or why rows of `columns` elements cannot be handled. The first array is the rows."""
     if (reason := _launch.refuses(arrays) or refuses_types(names, arrays)) is not None:

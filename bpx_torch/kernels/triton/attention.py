@@ -22,7 +22,12 @@ from bpx_torch.kernels.triton._attention import (
     spans,
 )
 from bpx_torch.kernels.triton._launch import add, larger
-from bpx_torch.kernels.triton._rows import refuses_types, rounded, statistic
+from bpx_torch.kernels.triton._rows import (
+    refuses_double,
+    refuses_types,
+    rounded,
+    statistic,
+)
 
 WIDEST = 256  # features of a head
 LONGEST = 2**30  # queries or keys
@@ -103,7 +108,7 @@ def forward_kernel(
 
 def refuses(arrays, dims):
     query, key, value, bias, _, _ = arrays
-    if (reason := _launch.refuses(arrays)) is not None:
+    if (reason := refuses_double("query", query) or _launch.refuses(arrays)) is not None:
         return reason
     names = ("query", "key", "value", "bias")
     if (reason := refuses_types(names, (query, key, value, bias))) is not None:

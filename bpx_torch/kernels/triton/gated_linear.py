@@ -6,11 +6,9 @@ import triton
 import triton.language as tl
 
 from bpx_torch._dtype import at_least_float32, one_dtype
-from bpx_torch.kernels.triton import _launch, gated
-from bpx_torch.kernels.triton._rows import present, rounded
-from bpx_torch.kernels.triton.elementwise import formula, grid, in_one_order, meta, refuses
-
-__all__ = ["backward", "forward", "refuses"]
+from bpx_torch.kernels.triton import _launch, elementwise, gated
+from bpx_torch.kernels.triton._rows import present, refuses_double, rounded
+from bpx_torch.kernels.triton.elementwise import formula, grid, in_one_order, meta
 
 UNITS = {
     "sigmoid": ("glu", {}),
@@ -39,6 +37,10 @@ def backward_kernel(
         tl.store(DX + i, rounded(dh * f, BY_HAND).to(DX.dtype.element_ty), mask=mask)
         dgate = DF(dh, gate, 0.0, 0.0) * x
         tl.store(DGATE + i, rounded(dgate, BY_HAND).to(DGATE.dtype.element_ty), mask=mask)
+
+
+def refuses(arrays, dims):
+    return refuses_double("x", arrays[0]) or elementwise.refuses(arrays, dims)
 
 
 def forward(x, gate, weight, bias, *, activation):
