@@ -72,6 +72,12 @@ HUGE: Mapping[str, Huge] = {
         ({"N": (8, 32), "T": 4096, "D": 128, "P": 64},), constant=("cos", "sin"), unread=("x",)
     ),
     "dropout": Huge(({"N": ELEMENTS, "B": ELEMENTS // 8},)),
+    "gated_linear": Huge(
+        ({"N": 16_384, "I": 11_008, "O": 4096},),
+        absent=("bias",),
+        scale={"weight": 0.01},
+        products=True,
+    ),
     "linear_cross_entropy": Huge(
         tuple({"N": n, "D": 4096, "V": 128_256} for n in (4096, 16_384, 32_768)),
         absent=("bias", "class_weight"),
