@@ -114,8 +114,6 @@ def refuses(arrays, dims):
     names = ("query", "key", "value", "bias")
     if (reason := refuses_types(names, (query, key, value, bias))) is not None:
         return reason
-    if query.dtype == torch.float64 and query.is_cuda:  # Triton 3.6 stops at some of its products
-        return "query is float64 on a GPU"
     if key.dtype != query.dtype or value.dtype != query.dtype:
         return f"key is {key.dtype}, value {value.dtype} beside {query.dtype}"
     if (wide := max(query.shape[3], value.shape[3])) > WIDEST:
