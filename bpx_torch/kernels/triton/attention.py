@@ -6,7 +6,6 @@ registers. Blocks that causal or window hide are left out, those that are seen w
 masked. Products are of 16-bit numbers, sums in float32; no (T, S) array is made.
 """
 
-import torch
 import triton
 import triton.language as tl
 from triton.language.extra import libdevice
