@@ -15,7 +15,8 @@ GROUP = 128  # threads of a program
 LARGEST = 8192  # columns of which registers hold a few rows
 BLOCK = 4096  # columns of a longer row that it takes at a time
 SMALLEST = 512  # columns, below which a row is too little work for a program
-FEWEST = 2**23  # elements, below which XLA is as fast: what it reads again is still in the cache
+# elements, below which XLA normalises as fast: what it reads again is still in the cache
+FEWEST = 2**23
 PROGRAMS = 264  # that add up over their rows: two on each multiprocessor of an H100
 HOPPER = 9.0
 
@@ -38,7 +39,7 @@ def refuses(x, columns, name="D", *, long=False):
     if columns < SMALLEST or columns % GROUP:
         return f"{name} is {columns}, by itself it takes multiples of {GROUP} from {SMALLEST} on"
     if x.size < FEWEST:
-        return f"XLA is as fast for {x.size} elements, by itself it takes {FEWEST} and more"
+        return f"there are {x.size} elements, by itself it takes {FEWEST} and more"
     if (devices := jax.device_count()) > 1:
         return f"there are {devices} devices, of which a kernel knows one"
     return None

@@ -75,7 +75,7 @@ def refuses(arrays, dims):
         return "x has no elements"
     another = dims.get("dim", -1) % x.ndim != x.ndim - 1
     if another and jax.default_backend() == "gpu" and rule.asked() is None:
-        return "XLA is as fast over another axis than the last"
+        return "it is over another axis than the last"
     return _rows.refuses(x, x.shape[-1], "the last axis", long=True)
 
 

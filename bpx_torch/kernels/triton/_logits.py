@@ -25,6 +25,20 @@ def logits_of(Z, BIAS, i, C, CAP: tl.constexpr, HAS_BIAS: tl.constexpr):
 
 
 @triton.jit
+def met(z, i, start, label, top, total, at, even, C, SMOOTH: tl.constexpr, BLOCK: tl.constexpr):
+    """(top, total, at, even) of a row after its logits at the columns i from `start` on: the
+    largest, sum(exp(z - top)), z at the label and sum(z)."""
+    higher = tl.maximum(top, tl.reduce(z, 0, larger))
+    shift = tl.where(higher == -float("inf"), 0.0, higher)  # of masked classes alone
+    total = total * libdevice.exp(top - shift) + tl.reduce(libdevice.exp(z - shift), 0, add)
+    if (label >= start) & (label < start + BLOCK):  # a sum of one term: 0 * -inf would be NaN
+        at = tl.reduce(tl.where(i == label, z, 0.0), 0, add)
+    if SMOOTH:
+        even += tl.reduce(tl.where(i < C, z, 0.0), 0, add)
+    return higher, total, at, even
+
+
+@triton.jit
 def joined_kernel(
     Z, BIAS, LABEL, TOP, SUM, AT, EVEN, START, C, CAP: tl.constexpr, SMOOTH: tl.constexpr,
     HAS_BIAS: tl.constexpr, BLOCK: tl.constexpr,
@@ -41,14 +55,7 @@ def joined_kernel(
     for start in range(0, C, BLOCK):
         i = start + d
         z = logits_of(Z, BIAS, i, C, CAP, HAS_BIAS)
-        higher = tl.maximum(top, tl.reduce(z, 0, larger))
-        shift = tl.where(higher == -float("inf"), 0.0, higher)  # of masked classes alone
-        total = total * libdevice.exp(top - shift) + tl.reduce(libdevice.exp(z - shift), 0, add)
-        top = higher
-        if (label >= start) & (label < start + BLOCK):  # a sum of one term: 0 * -inf would be NaN
-            at = tl.reduce(tl.where(i == label, z, 0.0), 0, add)
-        if SMOOTH:
-            even += tl.reduce(tl.where(i < C, z, 0.0), 0, add)
+        top, total, at, even = met(z, i, start, label, top, total, at, even, C, SMOOTH, BLOCK)
     tl.store(TOP + row, top)
     tl.store(SUM + row, total)
     tl.store(AT + row, at)

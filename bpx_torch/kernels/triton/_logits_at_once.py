@@ -11,8 +11,7 @@ import triton.language as tl
 from triton.language.extra import libdevice
 
 from bpx_torch.kernels.triton import _launch
-from bpx_torch.kernels.triton._launch import add, larger
-from bpx_torch.kernels.triton._logits import logits_of, numbers
+from bpx_torch.kernels.triton._logits import logits_of, met, numbers
 from bpx_torch.kernels.triton._rows import present, rounded
 
 BLOCK = 8192
@@ -38,14 +37,7 @@ def rows_kernel(
     for start in range(0, C, BLOCK):
         i = start + d
         z = logits_of(Z, BIAS, i, C, CAP, HAS_BIAS)
-        higher = tl.maximum(top, tl.reduce(z, 0, larger))
-        shift = tl.where(higher == -float("inf"), 0.0, higher)  # of masked classes alone
-        total = total * libdevice.exp(top - shift) + tl.reduce(libdevice.exp(z - shift), 0, add)
-        top = higher
-        if (label >= start) & (label < start + BLOCK):  # a sum of one term: 0 * -inf would be NaN
-            at = tl.reduce(tl.where(i == label, z, 0.0), 0, add)
-        if SMOOTH:
-            even += tl.reduce(tl.where(i < C, z, 0.0), 0, add)
+        top, total, at, even = met(z, i, start, label, top, total, at, even, C, SMOOTH, BLOCK)
     mass = libdevice.log(total)
     tl.store(TOP + row, top)
     tl.store(MASS + row, mass)
