@@ -16,6 +16,7 @@ from bpx.spec import SpecError
 from bpx_torch import OPTIMIZERS, _device_step
 from bpx_torch.kernels.triton import _launch
 from tests.device_step_runs import BLOCK, EPS, advance, beside
+from tests.observed import answers, constants
 from tests.test_native_step import give, leaves, worst
 
 
@@ -27,19 +28,13 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """What each try answered: None where it stepped."""
-    answers: list[str | None] = []
-    run = _device_step.run
-    monkeypatch.setattr(_device_step, "run", lambda *a: answers.append(run(*a)) or answers[-1])
-    return answers
+    return answers(monkeypatch, _device_step, "run")
 
 
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The constants of each launch."""
-    found: list[dict[str, Any]] = []
-    run = _launch.run
-    monkeypatch.setattr(_launch, "run", lambda *a, **k: found.append(k) or run(*a, **k))
-    return found
+    return constants(monkeypatch, _launch, "run")
 
 
 def test_what_is_sent_and_how_it_is_read(launched: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 from bpx.rule import use
 from bpx_torch.kernels.cpu import info_nce as kernel
 from bpx_torch.losses.info_nce import info_nce
+from tests.observed import answers
 
 OPTIONS = (
     {"temperature": 0.7},
@@ -18,14 +19,7 @@ OPTIONS = (
 @pytest.fixture
 def early(monkeypatch):
     """Whether the calls took gradients in forward."""
-    found, taken = [], kernel.worth
-
-    def worth(*given):
-        found.append(taken(*given))
-        return found[-1]
-
-    monkeypatch.setattr(kernel, "worth", worth)
-    return found
+    return answers(monkeypatch, kernel, "worth")
 
 
 def pair(n=13, d=5, dtype=torch.float64):

@@ -11,6 +11,7 @@ from bpx import native
 from bpx.rule import use
 from bpx_torch.fused.linear_cross_entropy import linear_cross_entropy
 from bpx_torch.kernels.cpu import linear_cross_entropy as kernel
+from tests.observed import answers
 
 pytestmark = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
 
@@ -26,14 +27,7 @@ NAMES = ("x", "weight", "bias", "class_weight")
 @pytest.fixture
 def early(monkeypatch):
     """Whether the calls took gradients in forward."""
-    found, taken = [], kernel.worth
-
-    def worth(*given):
-        found.append(taken(*given))
-        return found[-1]
-
-    monkeypatch.setattr(kernel, "worth", worth)
-    return found
+    return answers(monkeypatch, kernel, "worth")
 
 
 def arrays(rows=(3, 7), features=5, classes=11, asked=NAMES):

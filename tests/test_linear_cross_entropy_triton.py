@@ -9,6 +9,7 @@ at_once = pytest.importorskip("bpx_torch.kernels.triton._logits_at_once")
 
 from bpx.rule import use
 from bpx_torch.fused.linear_cross_entropy import linear_cross_entropy
+from tests.observed import answers
 
 ROWS, FEATURES, CLASSES = 11, 2, 7
 EVERY = {"label_smoothing": 0.2, "softcap": 2.0, "z_loss": 0.1}
@@ -54,14 +55,7 @@ def parts(request, monkeypatch):
 @pytest.fixture
 def early(monkeypatch):
     """Whether the calls took gradients in forward."""
-    found, taken = [], kernel.worth
-
-    def worth(*given):
-        found.append(taken(*given))
-        return found[-1]
-
-    monkeypatch.setattr(kernel, "worth", worth)
-    return found
+    return answers(monkeypatch, kernel, "worth")
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -12,6 +12,7 @@ from bpx import native
 from bpx.spec import SpecError
 from bpx_torch import OPTIMIZERS, _native_step
 from bpx_torch.kernels.cpu import _pool
+from tests.observed import answers
 from tests.torch_optimizers import SPECS, keywords, trials
 
 pytestmark = pytest.mark.skipif(native.available() is not None, reason="no native library")
@@ -24,10 +25,7 @@ EPS = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """What each call of the core answered: None where it stepped."""
-    answers: list[str | None] = []
-    run = _native_step.run
-    monkeypatch.setattr(_native_step, "run", lambda *a: answers.append(run(*a)) or answers[-1])
-    return answers
+    return answers(monkeypatch, _native_step, "run")
 
 
 def leaves(dtype: torch.dtype, shapes: Any = SHAPES, seed: int = 0) -> list[torch.nn.Parameter]:
