@@ -8,6 +8,7 @@ import numpy as np
 
 from bpx import rule
 from bpx.spec import SpecError
+from bpx_jax._seen_as import seen_as, seen_as_once
 from bpx_jax._sharding import varying_alike
 
 KINDS = {
@@ -166,10 +167,8 @@ class Rule(rule.Rule):
             if kernel is plain:
                 return forward, backward
             by_hand = asked(plain.backward, needs, options)
-            return (
-                _seen_as(forward, functools.partial(plain.forward, **options)),
-                _seen_as(backward, by_hand),
-            )
+            both = (forward, functools.partial(plain.forward, **options))
+            return seen_as_once(*both, spec.residuals), seen_as(backward, by_hand)
 
         def trimmed(static, name, value, arrays):
             if name not in self.trim:
@@ -230,17 +229,3 @@ def untraced(entry, option, value):
 def as_array(a):
     """A value that JAX hands over; a constant may come as a number of its own types."""
     return a if isinstance(a, jax.Array) else jnp.asarray(a, a.dtype)
-
-
-def _seen_as(fast, plain):
-    """`fast`, whose derivative is that of `plain`."""
-
-    @jax.custom_jvp
-    def f(*args):
-        return fast(*args)
-
-    @f.defjvp
-    def jvp(primals, tangents):
-        return f(*primals), jax.jvp(plain, primals, tangents)[1]
-
-    return f

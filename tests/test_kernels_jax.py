@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from bpx import rule
 from bpx.spec import SpecError
-from bpx_jax.activations.sparse import SPARSE_SIGMOID
 from bpx_jax.kernels.cpu import layer_norm as cpu
 from bpx_jax.kernels.pallas import layer_norm as pallas
 from bpx_jax.layers.layer_norm import RULE, layer_norm
+from bpx_jax.verify import RULES
 
 DIMS = {"N": (2,), "D": 3}
 
@@ -155,12 +155,25 @@ def test_what_the_kernels_refuse(monkeypatch):
     assert cpu.refuses((x, None, None), DIMS) == "the default backend is gpu"
 
 
-def test_large_arrays_of_a_cheap_activation_are_left_to_xla():
-    kernel, small = SPARSE_SIGMOID.kernel("cpu"), jnp.ones(3)
-    large = jax.ShapeDtypeStruct(((1 << 21) + 1,), small.dtype)
-    why = kernel.refuses((large,), {"N": large.shape})
-    assert why == "XLA takes no longer for 2,097,153 elements"
-    assert kernel.refuses((small,), {"N": (3,)}) == cpu.refuses((small, None, None), DIMS)
+def test_chunks_that_take_longer_than_a_look_and_results_in_large_pages():
+    """Each row is one chunk of 0.3 ms, and y and dx are of 4.8 MB."""
+    if (reason := cpu.refuses((jnp.ones((2, 3)), None, None), DIMS)) is not None:
+        pytest.skip(reason)
+    rng = np.random.default_rng(3)
+    x, dy = (jnp.asarray(rng.normal(size=(4, 300_001)), jnp.float32) for _ in range(2))
+
+    def both(kernel):
+        with rule.use(kernel):
+            y, back = jax.vjp(RULES["softmax"], x)
+            return y, back(dy)[0]
+
+    wide, slope = (np.asarray(a, np.float64) for a in (x, dy))
+    y = np.exp(wide - wide.max(1, keepdims=True))
+    y /= y.sum(1, keepdims=True)
+    dx = y * (slope - (y * slope).sum(1, keepdims=True))
+    for got, want, size in zip(both("cpu"), (y, dx), (y, y * (1 + np.abs(slope))), strict=True):
+        got = np.asarray(got, np.float64)
+        assert (np.abs(got - want) <= 64 * 2.0**-24 * size).all()  # a lane adds 4,688 of 64 lanes'
 
 
 def test_the_rule_chooses_the_native_kernel_by_itself():

@@ -1,9 +1,11 @@
 /* The native kernels as XLA FFI targets. Compiled against jaxlib's headers when first used, so that
  * neither the core nor an install of bpx needs them; it is given the core's library by handle. */
 #include <dlfcn.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstring>
@@ -22,8 +24,19 @@ namespace {
 
 void* core = nullptr;
 
+/* A processor's hint that a loop waits for another thread. */
+inline void Pause() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
 /* XLA may run a scheduled task late, after the loop is over: the loop is shared, and the wait is for
- * its chunks, not for its tasks. The caller works too, so a busy pool cannot block it. */
+ * its chunks, not for its tasks. The caller works too, so a busy pool cannot block it. What other
+ * threads still work on is one chunk each, which takes less than putting the caller to sleep and
+ * waking it: it looks again for a while before it sleeps. */
 class Loop {
   public:
     Loop(int64_t chunks, bpx_task task, void* state) : chunks_(chunks), task_(task), state_(state) {}
@@ -31,24 +44,30 @@ class Loop {
     void Work() {
         int64_t finished = 0;
         for (int64_t chunk; (chunk = next_.fetch_add(1)) < chunks_; finished++) task_(state_, chunk);
-        if (finished == 0) return;
+        if (finished == 0 || finished_.fetch_add(finished) + finished < chunks_) return;
         std::lock_guard<std::mutex> lock(mutex_);
-        if ((finished_ += finished) == chunks_) all_.notify_one();
+        all_.notify_one();
     }
 
     void Wait() {
+        const auto until = std::chrono::steady_clock::now() + kPatience;
+        do {
+            for (int i = 0; i < 16; i++, Pause())
+                if (finished_.load() == chunks_) return;
+        } while (std::chrono::steady_clock::now() < until);
         std::unique_lock<std::mutex> lock(mutex_);
-        all_.wait(lock, [this] { return finished_ == chunks_; });
+        all_.wait(lock, [this] { return finished_.load() == chunks_; });
     }
 
   private:
+    static constexpr std::chrono::microseconds kPatience{100};
+
     const int64_t chunks_;
     const bpx_task task_;
     void* const state_;
-    std::atomic<int64_t> next_{0};
+    std::atomic<int64_t> next_{0}, finished_{0};
     std::mutex mutex_;
     std::condition_variable all_;
-    int64_t finished_ = 0;
 };
 
 void PoolFor(void* host, int64_t chunks, bpx_task task, void* state) {
@@ -76,6 +95,24 @@ struct Array {
     }
 };
 
+/* The first write to a page of memory that XLA has just allocated costs an interrupt, and 16 MiB have
+ * four thousand of them. Large pages where the system has them for who asks: a hint, no more. */
+void AskForLargePages(void* data, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    constexpr uintptr_t kPage = uintptr_t(2) << 20;
+    const auto start = reinterpret_cast<uintptr_t>(data);
+    const uintptr_t first = (start + kPage - 1) / kPage * kPage, last = (start + bytes) / kPage * kPage;
+    if (bytes < 2 * kPage || first >= last) return;
+    for (const uintptr_t at : {first, last - kPage}) {
+        unsigned char there = 0;
+        if (mincore(reinterpret_cast<void*>(at), 1, &there) == 0 && (there & 1) == 0) {
+            madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+            return;
+        }
+    }
+#endif
+}
+
 /* `elements` is what the first array holds without batch dims. `fold` is the size that the batch
  * multiplies where the kernel treats its elements alike; -1 where each is a call of its own. */
 ffi::Error Call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
@@ -100,6 +137,7 @@ ffi::Error Call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRet
         auto array = rets.get<ffi::AnyBuffer>(i);
         if (array.has_error()) return array.error();
         arrays.emplace_back(**array, groups);
+        AskForLargePages((*array)->untyped_data(), (*array)->size_bytes());
     }
     std::vector<int64_t> call(arrays.size() + sizes.size() + numbers.size());
     auto rest = std::copy(sizes.begin(), sizes.end(), call.begin() + arrays.size());

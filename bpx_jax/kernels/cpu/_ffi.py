@@ -15,7 +15,6 @@ from bpx.native import compile
 TARGET, EACH, COPY = "bpx_call", "bpx_each", "bpx_copy"
 NAMES = {"float32": "f32", "float64": "f64", "bfloat16": "bf16"}
 SUFFIXES = {**NAMES, "uint8": "u8"}
-ZEROS = 1 << 22  # elements of a gradient from which filling it with zeros is all that counts
 
 
 @functools.cache
@@ -118,13 +117,6 @@ def copy(arrays, results):
     """The arrays' elements, one array behind the other, as arrays of these shapes and dtypes, which
     are those of all: XLA compiles a concatenation of a thousand arrays for minutes."""
     return jax.ffi.ffi_call(COPY, results, vmap_method="sequential")(*arrays)
-
-
-def refuses_zeros(array):
-    """None, or why XLA is left to fill a gradient of this shape that is 0 nearly everywhere."""
-    if array.size <= ZEROS:
-        return None
-    return f"a gradient of {array.size:,} elements, nearly all 0, is filled faster by XLA"
 
 
 def arithmetic(dtype):

@@ -15,7 +15,7 @@ def refuses(arrays, dims):
     indices, weight = arrays
     if jnp.issubdtype(indices.dtype, jnp.unsignedinteger) and indices.dtype.itemsize >= 4:
         return f"indices is {indices.dtype}"  # no signed integer that the kernel reads holds all
-    return _ffi.refuses((weight, indices)) or _ffi.refuses_zeros(weight)
+    return _ffi.refuses((weight, indices))
 
 
 def wide(indices):

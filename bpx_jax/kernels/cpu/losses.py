@@ -27,8 +27,7 @@ def refuses_others(arrays, dims):
 
 
 def refuses_large(arrays, dims):
-    """XLA fuses both passes of a squared difference and never writes it; memory for one of these
-    sizes, new in every step, costs more than all else."""
+    """XLA fuses both passes of a squared difference and never writes it."""
     n = arrays[0].size
     if n > LARGEST:
         return f"a difference of {n:,} elements is not even written by XLA"

@@ -12,8 +12,7 @@ from bpx_jax.kernels.cpu._losses import fold, labels
 
 
 def refuses(arrays, dims):
-    refused = _losses.refuses_labels(arrays[1]) or _losses.refuses(arrays)
-    return refused or _ffi.refuses_zeros(arrays[0])
+    return _losses.refuses_labels(arrays[1]) or _losses.refuses(arrays)
 
 
 def sizes(x, target, ignore_index, reduction):
