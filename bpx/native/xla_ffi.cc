@@ -34,16 +34,28 @@ inline void Pause() {
 }
 
 /* XLA may run a scheduled task late, after the loop is over: the loop is shared, and the wait is for
- * its chunks, not for its tasks. The caller works too, so a busy pool cannot block it. What other
- * threads still work on is one chunk each, which takes less than putting the caller to sleep and
- * waking it: it looks again for a while before it sleeps. */
+ * its chunks, not for its tasks. The caller works too, so a busy pool cannot block it. The chunks are
+ * cut into a range for each of those that work, which helps the others when it is done: a core finds
+ * in its cache what it wrote in the call before. What other threads still work on in the end is one
+ * chunk each, which takes less than putting the caller to sleep and waking it: it looks again for a
+ * while before it sleeps. */
 class Loop {
   public:
-    Loop(int64_t chunks, bpx_task task, void* state) : chunks_(chunks), task_(task), state_(state) {}
+    Loop(int64_t chunks, int64_t ranges, bpx_task task, void* state)
+        : chunks_(chunks), ranges_(ranges), of_(new Range[ranges]), task_(task), state_(state) {
+        for (int64_t i = 0; i < ranges; i++) {
+            of_[i].next = chunks * i / ranges;
+            of_[i].end = chunks * (i + 1) / ranges;
+        }
+    }
 
-    void Work() {
+    void Work(int64_t own) {
         int64_t finished = 0;
-        for (int64_t chunk; (chunk = next_.fetch_add(1)) < chunks_; finished++) task_(state_, chunk);
+        for (int64_t i = 0; i < ranges_; i++) {
+            Range& range = of_[(own + i) % ranges_];
+            for (int64_t chunk; (chunk = range.next.fetch_add(1)) < range.end; finished++)
+                task_(state_, chunk);
+        }
         if (finished == 0 || finished_.fetch_add(finished) + finished < chunks_) return;
         std::lock_guard<std::mutex> lock(mutex_);
         all_.notify_one();
@@ -62,20 +74,26 @@ class Loop {
   private:
     static constexpr std::chrono::microseconds kPatience{100};
 
-    const int64_t chunks_;
+    struct alignas(64) Range {
+        std::atomic<int64_t> next;
+        int64_t end;
+    };
+
+    const int64_t chunks_, ranges_;
+    const std::unique_ptr<Range[]> of_;
     const bpx_task task_;
     void* const state_;
-    std::atomic<int64_t> next_{0}, finished_{0};
+    std::atomic<int64_t> finished_{0};
     std::mutex mutex_;
     std::condition_variable all_;
 };
 
 void PoolFor(void* host, int64_t chunks, bpx_task task, void* state) {
     auto* pool = static_cast<ffi::ThreadPool*>(host);
-    auto loop = std::make_shared<Loop>(chunks, task, state);
-    const int64_t helpers = std::min(pool->num_threads(), chunks) - 1;
-    for (int64_t i = 0; i < helpers; i++) pool->Schedule([loop] { loop->Work(); });
-    loop->Work();
+    const int64_t threads = std::min(pool->num_threads(), chunks);
+    auto loop = std::make_shared<Loop>(chunks, std::max<int64_t>(threads, 1), task, state);
+    for (int64_t i = 1; i < threads; i++) pool->Schedule([loop, i] { loop->Work(i); });
+    loop->Work(0);
     loop->Wait();
 }
 
