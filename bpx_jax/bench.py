@@ -1,6 +1,7 @@
 """bpx_jax beside autodiff of JAX's own operations, for `python -m bpx bench`."""
 
 import contextlib
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -12,7 +13,7 @@ from bpx._timing import Candidate, Prepared, Saved
 from bpx.spec import SpecError
 from bpx_jax import OPTIMIZERS, RULES, _bench_gpu, optim
 from bpx_jax._bench_gpu import peak_bytes
-from bpx_jax.oracles import ORACLES, own_optimizers
+from bpx_jax.oracles import ORACLES, RECOMPUTED, own_optimizers
 
 NAME = "jax"
 RULE_NAMES = tuple(RULES)
@@ -52,13 +53,19 @@ class Bench:
         candidates, refused, default = {}, {}, ""
         if (own := ORACLES.get(name)) is not None:
             candidates["own"] = _candidate(partial(own, **options), arrays, wrt, dy, None)
+        beside = "own"
+        if (again := RECOMPUTED.get(name)) is not None:
+            beside = "own, recomputed"
+            found = _candidate(partial(again, **options), arrays, wrt, dy, None)
+            candidates[beside] = replace(found, beside=beside)
         for kernel in chosen.kernels:
             if (reason := kernel.refuses(arrays, dims)) is not None:
                 refused[kernel.name] = reason
                 continue
             default = default or kernel.name
             of_row = partial(chosen, **asked)
-            candidates[kernel.name] = _candidate(of_row, arrays, wrt, dy, kernel.name)
+            found = _candidate(of_row, arrays, wrt, dy, kernel.name)
+            candidates[kernel.name] = replace(found, beside=beside)
         return Prepared(candidates, default, refused)
 
     def prepare_huge(self, name, row, dtype, seed=0) -> Prepared:

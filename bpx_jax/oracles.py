@@ -173,6 +173,8 @@ ORACLES = {
     **_losses_more.ORACLES,
     **_implicit.ORACLES,
 }
+# What an entry is timed beside that computes again in backward to keep less.
+RECOMPUTED = _implicit.RECOMPUTED
 
 _ROUNDED_Y = "1 - y loses its digits where y rounds towards 1"
 _EXPM1 = "e^x computed as expm1(x) + 1 loses its digits where e^x is small"

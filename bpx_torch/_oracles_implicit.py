@@ -1,8 +1,11 @@
 """torch's own CTC loss and the usual formulations of a fixed point and of a reversible block, for
 bpx_torch/oracles.py."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 # torch takes one batch axis and refuses an empty one
@@ -53,6 +56,9 @@ ORACLES = {
     "deep_equilibrium": _deep_equilibrium,
     "reversible": _reversible,
 }
+
+# The same where forward keeps its arguments alone and backward computes it again.
+RECOMPUTED = {"reversible": partial(checkpoint, _reversible, use_reentrant=False)}
 
 DIFFERS: dict[str, dict[str, str]] = {
     "ctc_loss": {

@@ -151,6 +151,8 @@ ORACLES = {
     **_losses_more.ORACLES,
     **_implicit.ORACLES,
 }
+# What an entry is timed beside that computes again in backward to keep less.
+RECOMPUTED = _implicit.RECOMPUTED
 
 _ROUNDED_Y = "1 - y loses its digits where the kept y rounds towards 1"
 _CANCELS = "1 + erf and 1 + tanh lose their digits in the lower tail"
