@@ -12,7 +12,7 @@ import torch
 
 from bpx import native
 from bpx_torch.kernels import _opaque
-from bpx_torch.kernels.cpu import _pool
+from bpx_torch.kernels.cpu import _pages, _pool
 
 NAMES = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
 SUFFIXES = {**NAMES, torch.uint8: "u8"}
@@ -46,6 +46,9 @@ def run(kernel, dtype, arrays, sizes, numbers=()):
     pack, function = _bound(kernel, dtype, len(arrays) + len(sizes), len(numbers))
     if (calls := _RECORDING.calls) is not None:
         calls.append(Call(kernel, dtype, arrays, sizes, numbers))
+    for a in arrays:  # those written among them, which may be new
+        if a is not None and a.nbytes >= _pages.LARGE:
+            _pages.ask(a)
     call = pack(*[0 if a is None else a.data_ptr() for a in arrays], *sizes, *numbers)
     if function(call, *_pool.parallel_for()):
         native.check(1)
