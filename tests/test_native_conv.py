@@ -16,12 +16,14 @@ SIZES = {
     "blocks of channels": (2, 19, (5, 6), 35, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     "a whole panel": (1, 8, (3, 3), 32, (1, 1), (1, 1), (0, 0), (1, 1), 1),
     "half a panel": (2, 3, (9, 4), 15, (2, 2), (1, 2), (0, 1), (1, 1), 1),
+    "a vector and a half": (2, 3, (7, 5), 23, (2, 2), (1, 1), (0, 1), (1, 1), 1),
     "groups": (2, 6, (5, 4), 9, (2, 3), (1, 1), (0, 1), (1, 1), 3),
     "dilated": (2, 4, (6, 5), 6, (3, 2), (1, 2), (2, 1), (2, 3), 2),
     "lines in blocks": (2, 3, (31, 20), 7, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     "a line in spans": (2, 3, (421,), 5, (4,), (2,), (1,), (3,), 1),
     "spans of lines": (1, 2, (3, 250), 4, (2, 3), (1, 1), (1, 2), (1, 1), 1),
     "volumes": (2, 3, (2, 3, 4), 34, (2, 3, 2), (2, 1, 2), (1, 1, 0), (1, 2, 1), 1),
+    "zeros no window crosses": (1, 2, (9, 12), 3, (2, 2), (1, 1), (3, 4), (1, 1), 1),
     "more zeros than values": (1, 2, (4, 5), 3, (2, 2), (1, 1), (3, 4), (1, 1), 1),
     "depthwise": (3, 5, (6, 7), 5, (3, 2), (1, 1), (1, 0), (1, 1), 5),
     "depthwise, strided": (2, 3, (4, 5), 6, (3, 3), (2, 3), (2, 1), (1, 2), 3),
@@ -55,6 +57,32 @@ def test_the_plain_rules_match(name, dtype):
     terms = narrow.shape[0] * narrow[0, 0].numel()
     assert found.dtype == dtype
     assert ((found - want).abs() <= torch.finfo(dtype).eps * terms * size).all()
+
+
+@pytest.mark.parametrize("name", [name for name in SIZES if name != "more zeros than values"])
+def test_the_plain_rules_widen(name, monkeypatch):
+    """By the weight turned around where the windows are one apart and the zeros are no more than
+    they reach; what is cut off behind is not there."""
+    wide, narrow, kernel, stride, low, dilation, groups = draw(name, torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(
+        narrow.shape[1], wide.shape[1] // groups, *kernel, generator=generator, dtype=torch.float64
+    )
+    rest = stride, low, dilation, groups
+    calls = []
+    monkeypatch.setattr(cpu, "PLACES", 1)
+    plain = cpu._conv.widen
+    monkeypatch.setattr(cpu._conv, "widen", lambda *a: calls.append(a) or plain(*a))
+    for sizes in (wide.shape[2:], [max(n - 1, 1) for n in wide.shape[2:]]):
+        want = plain(narrow, weight, sizes, *rest)
+        found = cpu.widen(narrow, weight, sizes, *rest)
+        assert found.shape == want.shape
+        size = plain(narrow.abs(), weight.abs(), sizes, *rest)
+        terms = weight[:, 0].numel()
+        assert ((found - want).abs() <= torch.finfo(torch.float64).eps * terms * size).all()
+    reach = (d * (w - 1) for d, w in zip(dilation, kernel, strict=True))
+    turned = set(stride) == {1} and all(p <= r for p, r in zip(low, reach, strict=True))
+    assert bool(calls) != turned
 
 
 @pytest.mark.parametrize("name", ["blocks of channels", "many rows", "groups", "depthwise"])

@@ -36,6 +36,9 @@ static inline void bpx_inside(int64_t offset, int64_t stride, int64_t size, int6
     *last = end < count ? end : count;
 }
 
+#define BODY "conv_pack_body.h"
+#include "each_type.h"
+
 #define BODY "conv_weight_body.h"
 #include "each_type.h"
 

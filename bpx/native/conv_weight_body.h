@@ -1,7 +1,5 @@
 /* One element type (each_type.h). Included by conv_weight.c. */
 
-enum { FN(LANES) = 64 / sizeof(A), FN(PANEL) = 2 * FN(LANES) };
-
 typedef struct {
     const T *wide, *narrow;
     T *out;
@@ -17,17 +15,6 @@ typedef struct {
     int64_t block, span; /* lines, and places of a line, that are taken at a time */
 } FN(ConvWeight);
 
-/* Each channel of a panel beside the others, zeros where there is none. */
-BPX_CLONES static void FN(conv_pack)(const T *restrict narrow, A *restrict packed, int64_t places,
-                                     int64_t channels) {
-    for (int64_t t = 0; t < places; t++) {
-        A *restrict to = packed + t * FN(PANEL);
-        int64_t o = 0;
-        for (; o < channels; o++) to[o] = LOAD(narrow[o * places + t]);
-        for (; o < FN(PANEL); o++) to[o] = 0;
-    }
-}
-
 static void FN(conv_pack_task)(void *state, int64_t chunk) {
     const FN(ConvWeight) *w = state;
     const bpx_conv_sizes *s = &w->call->sizes;
@@ -41,8 +28,6 @@ static void FN(conv_pack_task)(void *state, int64_t chunk) {
 }
 
 #if defined(__GNUC__)
-typedef A FN(conv_vector) __attribute__((vector_size(64), aligned(sizeof(A)), may_alias));
-
 /* out[r, :] += sum over lines and their places of left[r][line, place] packed[line, place, :], for
  * `rows` rows and `vectors` vectors, both known when this is compiled into its caller. */
 BPX_INLINE void FN(conv_tile)(const int rows, const int vectors, int64_t lines, int64_t width,
@@ -161,12 +146,13 @@ static void FN(conv_block)(const FN(ConvWeight) *w, int64_t image, int64_t first
     const int64_t place = (start[0] * s->narrow[1] + start[1]) * s->narrow[2] + start[2];
     const A *rows[ROWS];
     int64_t n = 0, at = 0;
+    int64_t k = 0, tap[AXES] = {0}; /* of row r: the channel, and the place in the window */
     for (int64_t r = 0; r < channels * taps; r++) {
-        const int64_t k = r / taps, tap = r % taps;
-        const int64_t tz = tap / (s->window[1] * s->window[2]);
-        const int64_t ty = tap / s->window[2] % s->window[1], tx = tap % s->window[2];
-        rows[n++] = lines + k * one + (tz * reach + ty * s->dilation[1]) * width +
-                    tx * s->dilation[2];
+        rows[n++] = lines + k * one + (tap[0] * reach + tap[1] * s->dilation[1]) * width +
+                    tap[2] * s->dilation[2];
+        if (++tap[2] == s->window[2]) tap[2] = 0, tap[1]++;
+        if (tap[1] == s->window[1]) tap[1] = 0, tap[0]++;
+        if (tap[0] == s->window[0]) tap[0] = 0, k++;
         if (n < ROWS && r + 1 < channels * taps) continue;
         for (int64_t p = 0; p < w->panels; p++)
             FN(conv_rows)(s->outs - p * FN(PANEL) <= FN(LANES), n, count, span, rows, s->stride[1] * width, s->stride[2],

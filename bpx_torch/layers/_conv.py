@@ -33,7 +33,11 @@ def widen(y, weight, sizes, stride, low, dilation, groups):
     )
     # the tail that the stride dropped; an uneven "same" has one element too many instead
     tail = tuple(max(size - r, 0) for size, r in zip(sizes, reached, strict=True))
-    wide = CONV_TRANSPOSE[n](y, weight, None, stride, low, tail, groups, dilation)
+    return cut(CONV_TRANSPOSE[n](y, weight, None, stride, low, tail, groups, dilation), sizes)
+
+
+def cut(wide, sizes):
+    """Without what lies behind the spatial `sizes`."""
     for axis, size in enumerate(sizes, 2):
         if wide.shape[axis] != size:
             wide = wide.narrow(axis, 0, size)

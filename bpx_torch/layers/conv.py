@@ -41,7 +41,9 @@ def forward(x, weight, bias, **options):
     return convolved(x, weight, bias, **options), ()
 
 
-def backward(dy, arrays, residuals, needs, *, stride, padding, dilation, groups, match=match):
+def backward(
+    dy, arrays, residuals, needs, *, stride, padding, dilation, groups, match=match, widen=widen
+):
     # dx      = the convolution of dy by weight, transposed, over the sizes of x
     # dweight = x matched with dy: a convolution with batch and channels exchanged
     # dbias   = sum(dy) over rows and places
@@ -71,7 +73,8 @@ def tangent(tangents, arrays, residuals, **options):
     return dy if tbias is None else dy + along_channels(tbias, dy)
 
 
-NATIVE = Kernel("cpu", forward, partial(backward, match=cpu.match), refuses=cpu.refuses)
+by_core = partial(backward, match=cpu.match, widen=cpu.widen)
+NATIVE = Kernel("cpu", forward, by_core, refuses=cpu.refuses)
 RULE = Rule(SPEC, (NATIVE, Kernel("plain", forward, backward, tangent)), autocast="lower")
 
 

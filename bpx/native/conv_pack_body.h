@@ -1,0 +1,67 @@
+/* One element type (each_type.h): the channels of a narrow array as panels, which put two vectors of
+ * channels beside one another for each place. Included by conv_weight.c. */
+
+enum { FN(LANES) = 64 / sizeof(A), FN(PANEL) = 2 * FN(LANES) };
+
+#if defined(__GNUC__)
+typedef A FN(conv_vector) __attribute__((vector_size(64), aligned(sizeof(A)), may_alias));
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+typedef __typeof__((FN(conv_vector)){0} == (FN(conv_vector)){0}) FN(conv_lanes);
+
+/* As many places of as many channels as a vector has lanes, turned: each round puts the lanes of two
+ * vectors, half of them apart, beside one another, and after log2(lanes) rounds all have changed
+ * places with their vectors. */
+BPX_INLINE void FN(conv_turn)(const T *restrict narrow, int64_t places, A *restrict to) {
+    FN(conv_vector) a[FN(LANES)], b[FN(LANES)];
+    FN(conv_lanes) low, high;
+    for (int i = 0; i < FN(LANES); i++) {
+        low[i] = i / 2 + i % 2 * FN(LANES);
+        high[i] = low[i] + FN(LANES) / 2;
+        A line[FN(LANES)];
+        for (int k = 0; k < FN(LANES); k++) line[k] = LOAD(narrow[i * places + k]);
+        a[i] = *(const FN(conv_vector) *)line;
+    }
+#pragma GCC unroll 4
+    for (int round = 1; round < FN(LANES); round *= 2) {
+#pragma GCC unroll 8
+        for (int i = 0; i < FN(LANES) / 2; i++) {
+            b[2 * i] = __builtin_shuffle(a[i], a[i + FN(LANES) / 2], low);
+            b[2 * i + 1] = __builtin_shuffle(a[i], a[i + FN(LANES) / 2], high);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < FN(LANES); i++) a[i] = b[i];
+    }
+    for (int i = 0; i < FN(LANES); i++) *(FN(conv_vector) *)(to + i * FN(PANEL)) = a[i];
+}
+#endif
+
+/* Each of `channels` beside the others in `lanes` of a panel, zeros where there is none. */
+BPX_INLINE void FN(conv_columns)(const T *restrict narrow, A *restrict to, int64_t places,
+                                 int64_t channels, int64_t lanes, int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; t++) {
+        int64_t o = 0;
+        for (; o < channels; o++) to[t * FN(PANEL) + o] = LOAD(narrow[o * places + t]);
+        for (; o < lanes; o++) to[t * FN(PANEL) + o] = 0;
+    }
+}
+
+/* A panel of `channels` channels. */
+BPX_CLONES static void FN(conv_pack)(const T *restrict narrow, A *restrict packed, int64_t places,
+                                     int64_t channels) {
+    int64_t turned = 0; /* channels: whole vectors of them */
+#if defined(__GNUC__) && !defined(__clang__)
+    if (bpx_many_registers())
+        for (; turned + FN(LANES) <= channels; turned += FN(LANES)) {
+            const T *from = narrow + turned * places;
+            int64_t t = 0;
+            for (; t + FN(LANES) <= places; t += FN(LANES))
+                FN(conv_turn)(from + t, places, packed + t * FN(PANEL) + turned);
+            FN(conv_columns)(from, packed + turned, places, FN(LANES), FN(LANES), t, places);
+        }
+#endif
+    if (turned < FN(PANEL))
+        FN(conv_columns)(narrow + turned * places, packed + turned, places, channels - turned,
+                         FN(PANEL) - turned, 0, places);
+}
