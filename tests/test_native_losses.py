@@ -20,6 +20,7 @@ SIZES = {
     **dict.fromkeys(losses.KERNELS, FLAT),
     "cosine_similarity": {"N": 301, "D": 257},
     "cosine_embedding": {"N": 301, "D": 257},
+    "triplet_margin": {"N": 301, "D": 257},
 }
 SOFTMAX = ("softmax", "log_softmax")
 WEIGHTS = {
@@ -30,7 +31,11 @@ WEIGHTS = {
     "binary_cross_entropy": {"weight": 77_003},
     "binary_cross_entropy_with_logits": {"weight": 77_003, "pos_weight": 77_003},
 }
-OPTIONS = {name: {"label_smoothing": 0.1} for name in ("cross_entropy", "soft_cross_entropy")}
+OPTIONS = {
+    "cross_entropy": {"label_smoothing": 0.1},
+    "soft_cross_entropy": {"label_smoothing": 0.1},
+    "triplet_margin": {"swap": True},
+}
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The native kernels of the losses inside JAX: vmap over rows and whole losses, label types."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -31,14 +33,17 @@ def drawn(name):
         "soft_cross_entropy": (x, jax.nn.softmax(other), None),
         "mse": (x, other),
         "binary_cross_entropy_with_logits": (x, jax.nn.sigmoid(other), weight, None),
+        "triplet_margin": (x, other, x[::-1] - other),
     }[name]
 
 
+NAMES = """
+    cross_entropy nll_loss soft_cross_entropy mse binary_cross_entropy_with_logits triplet_margin
+""".split()
+
+
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-@pytest.mark.parametrize(
-    "name",
-    ["cross_entropy", "nll_loss", "soft_cross_entropy", "mse", "binary_cross_entropy_with_logits"],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_vmap_gives_what_the_plain_rule_gives(name, reduction):
     arrays = drawn(name)
     floats = [
@@ -68,6 +73,25 @@ def test_vmap_gives_what_the_plain_rule_gives(name, reduction):
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
             assert a.shape == b.shape
             assert jnp.abs(a - b).max() <= 64 * 2.0**-53 * max(1.0, float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize("jit", [jax.jit, lambda f: f])
+@pytest.mark.parametrize("swap", [False, True])
+def test_gradients_written_over_residuals(swap, jit):
+    """Backward may be called again: XLA copies what is written over where it is read once more."""
+
+    def twice(*given):
+        of = partial(RULES["triplet_margin"], swap=swap, reduction="sum", margin=5.0)
+        pull = jax.vjp(of, *given)[1]
+        return pull(jnp.float64(1)), pull(jnp.float64(-2))
+
+    arrays = drawn("triplet_margin")
+    first, second = jit(twice)(*arrays)
+    with rule.use("plain"):
+        want, _ = twice(*arrays)
+    for a, b, c in zip(first, second, want, strict=True):
+        assert jnp.array_equal(b, -2 * a)
+        assert jnp.abs(a - c).max() <= 64 * 2.0**-53
 
 
 @pytest.mark.parametrize("ignore_index", [-1, 2, None])

@@ -68,6 +68,18 @@ def test_hooks_that_return_another_layout_or_dtype():
     exactly(torch.autograd.grad(y, x, dy)[0], torch.autograd.grad(node(x, "gelu"), x, dy)[0])
 
 
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_residual_without_elements(swap):
+    """triplet_margin keeps the difference that swap looks at, none of it without."""
+    given = [torch.randn(4, 6, requires_grad=True) for _ in range(3)]
+    y = RULES["triplet_margin"](*given, swap=swap, reduction="none")
+    assert not isinstance(y.grad_fn, FUNCTION)
+    plain = RULES["triplet_margin"].forward(*given, swap=swap, reduction="none")[0]
+    dy = torch.randn(4)
+    for found, want in zip(*(torch.autograd.grad(r, given, dy) for r in (y, plain)), strict=True):
+        torch.testing.assert_close(found, want)
+
+
 def test_arrays_with_gaps_go_the_long_way():
     x = torch.randn(4, 6, requires_grad=True)
     node(x)

@@ -61,7 +61,13 @@ def backward(dy, arrays, residuals, needs, *, margin, swap, eps, reduction):
     return pull - push, -pull - swapped, push + swapped
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.triplet_margin"),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def triplet_margin(

@@ -92,7 +92,11 @@ PLAIN = Kernel(
     residuals_backward=residuals_backward,
     residuals_tangent=residuals_tangent,
 )
-RULE = Rule(SPEC, (PLAIN,), autocast="float32")
+RULE = Rule(
+    SPEC,
+    (Kernel.lazy("cpu", "bpx_torch.kernels.cpu.triplet_margin"), PLAIN),
+    autocast="float32",
+)
 
 
 def triplet_margin(
