@@ -206,7 +206,7 @@ class Rule(rule.Rule):
             values, dtypes = static
             wanted, kept, residuals = saved
             needs = tuple(w is not None for w in wanted)  # a call of a kernel writes all of them
-            grads = pair(values, needs)[1](dy, kept, residuals)
+            grads = pair(values, needs)[1](as_array(dy), kept, residuals)
             # JAX takes a cotangent of any dtype without a word
             return tuple(
                 g.astype(d) if n else None for g, d, n in zip(grads, dtypes, needs, strict=True)
@@ -228,4 +228,4 @@ def untraced(entry, option, value):
 
 def as_array(a):
     """A value that JAX hands over; a constant may come as a number of its own types."""
-    return a if isinstance(a, jax.Array) else jnp.asarray(a, a.dtype)
+    return a if isinstance(a, jax.Array) else jnp.asarray(a, getattr(a, "dtype", None))

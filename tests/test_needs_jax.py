@@ -83,3 +83,14 @@ def test_a_kernel_writes_no_gradient_that_nobody_asked_for():
         return line.rsplit("-> ", 1)[1].count("3x4xf32") + line.rsplit("-> ", 1)[1].count("<4xf32")
 
     assert (made(text, "kl_div"), made(both, "kl_div"), made(normed, "layer_norm")) == (1, 2, 1)
+
+
+@pytest.mark.parametrize("kernel", ["plain", None])
+def test_a_cotangent_may_be_a_number(kernel):
+    """JAX hands a Python number over as it is, outside of jit."""
+    target = jnp.abs(W) + 0.5
+    with rule.use(kernel), jax.enable_x64(False):  # with it the number is a float64
+        _, back = jax.vjp(lambda x: kl_div(x, target, reduction="sum"), W)
+        (got,), (want,) = back(0.75), back(jnp.float32(0.75))
+    assert (got == want).all()
+    assert (got != 0).all()
