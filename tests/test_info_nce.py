@@ -4,10 +4,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from bpx import native
 from bpx.rule import use
 from bpx_torch.kernels.cpu import info_nce as kernel
 from bpx_torch.losses.info_nce import info_nce
 from tests.observed import answers
+
+pytestmark = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
 
 OPTIONS = (
     {"temperature": 0.7},
