@@ -42,7 +42,8 @@ BPX_INLINE A FN(reglu_gate)(A g, A *slope) {
     return g <= 0 ? 0 : g;
 }
 
-/* dx = dy f(gate),  dgate = dy f'(gate) x, which overflows only where the product does */
+/* dx = dy f(gate),  dgate = dy f'(gate) x, which overflows only where the product does. `again` gives
+ * y too, for a backward that reads it and did not keep it. */
 #define GATED(name)                                                                                \
     ELEMENTS(name##_forward, const T *x; const T *gate; T *y;, const T *restrict x = c->x;         \
              const T *restrict gate = c->gate; T *restrict y = c->y; EACH {                        \
@@ -70,6 +71,17 @@ BPX_INLINE A FN(reglu_gate)(A g, A *slope) {
                      (void)FN(name##_gate)(LOAD(gate[i]), &up);                                    \
                      dgate[i] = STORE(LOAD(dy[i]) * up * LOAD(x[i]));                              \
                  }                                                                                 \
+             })                                                                                    \
+    ELEMENTS(name##_again, const T *dy; const T *x; const T *gate; T *y; T *dx; T *dgate;          \
+             , const T *restrict dy = c->dy; const T *restrict x = c->x;                           \
+             const T *restrict gate = c->gate; T *restrict y = c->y; T *restrict dx = c->dx;       \
+             T *restrict dgate = c->dgate; EACH {                                                  \
+                 A up;                                                                             \
+                 const A v = LOAD(dy[i]), u = LOAD(x[i]);                                          \
+                 const A f = FN(name##_gate)(LOAD(gate[i]), &up);                                  \
+                 y[i] = STORE(u * f);                                                              \
+                 dx[i] = STORE(v * f);                                                             \
+                 dgate[i] = STORE(v * up * u);                                                     \
              })
 
 GATED(glu)

@@ -1,24 +1,18 @@
 """gated_linear for torch on the CPU: the unit by the native core, forward and again in backward.
 Maths, shapes and source: bpx/fused/gated_linear.py."""
 
-from types import SimpleNamespace
-
 import torch
 
 from bpx_torch.kernels.cpu import _call
-from bpx_torch.kernels.cpu.gated import kernel
+from bpx_torch.kernels.cpu._call import readable
 
-
-def _unit(name, **options):
-    return kernel(SimpleNamespace(name=name)), options
-
-
+# The core's name of each unit.
 UNITS = {
-    "sigmoid": _unit("glu"),
-    "silu": _unit("swiglu"),
-    "gelu": _unit("geglu", approximate="none"),
-    "gelu_tanh": _unit("geglu", approximate="tanh"),
-    "relu": _unit("reglu"),
+    "sigmoid": "glu",
+    "silu": "swiglu",
+    "gelu": "geglu_none",
+    "gelu_tanh": "geglu_tanh",
+    "relu": "reglu",
 }
 
 
@@ -26,9 +20,18 @@ def refuses(arrays, dims):
     return _call.refuses(arrays[:2])
 
 
+def run(activation, way, given, made):
+    """What `way` of the unit makes of the arrays given; None for what is not wanted."""
+    first = given[0]
+    arrays = [readable(a, first.dtype) for a in given]
+    made = [torch.empty_like(arrays[0]) if wanted else None for wanted in made]
+    name = f"{UNITS[activation]}_{way}"
+    _call.run(name, first.dtype, (*arrays, *made), (first.numel(),), (0.0, 0.0))
+    return made
+
+
 def forward(x, gate, weight, bias, *, activation):
-    unit, options = UNITS[activation]
-    h, _ = unit.forward(x, gate, **options)
+    (h,) = run(activation, "forward", (x, gate), (True,))
     return torch.nn.functional.linear(h, weight, bias), ()
 
 
@@ -37,14 +40,18 @@ def backward(dy, arrays, residuals, needs, *, activation):
     #   dweight = dy^T h,  dbias = sum(dy), both over the rows
     #   dh = dy weight,  dx = dh f(gate),  dgate = dh x f'(gate)
     x, gate, weight, _ = arrays
-    unit, options = UNITS[activation]
-    dx = dgate = dweight = dbias = None
+    dx = dgate = dweight = dbias = h = None
     rows = dy.reshape(-1, dy.shape[-1])
-    if needs[2]:
-        h, _ = unit.forward(x, gate, **options)
-        dweight = rows.T @ h.reshape(-1, h.shape[-1])
     if needs[0] or needs[1]:
-        dx, dgate = unit.backward(dy @ weight, (x, gate), (), needs[:2], **options)
+        dh = (dy @ weight).to(x.dtype)
+        if all(needs[:3]):
+            h, dx, dgate = run(activation, "again", (dh, x, gate), needs[:3])
+        else:
+            dx, dgate = run(activation, "backward", (dh, x, gate), needs[:2])
+    if needs[2]:
+        if h is None:
+            (h,) = run(activation, "forward", (x, gate), (True,))
+        dweight = torch.mm(rows.T, h.reshape(-1, h.shape[-1]))
     if needs[3]:
         dbias = rows.sum(0, dtype=_call.arithmetic(rows.dtype))
     return dx, dgate, dweight, dbias
