@@ -2,6 +2,7 @@
 met, returns a reason when there was nothing to check, and None when all is well."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -61,11 +62,22 @@ class Call:
 def needs(runner, rule, kernel, case, dtype):
     """Every subset of arguments gives the same gradients."""
     call = Call(runner, rule, kernel, case, dtype)
-    full, n = call.grads(), len(call.floats)
-    for size in range(1, n):
-        for chosen in itertools.combinations(range(n), size):
-            for i, g in zip(chosen, call.grads(argnums=chosen), strict=True):
-                _close(g, full[i], f"gradient when {chosen} are asked for", dtype)
+    n = len(call.floats)
+    subsets = [c for size in range(1, n) for c in itertools.combinations(range(n), size)]
+    everything = tuple(range(n))
+
+    @jax.jit  # one compilation for all subsets
+    def asked(*values):
+        grad = partial(jax.grad, call.loss_of(rule))
+        return [grad(chosen)(*values) for chosen in (everything, *subsets)]
+
+    if not subsets:
+        return
+    with call.using():
+        full, *found = asked(*call.floats)
+    for chosen, grads in zip(subsets, found, strict=True):
+        for i, g in zip(chosen, grads, strict=True):
+            _close(g, full[i], f"gradient when {chosen} are asked for", dtype)
 
 
 def jitted(runner, rule, kernel, case, dtype):

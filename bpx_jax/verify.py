@@ -28,7 +28,8 @@ DTYPES = {
 def to_numpy(x):
     if x is None:
         return None
-    return np.asarray(x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x)
+    # NumPy converts here and in `array`: JAX would compile a program for every shape
+    return np.asarray(x, np.float64 if jnp.issubdtype(x.dtype, jnp.floating) else None)
 
 
 class JaxRunner:
@@ -53,8 +54,9 @@ class JaxRunner:
         if a is None:
             return None
         a = np.asarray(a)
-        dtype = DTYPES[dtype] if a.dtype.kind == "f" else a.dtype
-        return jax.device_put(jnp.asarray(a, dtype), self.device)
+        return jax.device_put(
+            a.astype(DTYPES[dtype] if a.dtype.kind == "f" else a.dtype), self.device
+        )
 
     def arrays(self, case, dtype: str):
         return [self.array(a, dtype) for a in case.arrays.values()]
@@ -66,6 +68,18 @@ class JaxRunner:
             for i, (spec, a) in enumerate(zip(rule.spec.args, arrays, strict=True))
             if spec.kind == "float" and a is not None
         )
+
+    def of_floats(self, f, rule, case, arrays):
+        """f on a case as a function of the arguments that have a gradient, and these."""
+        floats = self.floats(rule, arrays)
+
+        def of(*values):
+            full = list(arrays)
+            for i, v in zip(floats, values, strict=True):
+                full[i] = v
+            return f(*full, **case.options)
+
+        return of, [arrays[i] for i in floats]
 
     def using(self, kernel: str):
         """Force the kernel; a GPU kernel on the CPU runs in its interpreter."""
@@ -99,21 +113,24 @@ class JaxRunner:
 
     def _gradient(self, f, rule, case, dy, dtype):
         arrays = self.arrays(case, dtype)
-        floats = self.floats(rule, arrays)
+        pull, values = self.pulled(f, rule, case, arrays)
+        found = jax.jit(pull)(values, self.array(dy, dtype))
+        return self.placed(rule, arrays, found)
 
-        def of_floats(*values):
-            full = list(arrays)
-            for i, v in zip(floats, values, strict=True):
-                full[i] = v
-            return f(*full, **case.options)
+    def pulled(self, f, rule, case, arrays):
+        """The function from floating arguments and dy to gradients, and those arguments: jitted,
+        it is one compilation, where eager calls would compile every operation."""
+        of, values = self.of_floats(f, rule, case, arrays)
 
-        @jax.jit  # one compilation, where eager calls would compile every operation
-        def pulled(values, dy):
-            y, vjp = jax.vjp(of_floats, *values)
+        def pull(values, dy):
+            y, vjp = jax.vjp(of, *values)
             return vjp(dy.astype(y.dtype))
 
-        found = pulled([arrays[i] for i in floats], self.array(dy, dtype))
-        grads = dict(zip(floats, found, strict=True))
+        return pull, values
+
+    def placed(self, rule, arrays, found):
+        """One gradient for each argument, None for those that have none."""
+        grads = dict(zip(self.floats(rule, arrays), found, strict=True))
         return tuple(to_numpy(grads.get(i)) for i in range(len(arrays)))
 
     def oracle_value(self, f, rule, case, dtype="float64"):
@@ -121,27 +138,11 @@ class JaxRunner:
 
     def saved_bytes(self, f, rule, case, dtype):
         arrays = self.arrays(case, dtype)
-        floats = self.floats(rule, arrays)
-
-        def of_floats(*values):
-            full = list(arrays)
-            for i, v in zip(floats, values, strict=True):
-                full[i] = v
-            return f(*full, **case.options)
-
-        return saved_bytes(of_floats, [arrays[i] for i in floats], arrays)
+        of, values = self.of_floats(f, rule, case, arrays)
+        return saved_bytes(of, values, arrays)
 
     def finite_differences(self, rule, kernel, case):
-        arrays = self.arrays(case, "float64")
-        floats = self.floats(rule, arrays)
-
-        def f(*values):
-            full = list(arrays)
-            for i, v in zip(floats, values, strict=True):
-                full[i] = v
-            return rule(*full, **case.options)
-
-        values = [arrays[i] for i in floats]
+        f, values = self.of_floats(rule, rule, case, self.arrays(case, "float64"))
         with self.using(kernel):
             try:
                 check_grads(jax.jit(f), values, 1, ["rev"], atol=1e-7, rtol=1e-7, eps=1e-5)
