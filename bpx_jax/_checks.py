@@ -1,9 +1,6 @@
 """Structural checks of a JAX rule: what is not arithmetic. Each raises AssertionError with what it
 met, returns a reason when there was nothing to check, and None when all is well."""
 
-import itertools
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,27 +54,6 @@ class Call:
             if dy is not None:
                 return jax.vjp(self.f, *self.floats)[1](dy)
             return jax.grad(self.loss_of(rule or self.rule), argnums)(*self.floats)
-
-
-def needs(runner, rule, kernel, case, dtype):
-    """Every subset of arguments gives the same gradients."""
-    call = Call(runner, rule, kernel, case, dtype)
-    n = len(call.floats)
-    subsets = [c for size in range(1, n) for c in itertools.combinations(range(n), size)]
-    everything = tuple(range(n))
-
-    @jax.jit  # one compilation for all subsets
-    def asked(*values):
-        grad = partial(jax.grad, call.loss_of(rule))
-        return [grad(chosen)(*values) for chosen in (everything, *subsets)]
-
-    if not subsets:
-        return
-    with call.using():
-        full, *found = asked(*call.floats)
-    for chosen, grads in zip(subsets, found, strict=True):
-        for i, g in zip(chosen, grads, strict=True):
-            _close(g, full[i], f"gradient when {chosen} are asked for", dtype)
 
 
 def jitted(runner, rule, kernel, case, dtype):
@@ -243,6 +219,7 @@ def lowered(runner, rule, kernel, case, dtype):
     return None
 
 
+from bpx_jax._subsets import needs  # noqa: E402
 from bpx_jax._transforms import TRANSFORMS  # noqa: E402  (they use what stands above)
 
 CHECKS = {

@@ -5,8 +5,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bpx import native
+from bpx_torch._conv import match
 from bpx_torch.kernels.cpu import conv as cpu
-from bpx_torch.layers._conv import match
 
 pytestmark = pytest.mark.skipif(native.available() is not None, reason="no native library")
 

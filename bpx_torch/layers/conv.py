@@ -6,10 +6,7 @@ import torch
 
 from bpx.layers.conv import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32, one_dtype
-from bpx_torch._rule import Rule
-from bpx_torch.kernels.cpu import conv as cpu
-from bpx_torch.layers._conv import (
+from bpx_torch._conv import (
     along_channels,
     laid_like,
     match,
@@ -18,6 +15,9 @@ from bpx_torch.layers._conv import (
     per_axis,
     widen,
 )
+from bpx_torch._dtype import at_least_float32, one_dtype
+from bpx_torch._rule import Rule
+from bpx_torch.kernels.cpu import conv as cpu
 
 
 def axes(x, kernel, stride, padding, dilation):

@@ -6,10 +6,7 @@ import torch
 
 from bpx.layers.conv_transpose import SPEC
 from bpx.rule import Kernel
-from bpx_torch._dtype import at_least_float32, one_dtype
-from bpx_torch._rule import Rule
-from bpx_torch.kernels.cpu import conv as cpu
-from bpx_torch.layers._conv import (
+from bpx_torch._conv import (
     CONV_TRANSPOSE,
     along_channels,
     laid_like,
@@ -17,6 +14,9 @@ from bpx_torch.layers._conv import (
     narrow,
     per_axis,
 )
+from bpx_torch._dtype import at_least_float32, one_dtype
+from bpx_torch._rule import Rule
+from bpx_torch.kernels.cpu import conv as cpu
 
 
 def spread(x, weight, bias, stride, padding, output_padding, dilation, groups):

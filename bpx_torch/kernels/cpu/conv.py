@@ -7,9 +7,9 @@ Maths: bpx/layers/conv.py, bpx/layers/conv_transpose.py.
 
 import torch
 
+from bpx_torch import _conv
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import readable
-from bpx_torch.layers import _conv
 
 DTYPES = (torch.float32, torch.float64)
 PLACES = 8192  # of all rows, from which turning the weight around costs nothing beside the rest
