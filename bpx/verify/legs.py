@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,14 @@ def verify_fd(rule: Rule, runner: Runner, kernel: str) -> Iterator[Finding]:
         yield found(skipped=reason)
         return
     yield found(message=runner.finite_differences(rule, kernel, case))
+
+
+def asked_together(spec: Op, case: Case, n: int) -> list[tuple[int, ...]]:
+    """Which of n gradients a check of "needs" asks for at once: every subset in the generic case;
+    in the others each alone, and all but each."""
+    every = case.name == generic(spec).name
+    sizes = [size for size in range(1, n) if every or size in (1, n - 1)]
+    return [chosen for size in sizes for chosen in combinations(range(n), size)]
 
 
 def each_option_set(spec: Op) -> list[Case]:
