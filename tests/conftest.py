@@ -1,6 +1,7 @@
 """Settings of every test: strict JAX, one device option, one seed, and a summary that names
 skips."""
 
+import dataclasses
 import os
 import pathlib
 
@@ -50,6 +51,18 @@ def nodes():
         return
     _fast.RECORDED = 1
     _node.build()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interpreter():
+    """Triton's interpreter without its check of integers for overflow: it takes most of the time of
+    an addition, and outside debug mode nobody looks at what it found."""
+    try:
+        from triton.runtime.interpreter import interpreter_builder as builder
+    except ImportError:
+        return
+    if not builder.options.debug:
+        builder.options = dataclasses.replace(builder.options, sanitize_overflow=False)
 
 
 @pytest.fixture(scope="session")
