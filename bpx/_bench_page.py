@@ -66,7 +66,8 @@ def _head(report: Report) -> Iterator[str]:
     yield (
         "Forward and backward together, or an optimizer's step. A ratio is bpx's time over that of "
         "the framework's own operation in the same round: torch eager, or JAX's autodiff under "
-        "jit. Below 1 bpx is faster. Machines are noisy: the quartiles are in the tables.\n"
+        "jit; of an entry that computes again to keep less, that of the framework's own computing "
+        "again. Below 1 bpx is faster. Machines are noisy: the quartiles are in the tables.\n"
     )
     for framework in report["frameworks"]:
         for label in ("small", "typical", "large", "odd"):
