@@ -3,7 +3,8 @@
 
 /* With u = h_{t-1} w_hh^T + b_hh:
  *     r, z = sigmoid(a + u),  n = tanh(a_n + r u_n),  h_t = (1 - z) n + z h_{t-1} */
-BPX_CLONES static void FN(forward_gates)(const FN(State) *s, const FN(Block) *b, int64_t t) {
+BPX_CLONES static void FN(forward_gates)(const FN(State) *s, const FN(Block) *b, int64_t t,
+                                         const A *input, int64_t next) {
     const int64_t units = s->units;
     for (int64_t row = 0; row < b->count; row++) {
         const int64_t at = t * s->batch + b->first + row;
@@ -14,7 +15,7 @@ BPX_CLONES static void FN(forward_gates)(const FN(State) *s, const FN(Block) *b,
             FN(past)(gates, 4 * units, 1);
             continue;
         }
-        const A *restrict a = s->a + at * 3 * units, *restrict u = b->sums + row * b->wide;
+        const A *restrict a = input + row * next, *restrict u = b->sums + row * b->wide;
         A *restrict h = b->h + row * units;
 #pragma omp simd
         for (int64_t i = 0; i < units; i++) {
@@ -80,7 +81,9 @@ static void FN(forward_task)(void *state, int64_t chunk) {
             }
         }
         FN(bpx_product)(b.count, s->rows, s->units, b.h, s->units, 1, s->packed, b.sums, b.wide);
-        FN(forward_gates)(s, &b, t);
+        int64_t next;
+        const A *a = FN(input)(s, &b, t, &next);
+        FN(forward_gates)(s, &b, t, a, next);
     }
 }
 
@@ -98,15 +101,16 @@ static void FN(backward_task)(void *state, int64_t chunk) {
 }
 
 typedef struct {
-    const A *a, *h0, *w_hh, *b_hh;
+    const A *a, *h0, *w_hh, *b_hh, *w_ih, *b_ih;
     const void *lengths;
     T *y, *gates;
-    int64_t steps, batch, units, bytes;
+    int64_t steps, batch, units, bytes, ins;
 } FN(Forward);
 
 BPX_EXPORT int FN(bpx_gru_forward)(const void *call, bpx_parallel_for parallel, void *host) {
     const FN(Forward) *c = call;
     FN(State) s = {.a = c->a, .h0 = c->h0, .bias = c->b_hh, .lengths = c->lengths};
+    s.w_ih = c->w_ih, s.b_ih = c->b_ih, s.ins = c->ins;
     s.y_made = c->y, s.gates_made = c->gates;
     s.steps = c->steps, s.batch = c->batch, s.units = c->units, s.bytes = c->bytes;
     s.rows = 3 * s.units;

@@ -75,9 +75,10 @@ static void FN(forward_task)(void *state, int64_t chunk) {
     memcpy(b.h, s->h0 + b.first * s->units, bytes);
     memcpy(b.c, s->c0 + b.first * s->units, bytes);
     for (int64_t t = 0; t < s->steps; t++) {
-        const A *a = s->a + (t * s->batch + b.first) * s->rows;
+        int64_t next;
+        const A *a = FN(input)(s, &b, t, &next);
         for (int64_t r = 0; r < b.count; r++)
-            memcpy(b.sums + r * b.wide, a + r * s->rows, (size_t)s->rows * sizeof(A));
+            memcpy(b.sums + r * b.wide, a + r * next, (size_t)s->rows * sizeof(A));
         FN(bpx_product)(b.count, s->rows, s->units, b.h, s->units, 1, s->packed, b.sums, b.wide);
         FN(forward_gates)(s, &b, t);
     }
@@ -100,15 +101,16 @@ static void FN(backward_task)(void *state, int64_t chunk) {
 }
 
 typedef struct {
-    const A *a, *h0, *c0, *w_hh;
+    const A *a, *h0, *c0, *w_hh, *w_ih, *b_ih;
     const void *lengths;
     T *y, *gates;
-    int64_t steps, batch, units, bytes;
+    int64_t steps, batch, units, bytes, ins;
 } FN(Forward);
 
 BPX_EXPORT int FN(bpx_lstm_forward)(const void *call, bpx_parallel_for parallel, void *host) {
     const FN(Forward) *c = call;
     FN(State) s = {.a = c->a, .h0 = c->h0, .c0 = c->c0, .lengths = c->lengths};
+    s.w_ih = c->w_ih, s.b_ih = c->b_ih, s.ins = c->ins;
     s.y_made = c->y, s.gates_made = c->gates;
     s.steps = c->steps, s.batch = c->batch, s.units = c->units, s.bytes = c->bytes;
     s.rows = 4 * s.units;

@@ -1,7 +1,7 @@
 /* What the recurrent layers' kernels share. A task owns BPX_RECURRENT_ROWS sequences of the batch and
- * walks through all their steps, so that no step waits for another thread; the recurrent weights are
- * packed once per call. The input's products, and one product for each weight's gradient, which need
- * no walk, are the caller's. */
+ * walks through all their steps, so that no step waits for another thread; the weights are packed once
+ * per call. The input's products, which need no walk, are the caller's or made on the way; one product
+ * for each weight's gradient is the caller's. */
 #ifndef BPX_RECURRENT_H
 #define BPX_RECURRENT_H
 
@@ -14,6 +14,9 @@
 
 /* Rows of the product's largest tile. */
 enum { BPX_RECURRENT_ROWS = 8 };
+
+/* Steps of which the input's products are made at once. */
+enum { BPX_RECURRENT_AHEAD = 8 };
 
 /* Below so many multiplications another thread costs more than it takes over. */
 enum { BPX_RECURRENT_SERIAL = 1 << 18 };

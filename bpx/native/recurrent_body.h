@@ -2,19 +2,21 @@
 
 typedef struct {
     const T *dy, *y, *gates;          /* backward: the residuals */
-    const A *a, *h0, *c0, *bias;      /* a: x w_ih^T + biases of all steps */
+    const A *a, *h0, *c0, *bias;      /* a: x w_ih^T + biases of all steps, */
+    const A *w_ih, *b_ih;             /* or, with w_ih, x: then a of some steps at a time is made here */
     const void *lengths;              /* integers of `bytes` bytes, or NULL */
     T *y_made, *gates_made;           /* forward */
     A *da, *du, *dh0, *dc0;           /* backward: gradients of x w_ih^T, of h w_hh^T */
     int64_t steps, batch, units, rows, bytes, relu; /* rows: of w_hh */
-    A *packed, *memory;
+    int64_t ins;                                    /* of x */
+    A *packed, *packed_ih, *memory;
     int64_t room;
 } FN(State);
 
 /* The sequences of one task, and its work memory: both rows with whole panels. */
 typedef struct {
     int64_t first, count, wide; /* wide: from a row of `sums` to the next */
-    A *sums, *h, *c;
+    A *sums, *h, *c, *ahead; /* ahead: a of BPX_RECURRENT_AHEAD steps */
     int64_t steps[BPX_RECURRENT_ROWS]; /* -1 for a length that is none */
 } FN(Block);
 
@@ -26,6 +28,7 @@ static FN(Block) FN(block)(const FN(State) *s, int64_t chunk, int64_t columns) {
     b.sums = s->memory + chunk * s->room;
     b.h = b.sums + BPX_RECURRENT_ROWS * b.wide;
     b.c = b.h + BPX_RECURRENT_ROWS * s->units;
+    b.ahead = b.c + BPX_RECURRENT_ROWS * s->units;
     for (int64_t i = 0; i < BPX_RECURRENT_ROWS * (b.wide + 2 * s->units); i++) b.sums[i] = 0;
     for (int64_t r = 0; r < b.count; r++) {
         int64_t steps = s->steps;
@@ -37,19 +40,47 @@ static FN(Block) FN(block)(const FN(State) *s, int64_t chunk, int64_t columns) {
     return b;
 }
 
+/* x_t w_ih^T + b_ih of the steps from t on: a panel of w_ih stays in the first-level cache for all of
+ * them. */
+static void FN(project)(const FN(State) *s, const FN(Block) *b, int64_t t) {
+    const int64_t left = s->steps - t, steps = left < BPX_RECURRENT_AHEAD ? left : BPX_RECURRENT_AHEAD;
+    const int64_t panel = BPX_PANEL / (int64_t)sizeof(A);
+    for (int64_t r = 0; r < steps * BPX_RECURRENT_ROWS; r++)
+        for (int64_t i = 0; i < b->wide; i++)
+            b->ahead[r * b->wide + i] = s->b_ih != NULL && i < s->rows ? s->b_ih[i] : 0;
+    for (int64_t i = 0; i < s->rows; i += panel)
+        for (int64_t k = 0; k < steps; k++)
+            FN(bpx_product)(b->count, s->rows - i < panel ? s->rows - i : panel, s->ins,
+                            s->a + ((t + k) * s->batch + b->first) * s->ins, s->ins, 1,
+                            s->packed_ih + i * s->ins, b->ahead + k * BPX_RECURRENT_ROWS * b->wide + i,
+                            b->wide);
+}
+
+/* a of a step and the block's first sequence, in order, and from one sequence to the next. */
+static const A *FN(input)(const FN(State) *s, const FN(Block) *b, int64_t t, int64_t *next) {
+    *next = s->w_ih == NULL ? s->rows : b->wide;
+    if (s->w_ih == NULL) return s->a + (t * s->batch + b->first) * s->rows;
+    if (t % BPX_RECURRENT_AHEAD == 0) FN(project)(s, b, t);
+    return b->ahead + t % BPX_RECURRENT_AHEAD * BPX_RECURRENT_ROWS * b->wide;
+}
+
 /* The task for every block of sequences, with right[k, j] = w_hh[j * column_step + k * depth_step] of
  * the product packed. */
 static int FN(walk)(FN(State) *s, bpx_task task, const A *w_hh, int64_t columns, int64_t depth,
                     int64_t column_step, int64_t depth_step, bpx_parallel_for parallel, void *host) {
     const int64_t chunks = (s->batch + BPX_RECURRENT_ROWS - 1) / BPX_RECURRENT_ROWS;
-    const int64_t line = 64 / sizeof(A), packed = bpx_padded(columns, sizeof(A)) * depth;
-    s->room = BPX_RECURRENT_ROWS * (bpx_padded(columns, sizeof(A)) + 2 * s->units);
+    const int64_t line = 64 / sizeof(A), wide = bpx_padded(columns, sizeof(A)), packed = wide * depth;
+    const int64_t packed_ih = s->w_ih == NULL ? 0 : wide * s->ins;
+    s->room = BPX_RECURRENT_ROWS * (wide + 2 * s->units);
+    if (s->w_ih != NULL) s->room += BPX_RECURRENT_AHEAD * BPX_RECURRENT_ROWS * wide;
     s->room = (s->room + line) / line * line;
-    void *memory = malloc((size_t)(packed + chunks * s->room + line) * sizeof(A));
+    void *memory = malloc((size_t)(packed + packed_ih + chunks * s->room + line) * sizeof(A));
     if (memory == NULL) return 1;
     s->packed = (A *)(((uintptr_t)memory + 63) / 64 * 64);
-    s->memory = s->packed + packed;
+    s->packed_ih = s->packed + packed;
+    s->memory = s->packed_ih + packed_ih;
     FN(bpx_pack)(columns, depth, w_hh, column_step, depth_step, s->packed);
+    if (s->w_ih != NULL) FN(bpx_pack)(columns, s->ins, s->w_ih, s->ins, 1, s->packed_ih);
     const int64_t work = s->steps * s->batch * s->rows * s->units;
     bpx_run(work < BPX_RECURRENT_SERIAL ? NULL : parallel, host, chunks, task, s);
     free(memory);

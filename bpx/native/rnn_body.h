@@ -56,9 +56,10 @@ static void FN(forward_task)(void *state, int64_t chunk) {
     FN(Block) b = FN(block)(s, chunk, units);
     memcpy(b.h, s->h0 + b.first * units, (size_t)(b.count * units) * sizeof(A));
     for (int64_t t = 0; t < s->steps; t++) {
-        const A *a = s->a + (t * s->batch + b.first) * units;
+        int64_t next;
+        const A *a = FN(input)(s, &b, t, &next);
         for (int64_t row = 0; row < b.count; row++)
-            memcpy(b.sums + row * b.wide, a + row * units, (size_t)units * sizeof(A));
+            memcpy(b.sums + row * b.wide, a + row * next, (size_t)units * sizeof(A));
         FN(bpx_product)(b.count, units, units, b.h, units, 1, s->packed, b.sums, b.wide);
         FN(forward_states)(s, &b, t);
     }
@@ -79,15 +80,16 @@ static void FN(backward_task)(void *state, int64_t chunk) {
 }
 
 typedef struct {
-    const A *a, *h0, *w_hh;
+    const A *a, *h0, *w_hh, *w_ih, *b_ih;
     const void *lengths;
     T *y;
-    int64_t steps, batch, units, bytes, relu;
+    int64_t steps, batch, units, bytes, relu, ins;
 } FN(Forward);
 
 BPX_EXPORT int FN(bpx_rnn_forward)(const void *call, bpx_parallel_for parallel, void *host) {
     const FN(Forward) *c = call;
     FN(State) s = {.a = c->a, .h0 = c->h0, .lengths = c->lengths, .y_made = c->y};
+    s.w_ih = c->w_ih, s.b_ih = c->b_ih, s.ins = c->ins;
     s.steps = c->steps, s.batch = c->batch, s.bytes = c->bytes, s.relu = c->relu;
     s.units = s.rows = c->units;
     return FN(walk)(&s, FN(forward_task), c->w_hh, s.units, s.units, s.units, 1, parallel, host);

@@ -113,13 +113,14 @@ struct Array {
     }
 };
 
-/* The C library takes 32 MiB and more from the system anew for each array, and the first write to each
- * of its pages costs an interrupt: sixteen thousand in 64 MiB. Large pages where the system has them
- * for who asks: a hint, no more. */
+/* The C library takes 32 MiB and more from the system anew each time, and the first write to each of
+ * its pages costs an interrupt: sixteen thousand in 64 MiB. A smaller array may lie in the 32 MiB that
+ * XLA takes for all of a program's temporaries. Large pages where the system has them for who asks: a
+ * hint, no more. */
 void AskForLargePages(void* data, size_t bytes) {
 #ifdef MADV_HUGEPAGE
     constexpr uintptr_t kPage = uintptr_t(2) << 20;
-    if (bytes < (size_t(32) << 20)) return;
+    if (bytes < (size_t(4) << 20)) return;
     const auto start = reinterpret_cast<uintptr_t>(data);
     const uintptr_t first = (start + kPage - 1) / kPage * kPage, last = (start + bytes) / kPage * kPage;
     madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);

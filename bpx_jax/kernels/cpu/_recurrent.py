@@ -1,10 +1,12 @@
-"""What the recurrent layers' cpu kernels share. The products that need no walk through the steps
-stay with XLA; the walk is one call."""
+"""What the recurrent layers' cpu kernels share. The walk through the steps is one call, which makes
+the input's products on the way: XLA would keep those of all steps, and add the bias in another
+pass. The weights' gradients are one call each; the input's gradient stays with XLA."""
+
+import math
 
 import jax.numpy as jnp
 
 from bpx_jax.kernels.cpu import _ffi
-from bpx_jax.kernels.cpu._ffi import arithmetic
 
 FEW = 16  # rows of all steps for which packing a large w_hh costs more than its products
 LARGE = 1 << 16
@@ -20,12 +22,10 @@ def refuses(arrays, dims):
     return _ffi.refuses(arrays)
 
 
-def projected(x, w_ih, *biases):
-    """x_t w_ih^T + biases of every step (T B G), in the arithmetic type of x."""
-    wide = arithmetic(x.dtype)
-    a = jnp.einsum("tbi,gi->tbg", x.astype(wide), w_ih.astype(wide))
-    biases = [b.astype(wide) for b in biases if b is not None]
-    return a + sum(biases[1:], biases[0]).reshape(1, 1, -1) if biases else a
+def added(b_ih, b_hh, wide):
+    """The sum of the biases that are there, or None."""
+    biases = [b.astype(wide) for b in (b_ih, b_hh) if b is not None]
+    return sum(biases[1:], biases[0]) if biases else None
 
 
 def counts(lengths):
@@ -37,19 +37,26 @@ def counts(lengths):
 
 def gradients(da, du, x, h0, h, w_ih, lengths, needs):
     """(dx, dw_ih, dw_hh, db_ih, db_hh) of the gradients of a = x w_ih^T + b_ih and of
-    u = h w_hh^T + b_hh at all steps."""
+    u = h w_hh^T + b_hh at all steps. Of h what comes behind the hidden states is not read."""
     # dx = da w_ih;  dw_ih = da^T x,  dw_hh = du^T (h0, h_1, ..),  db_ih, db_hh = da, du summed
     wide = da.dtype
     if lengths is not None:  # what stands past an end, NaN too, has no part in a product
         count = lengths.astype("int32")
         ends = jnp.where((count >= 0) & (count <= len(x)), count, 0)
         step = jnp.arange(len(x), dtype="int32").reshape(-1, 1, 1)
-        x = jnp.where(step < ends.reshape(1, -1, 1), x, 0.0)
-    before = jnp.concatenate([h0.astype(wide)[None], h[:-1].astype(wide)])
-    return (
-        jnp.einsum("tbg,gi->tbi", da, w_ih.astype(wide)),
-        jnp.einsum("tbg,tbi->gi", da, x.astype(wide)),
-        jnp.einsum("tbg,tbh->gh", du, before),
-        da.sum((0, 1)) if needs[3] else None,
-        du.sum((0, 1)) if needs[4] else None,
-    )
+        x = jnp.where(step < ends.reshape(1, -1, 1), x, 0)
+    dw_ih, db_ih = weight_gradient(da, x, None, (needs[1], needs[3]))
+    dw_hh, db_hh = weight_gradient(du, h, h0, (needs[2], needs[4]))
+    dx = jnp.einsum("tbg,gi->tbi", da, w_ih.astype(wide)) if needs[0] else None
+    return dx, dw_ih, dw_hh, db_ih, db_hh
+
+
+def weight_gradient(da, x, before, needs):
+    """(da^T x, da summed) over all steps and rows, in one call: XLA is slow at a product along the
+    rows of both. With `before` (B I) x of a step is that of the step before."""
+    if not needs[0]:
+        return None, da.sum((0, 1)) if needs[1] else None
+    rows, outs, ins = math.prod(da.shape[:-1]), da.shape[-1], x.shape[-1]
+    results = ((outs, ins), da.dtype), ((outs,), da.dtype) if needs[1] else None
+    sizes = (rows, outs, ins, 0 if before is None else len(before))
+    return _ffi.call("weight_gradient", x.dtype, (da, x, before), results, sizes)

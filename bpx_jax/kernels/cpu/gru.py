@@ -15,12 +15,12 @@ refuses = _recurrent.refuses
 @jax.jit
 def forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths):
     wide = arithmetic(x.dtype)
-    a = _recurrent.projected(x, w_ih, b_ih)
     count, bytes = _recurrent.counts(lengths)
-    (steps, batch, _), units = a.shape, h0.shape[1]
-    given = (a, *(as_type(v, wide) for v in (h0, w_hh, b_hh)), count)
+    (steps, batch, ins), units = x.shape, h0.shape[1]
+    given = (*(as_type(v, wide) for v in (x, h0, w_hh, b_hh, w_ih, b_ih)), count)
     results = ((steps, batch, units), x.dtype), ((steps, batch, 4 * units), x.dtype)
-    y, gates = _ffi.call("gru_forward", x.dtype, given, results, (steps, batch, units, bytes))
+    sizes = (steps, batch, units, bytes, ins)
+    y, gates = _ffi.call("gru_forward", x.dtype, given, results, sizes)
     return y, (y, gates)
 
 

@@ -15,12 +15,13 @@ refuses = _recurrent.refuses
 @jax.jit
 def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths):
     wide = arithmetic(x.dtype)
-    a = _recurrent.projected(x, w_ih, b_ih, b_hh)
     count, bytes = _recurrent.counts(lengths)
-    (steps, batch, _), units = a.shape, h0.shape[1]
-    given = (a, *(as_type(v, wide) for v in (h0, c0, w_hh)), count)
-    results = ((2, steps, batch, units), x.dtype), (a.shape, x.dtype)
-    y, gates = _ffi.call("lstm_forward", x.dtype, given, results, (steps, batch, units, bytes))
+    (steps, batch, ins), units = x.shape, h0.shape[1]
+    bias = _recurrent.added(b_ih, b_hh, wide)
+    given = (*(as_type(v, wide) for v in (x, h0, c0, w_hh, w_ih)), bias, count)
+    results = ((2, steps, batch, units), x.dtype), ((steps, batch, 4 * units), x.dtype)
+    sizes = (steps, batch, units, bytes, ins)
+    y, gates = _ffi.call("lstm_forward", x.dtype, given, results, sizes)
     return y, (y, gates)
 
 
@@ -35,5 +36,5 @@ def backward(dy, arrays, residuals, needs):
     results, sizes = ((gates.shape, wide), start, start), (steps, batch, units, bytes)
     da, dh0, dc0 = _ffi.call("lstm_backward", x.dtype, given, results, sizes)
     needs = (needs[0], *needs[3:])
-    dx, *rest = _recurrent.gradients(da, da, x, h0, y[0], w_ih, lengths, needs)
+    dx, *rest = _recurrent.gradients(da, da, x, h0, y, w_ih, lengths, needs)
     return dx, dh0, dc0, *rest, None

@@ -14,11 +14,14 @@ refuses = _recurrent.refuses
 
 @functools.partial(jax.jit, static_argnames="nonlinearity")
 def forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, *, nonlinearity):
-    a = _recurrent.projected(x, w_ih, b_ih, b_hh)
+    wide = arithmetic(x.dtype)
     count, bytes = _recurrent.counts(lengths)
-    given = (a, as_type(h0, a.dtype), as_type(w_hh, a.dtype), count)
-    sizes = (*a.shape, bytes, int(nonlinearity == "relu"))
-    (y,) = _ffi.call("rnn_forward", x.dtype, given, ((a.shape, x.dtype),), sizes)
+    (steps, batch, ins), units = x.shape, h0.shape[1]
+    bias = _recurrent.added(b_ih, b_hh, wide)
+    given = (*(as_type(v, wide) for v in (x, h0, w_hh, w_ih)), bias, count)
+    sizes = (steps, batch, units, bytes, int(nonlinearity == "relu"), ins)
+    result = (steps, batch, units), x.dtype
+    (y,) = _ffi.call("rnn_forward", x.dtype, given, (result,), sizes)
     return y, (y,)
 
 

@@ -16,8 +16,8 @@ def forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths):
     (steps, batch, _), units = a.shape, h0.shape[1]
     y = x.new_empty((steps, batch, units))
     gates = x.new_empty((steps, batch, 4 * units))
-    given = (a, h0, w_hh, b_hh, lengths, y, gates)
-    _call.run("gru_forward", dtype, given, (steps, batch, units, 8))
+    given = (a, h0, w_hh, b_hh, None, None, lengths, y, gates)
+    _call.run("gru_forward", dtype, given, (steps, batch, units, 8, 0))
     return y, (y, gates)
 
 

@@ -16,8 +16,8 @@ def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths):
     steps, batch, rows = a.shape
     y = x.new_empty((2, steps, batch, rows // 4))
     gates = x.new_empty(a.shape)
-    given = (a, h0, c0, w_hh, lengths, y, gates)
-    _call.run("lstm_forward", dtype, given, (steps, batch, rows // 4, 8))
+    given = (a, h0, c0, w_hh, None, None, lengths, y, gates)
+    _call.run("lstm_forward", dtype, given, (steps, batch, rows // 4, 8, 0))
     return y, (y, gates)
 
 

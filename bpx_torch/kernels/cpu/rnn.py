@@ -12,8 +12,8 @@ def forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, *, nonlinearity):
     a = _recurrent.projected(x, w_ih, b_ih, b_hh)
     h0, w_hh, lengths = readable(h0, a.dtype), readable(w_hh, a.dtype), _recurrent.counts(lengths)
     y = x.new_empty(a.shape)
-    sizes = (*a.shape, 8, int(nonlinearity == "relu"))
-    _call.run("rnn_forward", x.dtype, (a, h0, w_hh, lengths, y), sizes)
+    sizes = (*a.shape, 8, int(nonlinearity == "relu"), 0)
+    _call.run("rnn_forward", x.dtype, (a, h0, w_hh, None, None, lengths, y), sizes)
     return y, (y,)
 
 

@@ -1,0 +1,83 @@
+"""The native kernels of recurrent layers inside JAX, at sizes that need more than one panel of
+columns, block of steps and range of rows."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax")
+
+import jax.numpy as jnp
+
+from bpx import rule
+from bpx_jax import RULES
+from bpx_jax.kernels.cpu import _ffi, _recurrent
+
+pytestmark = pytest.mark.skipif(_ffi.available() is not None, reason=str(_ffi.available()))
+ROUNDING = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-24}  # of the sums
+
+
+@pytest.fixture(autouse=True)
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+# (steps, batch, outs, ins): one task, many rows, many outs, odd ends of both
+SIZES = (1, 3, 5, 7), (150, 9, 33, 40), (40, 16, 530, 35), (9, 64, 8, 1)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("after", [False, True], ids=["x", "after"])
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_weight_gradient_is_the_product_over_all_rows(dtype, after, sizes):
+    steps, batch, outs, ins = sizes
+    wide = _ffi.arithmetic(jnp.dtype(dtype))
+    rng = np.random.default_rng(steps)
+    da = jnp.asarray(rng.normal(size=(steps, batch, outs)), wide)
+    x = jnp.asarray(rng.normal(size=(steps + after, batch, ins)), dtype)
+    before, x, read = (x[0], x[1:], x[:-1]) if after else (None, x, x)
+    # Of the last step of what comes after nothing is read.
+    got = jax.jit(partial(_recurrent.weight_gradient, needs=(True, True)))(
+        da, x.at[-1].set(jnp.nan) if after else x, before
+    )
+    rows, of = np.asarray(da, float).reshape(-1, outs), np.asarray(read, float).reshape(-1, ins)
+    # n products, summed in any order: gamma_n of the absolute values' sum (Higham 2002, 3.1)
+    bound = (len(rows) + 1) * ROUNDING[dtype]
+    assert np.all(abs(np.asarray(got[0], float) - rows.T @ of) <= bound * (abs(rows).T @ abs(of)))
+    assert np.all(abs(np.asarray(got[1], float) - rows.sum(0)) <= bound * abs(rows).sum(0))
+    assert _recurrent.weight_gradient(da, x, before, (True, False))[1] is None
+    alone = _recurrent.weight_gradient(da, x, before, (False, True))
+    assert alone[0] is None
+    assert np.all(abs(np.asarray(alone[1] - got[1], float)) <= 2 * bound * abs(rows).sum(0))
+    assert _recurrent.weight_gradient(da, x, before, (False, False)) == (None, None)
+
+
+@pytest.mark.parametrize("biases", ["both", "hidden", "input", "none"])
+@pytest.mark.parametrize(("name", "gates"), [("rnn", 1), ("gru", 3), ("lstm", 4)])
+def test_the_walk_makes_the_inputs_products(name, gates, biases):
+    steps, batch, ins, units = 19, 11, 37, 21
+    rng = np.random.default_rng(gates)
+
+    def drawn(*shape):
+        return jnp.asarray(rng.normal(size=shape) * 0.4)
+
+    given = [drawn(steps, batch, ins), *(drawn(batch, units) for _ in range(1 + (gates == 4)))]
+    given += [drawn(gates * units, ins), drawn(gates * units, units)]
+    given += [drawn(gates * units) if biases in ("both", b) else None for b in ("input", "hidden")]
+    lengths = jnp.asarray([19, 1, 8, 9, 7, 16, 17, 3, 0, 19, 2])
+    there = [a for a in given if a is not None]
+
+    def both(*there):
+        of = iter(there)
+        full = [None if a is None else next(of) for a in given]
+        return RULES[name](*full, lengths)
+
+    found = {}
+    for kernel in ("cpu", "plain"):
+        with rule.use(kernel):
+            y, pull = jax.vjp(both, *there)
+            found[kernel] = (y, *pull(jnp.cos(jnp.arange(y.size)).reshape(y.shape)))
+    for native, plain in zip(found["cpu"], found["plain"], strict=True):
+        np.testing.assert_allclose(native, plain, rtol=0, atol=1e-12 * float(abs(plain).max()))
