@@ -54,9 +54,13 @@ def test_weight_gradient_is_the_product_over_all_rows(dtype, after, sizes):
     assert _recurrent.weight_gradient(da, x, before, (False, False)) == (None, None)
 
 
+@pytest.mark.parametrize("made", [True, False], ids=["made", "given"])
 @pytest.mark.parametrize("biases", ["both", "hidden", "input", "none"])
 @pytest.mark.parametrize(("name", "gates"), [("rnn", 1), ("gru", 3), ("lstm", 4)])
-def test_the_walk_makes_the_inputs_products(name, gates, biases):
+def test_the_walk_makes_or_takes_the_inputs_products(name, gates, biases, made, monkeypatch):
+    if not made:
+        monkeypatch.setattr(_recurrent, "FITS", 0)
+    jax.clear_caches()  # the size decides while JAX traces
     steps, batch, ins, units = 19, 11, 37, 21
     rng = np.random.default_rng(gates)
 

@@ -1,15 +1,18 @@
 """What the recurrent layers' cpu kernels share. The walk through the steps is one call, which makes
-the input's products on the way: XLA would keep those of all steps, and add the bias in another
-pass. The weights' gradients are one call each; the input's gradient stays with XLA."""
+the input's products on the way where both weights fit a core's cache: XLA would keep those of all
+steps, and add the bias in another pass. The weights' gradients are one call each; the input's
+gradient stays with XLA."""
 
 import math
 
 import jax.numpy as jnp
 
 from bpx_jax.kernels.cpu import _ffi
+from bpx_jax.kernels.cpu._ffi import arithmetic, as_type
 
 FEW = 16  # rows of all steps for which packing a large w_hh costs more than its products
 LARGE = 1 << 16
+FITS = 1 << 18  # elements of w_ih that stay in a core's cache beside w_hh
 
 
 def refuses(arrays, dims):
@@ -22,10 +25,21 @@ def refuses(arrays, dims):
     return _ffi.refuses(arrays)
 
 
-def added(b_ih, b_hh, wide):
+def added(b_ih, b_hh):
     """The sum of the biases that are there, or None."""
-    biases = [b.astype(wide) for b in (b_ih, b_hh) if b is not None]
+    biases = [b.astype(arithmetic(b.dtype)) for b in (b_ih, b_hh) if b is not None]
     return sum(biases[1:], biases[0]) if biases else None
+
+
+def projected(x, w_ih, bias):
+    """What the walk takes, in the arithmetic type of x: x, w_ih and bias, or x_t w_ih^T + bias of
+    every step (T B G), None and None."""
+    wide = arithmetic(x.dtype)
+    x, w_ih, bias = (as_type(a, wide) for a in (x, w_ih, bias))
+    if w_ih.size <= FITS:
+        return x, w_ih, bias
+    a = jnp.einsum("tbi,gi->tbg", x, w_ih)
+    return a if bias is None else a + bias.reshape(1, 1, -1), None, None
 
 
 def counts(lengths):

@@ -17,7 +17,8 @@ def forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths):
     wide = arithmetic(x.dtype)
     count, bytes = _recurrent.counts(lengths)
     (steps, batch, ins), units = x.shape, h0.shape[1]
-    given = (*(as_type(v, wide) for v in (x, h0, w_hh, b_hh, w_ih, b_ih)), count)
+    a, w_ih, b_ih = _recurrent.projected(x, w_ih, b_ih)
+    given = (a, *(as_type(v, wide) for v in (h0, w_hh, b_hh)), w_ih, b_ih, count)
     results = ((steps, batch, units), x.dtype), ((steps, batch, 4 * units), x.dtype)
     sizes = (steps, batch, units, bytes, ins)
     y, gates = _ffi.call("gru_forward", x.dtype, given, results, sizes)

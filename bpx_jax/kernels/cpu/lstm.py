@@ -17,8 +17,8 @@ def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths):
     wide = arithmetic(x.dtype)
     count, bytes = _recurrent.counts(lengths)
     (steps, batch, ins), units = x.shape, h0.shape[1]
-    bias = _recurrent.added(b_ih, b_hh, wide)
-    given = (*(as_type(v, wide) for v in (x, h0, c0, w_hh, w_ih)), bias, count)
+    a, w_ih, bias = _recurrent.projected(x, w_ih, _recurrent.added(b_ih, b_hh))
+    given = (a, *(as_type(v, wide) for v in (h0, c0, w_hh)), w_ih, bias, count)
     results = ((2, steps, batch, units), x.dtype), ((steps, batch, 4 * units), x.dtype)
     sizes = (steps, batch, units, bytes, ins)
     y, gates = _ffi.call("lstm_forward", x.dtype, given, results, sizes)

@@ -17,8 +17,8 @@ def forward(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, *, nonlinearity):
     wide = arithmetic(x.dtype)
     count, bytes = _recurrent.counts(lengths)
     (steps, batch, ins), units = x.shape, h0.shape[1]
-    bias = _recurrent.added(b_ih, b_hh, wide)
-    given = (*(as_type(v, wide) for v in (x, h0, w_hh, w_ih)), bias, count)
+    a, w_ih, bias = _recurrent.projected(x, w_ih, _recurrent.added(b_ih, b_hh))
+    given = (a, *(as_type(v, wide) for v in (h0, w_hh)), w_ih, bias, count)
     sizes = (steps, batch, units, bytes, int(nonlinearity == "relu"), ins)
     result = (steps, batch, units), x.dtype
     (y,) = _ffi.call("rnn_forward", x.dtype, given, (result,), sizes)
