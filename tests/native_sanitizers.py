@@ -76,7 +76,7 @@ def main(arguments):
             for command in (
                 ["-m", "bpx", "verify", "--framework", "torch", *kernels()],
                 [str(ROOT / "tests" / "native_fuzz.py"), *arguments],
-                ["-m", "pytest", "-q", str(ROOT / "tests" / "test_native_recurrent_jax.py")],
+                ["-m", "pytest", "-qrs", str(ROOT / "tests" / "test_native_recurrent_jax.py")],
             ):
                 code = subprocess.run([sys.executable, *command], env=environment).returncode
                 if code != 0:

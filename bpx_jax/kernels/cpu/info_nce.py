@@ -1,9 +1,5 @@
 """info_nce for JAX on the CPU: the products by XLA, the rows of the similarities by the native
-core. Maths, shapes and source: bpx/losses/info_nce.py.
-
-Their gradient is not written over the similarities: in a program that has forward too XLA computes
-them once for both, and would copy them first.
-"""
+core, their gradient written over them. Maths, shapes and source: bpx/losses/info_nce.py."""
 
 import jax.numpy as jnp
 
@@ -40,5 +36,6 @@ def backward(dy, arrays, residuals, needs, *, temperature, reduction):
         ((s.shape, s.dtype),),
         (n, REDUCTIONS[reduction]),
         (1 / temperature,),
+        aliases={1: 0},
     )
     return ds @ key if needs[0] else None, ds.T @ query if needs[1] else None
