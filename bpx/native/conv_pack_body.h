@@ -19,9 +19,11 @@ BPX_INLINE void FN(conv_turn)(const T *restrict narrow, int64_t places, A *restr
     for (int i = 0; i < FN(LANES); i++) {
         low[i] = i / 2 + i % 2 * FN(LANES);
         high[i] = low[i] + FN(LANES) / 2;
-        A line[FN(LANES)];
-        for (int k = 0; k < FN(LANES); k++) line[k] = LOAD(narrow[i * places + k]);
-        a[i] = *(const FN(conv_vector) *)line;
+        if (sizeof(T) == sizeof(A)) {
+            a[i] = *(const FN(conv_vector) *)(narrow + i * places);
+        } else {
+            for (int k = 0; k < FN(LANES); k++) a[i][k] = LOAD(narrow[i * places + k]);
+        }
     }
 #pragma GCC unroll 4
     for (int round = 1; round < FN(LANES); round *= 2) {

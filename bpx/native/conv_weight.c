@@ -11,7 +11,8 @@
 
 #include "core.h"
 
-enum { AXES = 3, ROWS = 8, PLACES = 192 /* of a block: their panel stays in the first-level cache */ };
+enum { AXES = 3, ROWS = 8, TURNED = 32, /* rows of the result at a time */
+       PLACES = 192 /* of a block: their panel stays in the first-level cache */ };
 
 typedef struct {
     int64_t batch, groups, ins, outs; /* ins, outs: of one group */
@@ -35,6 +36,17 @@ static inline void bpx_inside(int64_t offset, int64_t stride, int64_t size, int6
     *first = offset >= 0 ? 0 : (-offset + stride - 1) / stride;
     *last = end < count ? end : count;
 }
+
+/* A step of a loop that stays a loop: no compiler makes a call of memset or memcpy of it. */
+#if defined(__GNUC__)
+#define BPX_ALONE(step)                  \
+    do {                                 \
+        step;                            \
+        __asm__ volatile("" ::: "memory"); \
+    } while (0)
+#else
+#define BPX_ALONE(step) step
+#endif
 
 #define BODY "conv_pack_body.h"
 #include "each_type.h"

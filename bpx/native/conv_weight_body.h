@@ -106,6 +106,21 @@ BPX_CLONES static void FN(conv_rows)(int half, int64_t count, int64_t lines, int
 
 #undef TILE
 
+/* Lines are short: a call of memcpy for each, which compilers make of a loop, takes longer. */
+BPX_INLINE void FN(conv_copy)(const T *restrict from, A *restrict to, int64_t count) {
+    int64_t k = 0;
+#if defined(__GNUC__)
+    if (sizeof(T) == sizeof(A) && count >= FN(LANES)) {
+        for (; k + FN(LANES) <= count; k += FN(LANES))
+            *(FN(conv_vector) *)(to + k) = *(const FN(conv_vector) *)(from + k);
+        k = count - FN(LANES); /* the last vector, some of it once more */
+        *(FN(conv_vector) *)(to + k) = *(const FN(conv_vector) *)(from + k);
+        return;
+    }
+#endif
+    for (; k < count; k++) BPX_ALONE(to[k] = LOAD(from[k]));
+}
+
 /* The part of a channel of `wide` that some lines of windows reach, with zeros where it has none. */
 BPX_CLONES static void FN(conv_lines)(const bpx_conv_sizes *s, const T *restrict channel, int64_t z,
                                       int64_t y, int64_t x, int64_t planes, int64_t lines,
@@ -121,10 +136,10 @@ BPX_CLONES static void FN(conv_lines)(const bpx_conv_sizes *s, const T *restrict
                 for (int64_t k = 0; k < width; k++) to[k] = 0;
                 continue;
             }
-            const T *restrict from = channel + (plane * size[1] + line) * size[2];
-            for (int64_t k = 0; k < first; k++) to[k] = 0;
-            for (int64_t k = first; k < last; k++) to[k] = LOAD(from[x + k]);
-            for (int64_t k = last; k < width; k++) to[k] = 0;
+            const T *restrict from = channel + (plane * size[1] + line) * size[2] + x;
+            for (int64_t k = 0; k < first; k++) BPX_ALONE(to[k] = 0);
+            FN(conv_copy)(from + first, to + first, last - first);
+            for (int64_t k = last; k < width; k++) BPX_ALONE(to[k] = 0);
         }
     }
 }
@@ -186,40 +201,44 @@ static void FN(conv_weight_task)(void *state, int64_t chunk) {
                 }
 }
 
-static void FN(conv_weight_out)(const FN(ConvWeight) *w) {
+/* A chunk is a few rows of a group: their splits added up, and turned. */
+static void FN(conv_out_task)(void *state, int64_t chunk) {
+    const FN(ConvWeight) *w = state;
     const bpx_conv_sizes *s = &w->call->sizes;
     const int64_t rows = s->ins * bpx_volume(s->window), columns = w->panels * FN(PANEL);
-    const int64_t whole = s->groups * rows * columns;
-    for (int64_t g = 0; g < s->groups; g++)
-        for (int64_t o = 0; o < s->outs; o++)
-            for (int64_t r = 0; r < rows; r++) {
-                const A *from = w->sums + (g * rows + r) * columns + o;
-                A sum = from[0];
-                for (int64_t i = 1; i < w->splits; i++) sum += from[i * whole];
-                w->call->out[(g * s->outs + o) * rows + r] = STORE(sum);
-            }
+    const int64_t whole = s->groups * rows * columns, blocks = (rows + TURNED - 1) / TURNED;
+    const int64_t g = chunk / blocks, first = chunk % blocks * TURNED;
+    const int64_t last = first + TURNED < rows ? first + TURNED : rows;
+    for (int64_t o = 0; o < s->outs; o++)
+        for (int64_t r = first; r < last; r++) {
+            const A *from = w->sums + (g * rows + r) * columns + o;
+            A sum = from[0];
+            for (int64_t i = 1; i < w->splits; i++) sum += from[i * whole];
+            w->call->out[(g * s->outs + o) * rows + r] = STORE(sum);
+        }
 }
 
 static int FN(conv_tiles)(const FN(ConvWeightCall) *c, bpx_parallel_for parallel, void *host) {
     const bpx_conv_sizes *s = &c->sizes;
     const int64_t places = bpx_volume(s->narrow), images = s->batch * s->groups;
+    const int64_t rows = s->ins * bpx_volume(s->window);
     FN(ConvWeight) w = {.call = c, .panels = (s->outs + FN(PANEL) - 1) / FN(PANEL)};
     w.parts = (s->ins + ROWS - 1) / ROWS;
     w.span = s->narrow[2] < PLACES ? s->narrow[2] : PLACES;
-    w.block = PLACES / w.span < s->narrow[1] ? PLACES / w.span : s->narrow[1];
+    const int64_t blocks = (s->narrow[1] * w.span + PLACES - 1) / PLACES; /* of lines */
+    w.block = (s->narrow[1] + blocks - 1) / blocks;
     const int64_t tasks = s->groups * w.parts;
     w.splits = tasks >= 16 || s->batch < 2 ? 1 : 16 / tasks < s->batch ? 16 / tasks : s->batch;
     w.line_elements = ROWS * s->window[0] * bpx_reach(s, 1, w.block) * bpx_reach(s, 2, w.span);
     const int64_t columns = w.panels * FN(PANEL), chunks = tasks * w.splits;
     w.packed = malloc(sizeof(A) * (size_t)(images * places * columns));
-    w.sums = malloc(sizeof(A) *
-                    (size_t)(w.splits * s->groups * s->ins * bpx_volume(s->window) * columns));
+    w.sums = malloc(sizeof(A) * (size_t)(w.splits * s->groups * rows * columns));
     w.lines = malloc(sizeof(A) * (size_t)(chunks * w.line_elements));
     const int failed = w.packed == NULL || w.sums == NULL || w.lines == NULL;
     if (!failed) {
         bpx_run(parallel, host, images, FN(conv_pack_task), &w);
         bpx_run(parallel, host, chunks, FN(conv_weight_task), &w);
-        FN(conv_weight_out)(&w);
+        bpx_run(parallel, host, s->groups * ((rows + TURNED - 1) / TURNED), FN(conv_out_task), &w);
     }
     free(w.packed);
     free(w.sums);
