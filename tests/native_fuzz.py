@@ -36,7 +36,9 @@ FOLLOW = {
     "ctc_loss": lambda b, o: {"Frames": b["T"] + 1, "Labels": b["S"] + 1},
     "dropout": lambda b, o: {"B": -(-int(np.prod(b["N"])) // 8)},
     "attention": lambda b, o: _attention(b),
-    "conv": lambda b, o: _window(b) | {"C": b["K"] * o["groups"], "O": b["O"] % 40 * o["groups"]},
+    "conv": lambda b, o: _convolution(b, o),
+    "conv_feedback_alignment": lambda b, o: _convolution(b, o),
+    "conv_sign_symmetric": lambda b, o: _convolution(b, o),
     "conv_transpose": lambda b, o: (
         _window(b) | {"C": (1 + b["C"] % 40) * o["groups"], "O": b["K"] * o["groups"]}
     ),
@@ -51,6 +53,11 @@ DIFFERENCE_OF = {
 def _window(bound):
     """A kernel that fits into most arrays."""
     return {"W": tuple(1 + n % 4 for n in bound["W"])}
+
+
+def _convolution(bound, options):
+    groups = options["groups"]
+    return _window(bound) | {"C": bound["K"] * groups, "O": bound["O"] % 40 * groups}
 
 
 def _attention(bound):

@@ -23,6 +23,8 @@ RULES = {
 # what their kernels do beside one call of the core
 NOT_RECORDED = {
     "conv": "torch's convolutions",
+    "conv_feedback_alignment": "torch's convolutions",
+    "conv_sign_symmetric": "torch's convolutions",
     "conv_transpose": "torch's convolutions",
     "gated_linear": "matrix products",
     "gradient_clip_norm": "reads a number",

@@ -1,11 +1,14 @@
 """conv_feedback_alignment for PyTorch. Maths, shapes and source:
 bpx/surrogate/conv_feedback_alignment.py."""
 
+from functools import partial
+
 import torch
 
 from bpx.rule import Kernel
 from bpx.surrogate.conv_feedback_alignment import SPEC
 from bpx_torch._rule import Rule
+from bpx_torch.kernels.cpu import conv as cpu
 from bpx_torch.layers import conv as exact
 
 
@@ -13,11 +16,11 @@ def forward(x, weight, feedback, bias, **options):
     return exact.forward(x, weight, bias, **options)
 
 
-def backward(dy, arrays, residuals, needs, **options):
+def backward(dy, arrays, residuals, needs, *, exactly=exact.backward, **options):
     # dx = dy convolved by feedback, transposed; dweight and dbias, which need no weight, are exact
     x, _, feedback, _ = arrays
     asked = needs[0], needs[1], needs[3]
-    dx, dweight, dbias = exact.backward(dy, (x, feedback, None), (), asked, **options)
+    dx, dweight, dbias = exactly(dy, (x, feedback, None), (), asked, **options)
     return dx, dweight, torch.zeros_like(feedback) if needs[2] else None, dbias
 
 
@@ -28,7 +31,8 @@ def tangent(tangents, arrays, residuals, **options):
     return exact.tangent((tx, tweight, tbias), (x, feedback, None), (), **options)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="lower")
+NATIVE = Kernel("cpu", forward, partial(backward, exactly=exact.by_core), refuses=cpu.refuses)
+RULE = Rule(SPEC, (NATIVE, Kernel("plain", forward, backward, tangent)), autocast="lower")
 
 
 def conv_feedback_alignment(

@@ -1,9 +1,12 @@
 """conv_sign_symmetric for PyTorch. Maths, shapes and source:
 bpx/surrogate/conv_sign_symmetric.py."""
 
+from functools import partial
+
 from bpx.rule import Kernel
 from bpx.surrogate.conv_sign_symmetric import SPEC
 from bpx_torch._rule import Rule
+from bpx_torch.kernels.cpu import conv as cpu
 from bpx_torch.layers import conv as exact
 
 
@@ -11,10 +14,10 @@ def forward(x, weight, bias, *, scale, **options):
     return exact.forward(x, weight, bias, **options)
 
 
-def backward(dy, arrays, residuals, needs, *, scale, **options):
+def backward(dy, arrays, residuals, needs, *, scale, exactly=exact.backward, **options):
     # dx = dy convolved by scale sign(weight), transposed; dweight and dbias are exact
     x, weight, _ = arrays
-    return exact.backward(dy, (x, scale * weight.sign(), None), (), needs, **options)
+    return exactly(dy, (x, scale * weight.sign(), None), (), needs, **options)
 
 
 def tangent(tangents, arrays, residuals, *, scale, **options):
@@ -23,7 +26,8 @@ def tangent(tangents, arrays, residuals, *, scale, **options):
     return exact.tangent(tangents, (x, scale * weight.sign(), None), (), **options)
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward, tangent),), autocast="lower")
+NATIVE = Kernel("cpu", forward, partial(backward, exactly=exact.by_core), refuses=cpu.refuses)
+RULE = Rule(SPEC, (NATIVE, Kernel("plain", forward, backward, tangent)), autocast="lower")
 
 
 def conv_sign_symmetric(

@@ -16,10 +16,10 @@ PLACES = 8192  # of all rows, from which turning the weight around costs nothing
 
 
 def refuses(arrays, dims):
-    x, weight, _ = arrays
-    if x.dtype not in DTYPES or weight.dtype != x.dtype:
+    x, *weights, _ = arrays
+    if x.dtype not in DTYPES or any(w.dtype != x.dtype for w in weights):
         return f"it takes float32 and float64, not {str(x.dtype).removeprefix('torch.')}"
-    if any(not a.is_contiguous() for a in arrays[:2]):
+    if any(not a.is_contiguous() for a in arrays[:-1]):
         return "the channels are innermost, or the arrays have gaps"
     return _call.refuses(arrays)
 
