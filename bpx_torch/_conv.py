@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch._C._functorch import is_batchedtensor
 
+from bpx_torch._dtype import at_least_float32
+
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
@@ -69,6 +71,18 @@ def match(wide, y, kernel, stride, low, dilation, groups):
     for axis, w in enumerate(kernel, 2):
         found = found.narrow(axis, 0, w)  # the dropped tail gives offsets beyond the kernel
     return found.transpose(0, 1)
+
+
+def parameters(x, dy, weight, stride, low, dilation, groups, needs, match=match):
+    """(dweight, dbias) of a convolution, each None where it is not needed."""
+    # dweight = x matched with dy: a convolution with batch and channels exchanged
+    # dbias   = sum(dy) over rows and places
+    dweight = dbias = None
+    if needs[0]:
+        dweight = match(x, dy, weight.shape[2:], stride, low, dilation, groups)
+    if needs[1]:
+        dbias = at_least_float32(dy).sum((0, *range(2, dy.ndim)))
+    return dweight, dbias
 
 
 def laid_like(a, *others):

@@ -60,6 +60,26 @@ def test_the_plain_rules_match(name, dtype):
     assert ((found - want).abs() <= torch.finfo(dtype).eps * terms * size).all()
 
 
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_sum_of_what_is_matched(name, dtype):
+    """Beside the same weight's gradient, bit by bit, and only where it is asked for."""
+    wide, narrow, kernel, *rest = draw(name, dtype)
+    weight = wide.new_empty(narrow.shape[1], wide.shape[1] // rest[-1], *kernel)
+    made, total = cpu.parameters(wide, narrow, weight, *rest, (True, True))
+    alone, none = cpu.parameters(wide, narrow, weight, *rest, (True, False))
+    assert none is None
+    assert torch.equal(made, alone)
+    axes = (0, *range(2, narrow.ndim))
+    terms = narrow.shape[0] * narrow[0, 0].numel()
+    size = narrow.abs().double().sum(axes)
+    assert total.dtype == dtype
+    assert total.shape == narrow.shape[1:2]
+    off = (total - narrow.double().sum(axes)).abs()
+    assert (off <= torch.finfo(dtype).eps * terms * size).all()
+    assert cpu.parameters(wide, narrow, weight, *rest, (False, True))[0] is None
+
+
 @pytest.mark.parametrize("name", [name for name in SIZES if name != "more zeros than values"])
 def test_the_plain_rules_widen(name, monkeypatch):
     """By the weight turned around where the windows are one apart and the zeros are no more than

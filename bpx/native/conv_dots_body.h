@@ -40,7 +40,13 @@ static A FN(conv_plane)(const bpx_conv_sizes *s, const T *narrow, const T *wide,
 static void FN(conv_dots_task)(void *state, int64_t group) {
     const FN(ConvWeightCall) *c = state;
     const bpx_conv_sizes *s = &c->sizes;
-    const int64_t taps = bpx_volume(s->window);
+    const int64_t taps = bpx_volume(s->window), places = bpx_volume(s->narrow);
+    for (int64_t o = 0; c->total != NULL && o < s->outs; o++) {
+        A sum = 0;
+        for (int64_t b = 0; b < s->batch; b++)
+            sum += FN(conv_total)(c->narrow + ((b * s->groups + group) * s->outs + o) * places, places);
+        c->total[group * s->outs + o] = STORE(sum);
+    }
     for (int64_t o = 0; o < s->outs; o++)
         for (int64_t k = 0; k < s->ins; k++)
             for (int64_t t = 0; t < taps; t++) {

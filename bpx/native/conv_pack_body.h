@@ -1,5 +1,6 @@
-/* One element type (each_type.h): the channels of a narrow array as panels, which put two vectors of
- * channels beside one another for each place. Included by conv_weight.c. */
+/* One element type (each_type.h): what the tiles read. The channels of a narrow array as panels, which put
+ * two vectors of channels beside one another for each place, and the lines of a wide array. Included by
+ * conv_weight.c. */
 
 enum { FN(LANES) = 64 / sizeof(A), FN(PANEL) = 2 * FN(LANES) };
 
@@ -66,4 +67,55 @@ BPX_CLONES static void FN(conv_pack)(const T *restrict narrow, A *restrict packe
     if (turned < FN(PANEL))
         FN(conv_columns)(narrow + turned * places, packed + turned, places, channels - turned,
                          FN(PANEL) - turned, 0, places);
+}
+
+/* The sum over the places of a channel, some at a time: each sum's roundings stay few. */
+BPX_CLONES static A FN(conv_total)(const T *restrict narrow, int64_t places) {
+    A total = 0;
+    for (int64_t first = 0; first < places; first += PLACES) {
+        const int64_t last = first + PLACES < places ? first + PLACES : places;
+        A sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t t = first; t < last; t++) sum += LOAD(narrow[t]);
+        total += sum;
+    }
+    return total;
+}
+
+/* Lines are short: a call of memcpy for each, which compilers make of a loop, takes longer. */
+BPX_INLINE void FN(conv_copy)(const T *restrict from, A *restrict to, int64_t count) {
+    int64_t k = 0;
+#if defined(__GNUC__)
+    if (sizeof(T) == sizeof(A) && count >= FN(LANES)) {
+        for (; k + FN(LANES) <= count; k += FN(LANES))
+            *(FN(conv_vector) *)(to + k) = *(const FN(conv_vector) *)(from + k);
+        k = count - FN(LANES); /* the last vector, some of it once more */
+        *(FN(conv_vector) *)(to + k) = *(const FN(conv_vector) *)(from + k);
+        return;
+    }
+#endif
+    for (; k < count; k++) BPX_ALONE(to[k] = LOAD(from[k]));
+}
+
+/* The part of a channel of `wide` that some lines of windows reach, with zeros where it has none. */
+BPX_CLONES static void FN(conv_lines)(const bpx_conv_sizes *s, const T *restrict channel, int64_t z,
+                                      int64_t y, int64_t x, int64_t planes, int64_t lines,
+                                      int64_t width, A *restrict to) {
+    const int64_t *size = s->wide;
+    const int64_t first = x < 0 ? (-x < width ? -x : width) : 0;
+    const int64_t end = size[2] - x < width ? size[2] - x : width, last = end > first ? end : first;
+    for (int64_t i = 0; i < planes; i++) {
+        const int64_t plane = z + i * s->dilation[0];
+        for (int64_t j = 0; j < lines; j++, to += width) {
+            const int64_t line = y + j;
+            if (plane < 0 || plane >= size[0] || line < 0 || line >= size[1]) {
+                for (int64_t k = 0; k < width; k++) to[k] = 0;
+                continue;
+            }
+            const T *restrict from = channel + (plane * size[1] + line) * size[2] + x;
+            for (int64_t k = 0; k < first; k++) BPX_ALONE(to[k] = 0);
+            FN(conv_copy)(from + first, to + first, last - first);
+            for (int64_t k = last; k < width; k++) BPX_ALONE(to[k] = 0);
+        }
+    }
 }

@@ -4,6 +4,8 @@
  *     out[g O + o, k, tap] = sum over rows b and places t of
  *                            narrow[b, g O + o, t] wide[b, g K + k, t stride + tap dilation - low]
  *
+ * and, where asked for, the sum of narrow over rows and places.
+ *
  * A product of two matrices of which one, the windows of `wide`, is never written out: the rows of a
  * tile are pairs (k, tap), each a pointer into the lines of `wide` that the places of a few lines of
  * `narrow` need, copied with their zeros; its columns are channels of `narrow`, packed in panels. */

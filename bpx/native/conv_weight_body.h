@@ -2,7 +2,7 @@
 
 typedef struct {
     const T *wide, *narrow;
-    T *out;
+    T *out, *total; /* total (O), or NULL: the sum of `narrow` over rows and places */
     bpx_conv_sizes sizes;
 } FN(ConvWeightCall);
 
@@ -10,6 +10,7 @@ typedef struct {
     const FN(ConvWeightCall) *call;
     A *packed;  /* (batch, groups, panels, places, PANEL) */
     A *sums;    /* (splits, groups, ins taps, panels PANEL) */
+    A *totals;  /* (batch, groups, outs), or NULL */
     A *lines;   /* a part for each chunk: (ROWS, planes, lines, width) */
     int64_t panels, splits, parts, line_elements;
     int64_t block, span; /* lines, and places of a line, that are taken at a time */
@@ -25,6 +26,8 @@ static void FN(conv_pack_task)(void *state, int64_t chunk) {
                       w->packed + (chunk * w->panels + p) * places * FN(PANEL), places,
                       left < FN(PANEL) ? left : FN(PANEL));
     }
+    for (int64_t o = chunk * s->outs; w->totals != NULL && o < (chunk + 1) * s->outs; o++)
+        w->totals[o] = FN(conv_total)(w->call->narrow + o * places, places);
 }
 
 #if defined(__GNUC__)
@@ -106,44 +109,6 @@ BPX_CLONES static void FN(conv_rows)(int half, int64_t count, int64_t lines, int
 
 #undef TILE
 
-/* Lines are short: a call of memcpy for each, which compilers make of a loop, takes longer. */
-BPX_INLINE void FN(conv_copy)(const T *restrict from, A *restrict to, int64_t count) {
-    int64_t k = 0;
-#if defined(__GNUC__)
-    if (sizeof(T) == sizeof(A) && count >= FN(LANES)) {
-        for (; k + FN(LANES) <= count; k += FN(LANES))
-            *(FN(conv_vector) *)(to + k) = *(const FN(conv_vector) *)(from + k);
-        k = count - FN(LANES); /* the last vector, some of it once more */
-        *(FN(conv_vector) *)(to + k) = *(const FN(conv_vector) *)(from + k);
-        return;
-    }
-#endif
-    for (; k < count; k++) BPX_ALONE(to[k] = LOAD(from[k]));
-}
-
-/* The part of a channel of `wide` that some lines of windows reach, with zeros where it has none. */
-BPX_CLONES static void FN(conv_lines)(const bpx_conv_sizes *s, const T *restrict channel, int64_t z,
-                                      int64_t y, int64_t x, int64_t planes, int64_t lines,
-                                      int64_t width, A *restrict to) {
-    const int64_t *size = s->wide;
-    const int64_t first = x < 0 ? (-x < width ? -x : width) : 0;
-    const int64_t end = size[2] - x < width ? size[2] - x : width, last = end > first ? end : first;
-    for (int64_t i = 0; i < planes; i++) {
-        const int64_t plane = z + i * s->dilation[0];
-        for (int64_t j = 0; j < lines; j++, to += width) {
-            const int64_t line = y + j;
-            if (plane < 0 || plane >= size[0] || line < 0 || line >= size[1]) {
-                for (int64_t k = 0; k < width; k++) to[k] = 0;
-                continue;
-            }
-            const T *restrict from = channel + (plane * size[1] + line) * size[2] + x;
-            for (int64_t k = 0; k < first; k++) BPX_ALONE(to[k] = 0);
-            FN(conv_copy)(from + first, to + first, last - first);
-            for (int64_t k = last; k < width; k++) BPX_ALONE(to[k] = 0);
-        }
-    }
-}
-
 /* What `count` lines of `narrow` from (z, y), `span` places of each from x, add to a block's sums. */
 static void FN(conv_block)(const FN(ConvWeight) *w, int64_t image, int64_t first, int64_t channels,
                            const int64_t *start, int64_t count, int64_t span, A *lines, A *sums) {
@@ -218,6 +183,15 @@ static void FN(conv_out_task)(void *state, int64_t chunk) {
         }
 }
 
+static void FN(conv_totals_out)(const FN(ConvWeight) *w) {
+    const int64_t channels = w->call->sizes.groups * w->call->sizes.outs;
+    for (int64_t o = 0; w->totals != NULL && o < channels; o++) {
+        A sum = 0;
+        for (int64_t b = 0; b < w->call->sizes.batch; b++) sum += w->totals[b * channels + o];
+        w->call->total[o] = STORE(sum);
+    }
+}
+
 static int FN(conv_tiles)(const FN(ConvWeightCall) *c, bpx_parallel_for parallel, void *host) {
     const bpx_conv_sizes *s = &c->sizes;
     const int64_t places = bpx_volume(s->narrow), images = s->batch * s->groups;
@@ -234,14 +208,18 @@ static int FN(conv_tiles)(const FN(ConvWeightCall) *c, bpx_parallel_for parallel
     w.packed = malloc(sizeof(A) * (size_t)(images * places * columns));
     w.sums = malloc(sizeof(A) * (size_t)(w.splits * s->groups * rows * columns));
     w.lines = malloc(sizeof(A) * (size_t)(chunks * w.line_elements));
-    const int failed = w.packed == NULL || w.sums == NULL || w.lines == NULL;
+    if (c->total != NULL) w.totals = malloc(sizeof(A) * (size_t)(images * s->outs));
+    const int failed = w.packed == NULL || w.sums == NULL || w.lines == NULL ||
+                       (c->total != NULL && w.totals == NULL);
     if (!failed) {
         bpx_run(parallel, host, images, FN(conv_pack_task), &w);
         bpx_run(parallel, host, chunks, FN(conv_weight_task), &w);
         bpx_run(parallel, host, s->groups * ((rows + TURNED - 1) / TURNED), FN(conv_out_task), &w);
+        FN(conv_totals_out)(&w);
     }
     free(w.packed);
     free(w.sums);
     free(w.lines);
+    free(w.totals);
     return failed;
 }

@@ -9,13 +9,13 @@ from bpx.rule import Kernel
 from bpx_torch._conv import (
     along_channels,
     laid_like,
-    match,
     narrow,
     padded_behind,
+    parameters,
     per_axis,
     widen,
 )
-from bpx_torch._dtype import at_least_float32, one_dtype
+from bpx_torch._dtype import one_dtype
 from bpx_torch._rule import Rule
 from bpx_torch.kernels.cpu import conv as cpu
 
@@ -42,22 +42,28 @@ def forward(x, weight, bias, **options):
 
 
 def backward(
-    dy, arrays, residuals, needs, *, stride, padding, dilation, groups, match=match, widen=widen
+    dy,
+    arrays,
+    residuals,
+    needs,
+    *,
+    stride,
+    padding,
+    dilation,
+    groups,
+    parameters=parameters,
+    widen=widen,
 ):
-    # dx      = the convolution of dy by weight, transposed, over the sizes of x
-    # dweight = x matched with dy: a convolution with batch and channels exchanged
-    # dbias   = sum(dy) over rows and places
+    # dx             = the convolution of dy by weight, transposed, over the sizes of x
+    # dweight, dbias = x matched with dy, and dy summed: parameters
     x, weight, _ = arrays
-    kernel = weight.shape[2:]
-    stride, low, _, dilation = axes(x, kernel, stride, padding, dilation)
-    dx = dweight = dbias = None
+    stride, low, _, dilation = axes(x, weight.shape[2:], stride, padding, dilation)
+    rest = stride, low, dilation, groups
+    dx = None
     if needs[0]:
-        dx = laid_like(widen(dy, weight, x.shape[2:], stride, low, dilation, groups), x, weight)
-    if needs[1]:
-        dweight = laid_like(match(x, dy, kernel, stride, low, dilation, groups), weight, x)
-    if needs[2]:
-        dbias = at_least_float32(dy).sum((0, *range(2, dy.ndim)))
-    return dx, dweight, dbias
+        dx = laid_like(widen(dy, weight, x.shape[2:], *rest), x, weight)
+    dweight, dbias = parameters(x, dy, weight, *rest, needs[1:])
+    return dx, None if dweight is None else laid_like(dweight, weight, x), dbias
 
 
 def tangent(tangents, arrays, residuals, **options):
@@ -73,7 +79,7 @@ def tangent(tangents, arrays, residuals, **options):
     return dy if tbias is None else dy + along_channels(tbias, dy)
 
 
-by_core = partial(backward, match=cpu.match, widen=cpu.widen)
+by_core = partial(backward, parameters=cpu.parameters, widen=cpu.widen)
 NATIVE = Kernel("cpu", forward, by_core, refuses=cpu.refuses)
 RULE = Rule(SPEC, (NATIVE, Kernel("plain", forward, backward, tangent)), autocast="lower")
 

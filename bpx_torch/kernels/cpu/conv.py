@@ -38,8 +38,18 @@ def widen(y, weight, sizes, stride, low, dilation, groups):
     return _conv.cut(_conv.narrow(y, turned, None, stride, behind, dilation, groups), sizes)
 
 
-def match(wide, y, kernel, stride, low, dilation, groups):
-    """As the plain rules' match: (O K *W) of wide (B G K *S) and y (B O *T)."""
+def parameters(x, dy, weight, stride, low, dilation, groups, needs):
+    """As the plain rules' parameters: dy is summed where it is read for dweight."""
+    rest = stride, low, dilation, groups
+    if not all(needs):
+        return _conv.parameters(x, dy, weight, *rest, needs, match)
+    total = x.new_empty(dy.shape[1])
+    return match(x, dy, weight.shape[2:], *rest, total), total
+
+
+def match(wide, y, kernel, stride, low, dilation, groups, total=None):
+    """As the plain rules' match: (O K *W) of wide (B G K *S) and y (B O *T); into `total` (O) the
+    sum of y over rows and places."""
     wide, y = readable(wide, wide.dtype), readable(y, wide.dtype)
     made = wide.new_empty((y.shape[1], wide.shape[1] // groups, *kernel))
 
@@ -51,5 +61,5 @@ def match(wide, y, kernel, stride, low, dilation, groups):
         *(*three(wide.shape[2:], 1), *three(y.shape[2:], 1), *three(kernel, 1)),
         *(*three(stride, 1), *three(low, 0), *three(dilation, 1)),
     )
-    _call.run("conv_weight", wide.dtype, (wide, y, made), sizes)
+    _call.run("conv_weight", wide.dtype, (wide, y, made, total), sizes)
     return made
