@@ -74,9 +74,8 @@ def match(wide, y, kernel, stride, low, dilation, groups):
 
 
 def parameters(x, dy, weight, stride, low, dilation, groups, needs, match=match):
-    """(dweight, dbias) of a convolution, each None where it is not needed."""
-    # dweight = x matched with dy: a convolution with batch and channels exchanged
-    # dbias   = sum(dy) over rows and places
+    """(dweight, dbias) of a convolution, x matched with dy and dy summed over rows and places;
+    each None where it is not needed."""
     dweight = dbias = None
     if needs[0]:
         dweight = match(x, dy, weight.shape[2:], stride, low, dilation, groups)

@@ -136,10 +136,19 @@ def test_what_is_not_finite_stays_where_it_is():
             lambda x, w: (x.contiguous(memory_format=torch.channels_last), w),
             "the channels are innermost, or the arrays have gaps",
         ),
+        (lambda x, w: (x, w.bfloat16()), "an argument is bfloat16 beside float32"),
+        (
+            lambda x, w: (x, w.contiguous(memory_format=torch.channels_last)),
+            "the channels are innermost, or the arrays have gaps",
+        ),
         (lambda x, w: (x[:0], w), "an argument has no elements"),
     ],
 )
 def test_what_it_refuses(change, reason):
-    x, weight = change(torch.randn(2, 3, 5, 6), torch.randn(8, 3, 2, 2))
-    assert cpu.refuses((x, weight, None), {}) == reason
-    assert cpu.refuses((torch.randn(2, 3, 5, 6), torch.randn(8, 3, 2, 2), None), {}) is None
+    x, weight = torch.randn(2, 3, 5, 6), torch.randn(8, 3, 2, 2)
+    assert cpu.refuses((x, weight, None), {}) is None
+    assert cpu.refuses((x, weight, weight + 1, None), {}) is None
+    x, changed = change(x, weight)
+    assert cpu.refuses((x, changed, None), {}) == reason
+    # a weight for the errors, which forward does not read, counts as well
+    assert cpu.refuses((x, weight.to(x.dtype), changed, None), {}) == reason

@@ -112,9 +112,10 @@ BPX_CLONES static void FN(conv_lines)(const bpx_conv_sizes *s, const T *restrict
                 for (int64_t k = 0; k < width; k++) to[k] = 0;
                 continue;
             }
-            const T *restrict from = channel + (plane * size[1] + line) * size[2] + x;
+            /* the first place may lie before the array, so its pointer is never made */
+            const T *restrict from = channel + (plane * size[1] + line) * size[2];
             for (int64_t k = 0; k < first; k++) BPX_ALONE(to[k] = 0);
-            FN(conv_copy)(from + first, to + first, last - first);
+            if (last > first) FN(conv_copy)(from + (x + first), to + first, last - first);
             for (int64_t k = last; k < width; k++) BPX_ALONE(to[k] = 0);
         }
     }

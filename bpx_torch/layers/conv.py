@@ -54,8 +54,9 @@ def backward(
     parameters=parameters,
     widen=widen,
 ):
-    # dx             = the convolution of dy by weight, transposed, over the sizes of x
-    # dweight, dbias = x matched with dy, and dy summed: parameters
+    # dx      = the convolution of dy by weight, transposed, over the sizes of x
+    # dweight = x matched with dy: a convolution with batch and channels exchanged
+    # dbias   = sum(dy) over rows and places
     x, weight, _ = arrays
     stride, low, _, dilation = axes(x, weight.shape[2:], stride, padding, dilation)
     rest = stride, low, dilation, groups

@@ -17,8 +17,11 @@ PLACES = 8192  # of all rows, from which turning the weight around costs nothing
 
 def refuses(arrays, dims):
     x, *weights, _ = arrays
-    if x.dtype not in DTYPES or any(w.dtype != x.dtype for w in weights):
-        return f"it takes float32 and float64, not {str(x.dtype).removeprefix('torch.')}"
+    if x.dtype not in DTYPES:
+        return f"it takes float32 and float64, not {_call._name(x)}"
+    for w in weights:
+        if w.dtype != x.dtype:
+            return f"an argument is {_call._name(w)} beside {_call._name(x)}"
     if any(not a.is_contiguous() for a in arrays[:-1]):
         return "the channels are innermost, or the arrays have gaps"
     return _call.refuses(arrays)
