@@ -8,7 +8,7 @@ import importlib
 import math
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -42,7 +42,7 @@ def jobs(module: Any, bench: Any, args: argparse.Namespace) -> list[Job]:
     made: list[Job] = []
 
     def add(row: Row, prepare: Callable[[], Prepared], limit: float | None) -> None:
-        row = {"framework": module.NAME, **row, "limit": limit}
+        row = {"framework": module.NAME, "dtype": args.dtype, **row, "limit": limit}
         made.append(lambda: measure(row, prepare, args.repeat, args.seconds))
 
     def asked(name: str, known: tuple[str, ...]) -> bool:
@@ -58,12 +58,8 @@ def jobs(module: Any, bench: Any, args: argparse.Namespace) -> list[Job]:
         huge = _bench_huge.huge(op) if op.name in module.GPU_NAMES else None
         if huge is not None and _bench_huge.LABEL in args.size:
             for dims in huge.of(args.dtype):
-                row = {**_row(op.name, _bench_huge.LABEL, dims), "dtype": args.dtype}
-                add(
-                    row,
-                    partial(bench.prepare_huge, op.name, dims, args.dtype, args.seed),
-                    huge.limit,
-                )
+                prepare = partial(bench.prepare_huge, op.name, dims, args.dtype, args.seed)
+                add(_row(op.name, _bench_huge.LABEL, dims), prepare, huge.limit)
         for dim, grown in scaling(op.name) if args.scaling else ():
             for dims in grown:
                 row = _row(op.name, f"{dim} grows", dims)
@@ -76,9 +72,8 @@ def jobs(module: Any, bench: Any, args: argparse.Namespace) -> list[Job]:
                 add(_row(o.name, label, dims), _optimizer(bench, o.name, shapes, args), STEP_LIMIT)
         if _bench_huge.LABEL in args.size and asked(o.name, module.GPU_STEPS):
             dims = {"N": _bench_huge.ELEMENTS}
-            row = {**_row(o.name, _bench_huge.LABEL, dims), "dtype": args.dtype}
             prepare = partial(bench.prepare_huge_step, o.name, dims, args.dtype, args.seed)
-            add(row, prepare, _bench_huge.STEP_LIMIT)
+            add(_row(o.name, _bench_huge.LABEL, dims), prepare, _bench_huge.STEP_LIMIT)
     for name in MODELS:
         if asked(name, MODELS) and args.device == "cpu" and "typical" in args.size:
             if name not in TORCH_ONLY or module.NAME == "torch":
@@ -152,23 +147,29 @@ def measure(about: Row, prepare: Callable[[], Prepared], repeat: int, seconds: f
         return row
     row.update(prepared.facts, refused=dict(prepared.refused), failed=dict(prepared.failed))
     for label, candidate in prepared.candidates.items():
-        own = times.get(candidate.beside)
-        ratio = (
-            None if own is None else spread([a / b for a, b in zip(times[label], own, strict=True)])
-        )
         row["candidates"].append(
             {
                 "name": label,
                 "default": label == prepared.default,
                 "beside": candidate.beside,
-                "seconds": statistics.median(times[label]),
-                "rounds": len(times[label]),
-                "ratio": None if ratio is None else asdict(ratio),
+                **figures(label, candidate.beside, times),
                 "saved": None if candidate.saved is None else asdict(candidate.saved),
                 "peak": candidate.peak,
             }
         )
     return row
+
+
+def figures(label: str, beside: str, times: Mapping[str, list[float]]) -> Row:
+    """What the rounds of a candidate come to; its ratio is to `beside`, in the same rounds."""
+    own, its = times.get(beside), times[label]
+    ratio = None if own is None else spread([a / b for a, b in zip(its, own, strict=True)])
+    return {
+        "seconds": statistics.median(its),
+        "rounds": len(its),
+        "ratio": None if ratio is None else asdict(ratio),
+        "times": its,
+    }
 
 
 def line(error: BaseException) -> str:

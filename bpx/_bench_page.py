@@ -63,11 +63,15 @@ def _head(report: Report) -> Iterator[str]:
     )
     yield f"# Benchmark\n\n{report['machine']}; Python {report['python']}; {versions}; "
     yield f"{report['dtype']}; {report['date'][:10]}. Written by `python -m bpx bench --page`.\n"
+    pooled = ""
+    if (processes := report.get("processes", 1)) > 1:
+        pooled = f" Each figure pools the rounds of {processes} processes."
     yield (
         "Forward and backward together, or an optimizer's step. A ratio is bpx's time over that of "
         "the framework's own operation in the same round: torch eager, or JAX's autodiff under "
         "jit; of an entry that computes again to keep less, that of the framework's own computing "
-        "again. Below 1 bpx is faster. Machines are noisy: the quartiles are in the tables.\n"
+        "again. Below 1 bpx is faster. Machines are noisy: the quartiles are in the tables."
+        f"{pooled}\n"
     )
     for framework in report["frameworks"]:
         for label in ("small", "typical", "large", "odd"):

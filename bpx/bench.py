@@ -3,20 +3,17 @@
 The sizes are those in the entries (`Op.bench`), the inputs come from the entries too
 (`bpx._inputs`). Candidates take turns in short rounds (`bpx._timing`); the ratio is a candidate's
 time over that of the framework's own operation in the same round, so below 1 the candidate is
-faster. `--size huge` fills a GPU (`bpx._bench_huge`).
+faster. `--size huge` fills a GPU (`bpx._bench_huge`), `--processes` pools the rounds of several
+processes (`bpx._bench_processes`).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import math
-import os
-import platform
 import sys
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +21,14 @@ import bpx
 from bpx._bench_gate import exceeding
 from bpx._bench_gpu_page import write_gpu_page
 from bpx._bench_huge import LABEL
-from bpx._bench_jobs import HEALTH, MODELS, jobs, line
-from bpx._bench_page import machine, write_page
+from bpx._bench_jobs import HEALTH, MODELS
+from bpx._bench_measure import FRAMEWORKS, measured
+from bpx._bench_page import write_page
+from bpx._bench_processes import together
 from bpx._bench_table import table
 from bpx._command import CommandError, needs, unknown
 from bpx.bench_rows import SIZES
 
-FRAMEWORKS = ("torch", "jax")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 Row = dict[str, Any]
@@ -48,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeat", type=int, default=20, metavar="N", help="rounds (default 20)")
     parser.add_argument(
         "--seconds", type=float, default=2.0, metavar="S", help="at most, per row (default 2)"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="measure in N new processes, one after another, and pool their rounds (default 1)",
     )
     parser.add_argument(
         "--size",
@@ -75,31 +80,13 @@ def run(args: argparse.Namespace) -> int:
     dtypes = list(dict.fromkeys(args.dtype or ["float32"]))
     _check(args, dtypes)
     console = needs("rich.console", "demo").Console(width=None if sys.stdout.isatty() else 140)
-    report: Row = {
-        "bpx": bpx.__version__,
-        "python": platform.python_version(),
-        "machine": machine(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "dtype": ", ".join(dtypes),
-        **{k: getattr(args, k) for k in ("device", "threads", "repeat", "seconds", "seed")},
-        "frameworks": {},
-        "rows": [],
-    }
-    interrupted = False
-    for module, bench in _frameworks(args):
-        report["frameworks"][module.NAME] = bench.about()
-        for dtype in dtypes:
-            if interrupted:
-                break
-            of_dtype = argparse.Namespace(**{**vars(args), "dtype": dtype})
-            rows: list[Row] = []
-            try:
-                for row in _progress(console, module.NAME, jobs(module, bench, of_dtype)):
-                    rows.append(row)  # one by one, for an interrupt
-            except KeyboardInterrupt:
-                interrupted = True
-            report["rows"] += rows
-            _print(console, module.NAME, report, of_dtype, rows)
+    if args.processes == 1:
+        report, interrupted = measured(args, dtypes, console, partial(_print, console, args))
+    else:
+        report, interrupted = together(args, dtypes)
+        for framework in report["frameworks"]:
+            for dtype in dtypes:
+                _print(console, args, report, framework, dtype)
     if args.json is not None:
         try:
             Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
@@ -115,8 +102,10 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(above) or any(row["failed"] for row in report["rows"]))
 
 
-def _print(console: Any, name: str, report: Row, args: argparse.Namespace, rows: list[Row]) -> None:
-    console.print(table(name, report["frameworks"][name], args, rows))
+def _print(console: Any, args: argparse.Namespace, report: Row, name: str, dtype: str) -> None:
+    rows = [r for r in report["rows"] if (r["framework"], r["dtype"]) == (name, dtype)]
+    of_dtype = argparse.Namespace(**{**vars(args), "dtype": dtype})
+    console.print(table(name, report["frameworks"][name], of_dtype, rows))
     for row in rows:
         for what in ("failed", "refused"):
             for who, why in row[what].items():
@@ -138,7 +127,7 @@ def _check(args: argparse.Namespace, dtypes: list[str]) -> None:
     for name in args.names:
         if name not in known:
             raise unknown(name, known)
-    for option in ("repeat", "seconds", "threads"):
+    for option in ("repeat", "seconds", "threads", "processes"):
         value = getattr(args, option)
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise CommandError(f"--{option} is {value}, expected a number above 0")
@@ -153,41 +142,3 @@ def _check(args: argparse.Namespace, dtypes: list[str]) -> None:
         raise CommandError(f"--page {args.page}: there is no such folder")
     if args.json is not None and not Path(args.json).resolve().parent.is_dir():
         raise CommandError(f"--json {args.json}: there is no such folder")
-
-
-def _frameworks(args: argparse.Namespace) -> list[tuple[Any, Any]]:
-    """Each framework's bench module and its Bench; one that is missing is said and skipped."""
-    if args.threads is not None:
-        os.environ["NPROC"] = str(args.threads)  # XLA reads it when it starts
-    found, absent = [], []
-    for name in FRAMEWORKS if args.framework is None else (args.framework,):
-        try:
-            module = importlib.import_module(f"bpx_{name}.bench")
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-            absent.append(f"{name} is not installed: pip install 'bpx[{name}]'")
-            continue
-        try:
-            bench = module.Bench(args.device, args.threads)
-        except (RuntimeError, AssertionError) as error:
-            raise CommandError(f"{name} has no device {args.device!r}: {line(error)}") from error
-        found.append((module, bench))
-    if not found:
-        raise CommandError("; ".join(absent))
-    for sentence in absent:
-        print(f"bpx: {sentence}", file=sys.stderr)
-    return found
-
-
-def _progress(console: Any, name: str, jobs: list[Callable[[], Row]]) -> Iterator[Row]:
-    progress = importlib.import_module("rich.progress")
-    bar = progress.track(
-        jobs,
-        description=f"bpx bench {name}",
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    for job in bar:
-        yield job()

@@ -68,8 +68,7 @@ def test_one_entry_and_one_optimizer(framework, tmp_path, capsys):
     report = json.loads(file.read_text())
     assert set(report) == {
         *("bpx", "python", "machine", "date", "dtype", "device", "threads", "repeat", "seconds"),
-        "seed",
-        *("frameworks", "rows"),
+        *("seed", "processes", "frameworks", "rows"),
     }
     assert set(report["frameworks"]) == {framework}
     assert framework in report["frameworks"][framework]
@@ -80,7 +79,7 @@ def test_one_entry_and_one_optimizer(framework, tmp_path, capsys):
         assert sum(c["default"] for c in row["candidates"]) == 1
         for c in row["candidates"]:
             assert c["seconds"] > 0
-            assert 1 <= c["rounds"] <= 2
+            assert 1 <= c["rounds"] == len(c["times"]) <= 2
             assert row["entry"] == "sgd" or c["peak"] > 0
     labels = [c["name"] for c in report["rows"][0]["candidates"]]
     assert labels[0] == "own"
@@ -199,6 +198,7 @@ def test_a_candidate_that_raises_is_reported():
         (("--repeat", "0"), "--repeat is 0, expected a number above 0"),
         (("--seconds", "nan"), "--seconds is nan, expected a number above 0"),
         (("--threads", "-1"), "--threads is -1, expected a number above 0"),
+        (("--processes", "0"), "--processes is 0, expected a number above 0"),
         (("--page", "/no/such/folder"), "--page /no/such/folder: there is no such folder"),
         (
             ("--json", "/no/such/folder/x.json"),
