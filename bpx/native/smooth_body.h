@@ -16,7 +16,10 @@ Y(sigmoid) { return MATH(bpx_sigmoid)(x); }
 DX(sigmoid) { return dy * FN(dlogistic)(x); }
 
 Y(tanh) { return MATH(bpx_tanh)(x); }
-DX(tanh) { return 4 * dy * FN(dlogistic)(2 * x); /* 1 / cosh^2 */ }
+DX(tanh) {
+    const A sech = MATH(bpx_sech)(x);
+    return dy * sech * sech;
+}
 
 /* log(1 + e^u) = max(u, 0) + log(1 + e^-|u|) */
 BPX_INLINE A FN(log_one_plus_exp)(A u) {

@@ -63,14 +63,15 @@ BPX_INLINE T F(exp_sum)(T high, T low) {
 
 /* e^-|x| */
 BPX_INLINE T F(exp_minus)(T x) {
-    const T a = F(abs)(x), b = a > -K(EXP_LOW) ? -K(EXP_LOW) : a;
-    const T shift = K(SHIFT) + (K(BIAS) + K(DOWN)), z = shift - b * K(LOG2E), k = z - shift;
-    return F(scaled_down)(F(exp_part)((-b - k * K(LN2_HI)) - k * K(LN2_LO), 1), z);
+    const T a = F(abs)(x);
+    const T shift = K(SHIFT) + (K(BIAS) + K(DOWN)), z = shift - a * K(LOG2E), k = z - shift;
+    const T y = F(scaled_down)(F(exp_part)((-a - k * K(LN2_HI)) - k * K(LN2_LO), 1), z);
+    return a > -K(EXP_LOW) ? 0 : y;
 }
 
 /* 2^(n - 1) 2 e^r: 2^n itself may be beyond the largest number where the result is not. Where the result
  * may be less than a normal number, by way of 2^DOWN of it: only the last product may round. The ends
- * are chosen last: compilers make more of a clamp before. */
+ * are chosen last, one by one: of a clamp before, or a choice in a choice, compilers make more. */
 BPX_INLINE T F(exp)(T x) {
     const T infinity = F(from_bits)(K(ABS_MASK) >> K(MANTISSA) << K(MANTISSA));
     const T shift = K(SHIFT) + (K(BIAS) - 1), z = x * K(LOG2E) + shift, k = z - shift;
@@ -79,7 +80,8 @@ BPX_INLINE T F(exp)(T x) {
     const U n = F(bits)(z) + (U)(tiny ? K(DOWN) : 0);
     const T y = m * F(from_bits)(n << K(MANTISSA));
     const T up = F(from_bits)((U)(K(BIAS) - K(DOWN)) << K(MANTISSA)), low = tiny ? y * up : y;
-    return x > K(EXP_HIGH) ? infinity : (x < K(EXP_LOW) ? 0 : low);
+    const T above = x < K(EXP_LOW) ? 0 : low;
+    return x > K(EXP_HIGH) ? infinity : above;
 }
 
 /* e^x of an x for which the result is normal */
@@ -90,12 +92,12 @@ BPX_INLINE T F(exp_normal)(T x) {
 
 /* 2 (t r + t - 1/2 + t r^2 P(r)) with t = 2^(n - 1), whose sum cancels without an error for n = 1 */
 BPX_INLINE T F(expm1)(T x) {
-    T a = x < K(EXPM1_LOW) ? K(EXPM1_LOW) : x;
-    a = a > K(EXP_BEYOND) ? K(EXP_BEYOND) : a;
-    const T shift = K(SHIFT) + (K(BIAS) - 1), z = a * K(LOG2E) + shift, k = z - shift;
-    const T r = (a - k * K(LN2_HI)) - k * K(LN2_LO), t = F(power)(z);
+    const T infinity = F(from_bits)(K(ABS_MASK) >> K(MANTISSA) << K(MANTISSA));
+    const T shift = K(SHIFT) + (K(BIAS) - 1), z = x * K(LOG2E) + shift, k = z - shift;
+    const T r = (x - k * K(LN2_HI)) - k * K(LN2_LO), t = F(power)(z);
     const T y = C(2.0) * ((t * r + (t - C(0.5))) + t * (r * r * F(poly_exp)(r, 1)));
-    return F(abs)(x) < C(0x1p-60) ? x : y;
+    const T above = x < K(EXPM1_LOW) ? C(-1.0) : y, inside = x > K(EXP_BEYOND) ? infinity : above;
+    return F(abs)(x) < C(0x1p-60) ? x : inside;
 }
 
 /* log(2^e (1 + f)) */
@@ -134,15 +136,21 @@ BPX_INLINE T F(log1p)(T x) {
     return x > C(-1.0) ? (x < infinity ? y : x) : (x != x ? x : end);
 }
 
-/* y = q / (q + 2) with q = e^(2 |x|) - 1. The rounding of q + 2 near 2 counts y times in q / 2 (1 - y),
- * which is y too. */
+/* y = g / (g + 1) with 2 g = e^(2 |x|) - 1, where e^(2 |x|) = 2^n e^(2 h). Near 0 the rounding of g + 1
+ * counts: in float y times, by g (1 - y), which is y too; in double a polynomial keeps to 2 units. */
 BPX_INLINE T F(tanh)(T x) {
-    const T a = F(abs)(x), b = a > K(TANH_END) ? K(TANH_END) : a, u = C(2.0) * b;
-    const T shift = K(SHIFT) + K(BIAS), z = u * K(LOG2E) + shift, k = z - shift, t = F(power)(z);
-    const T r = (u - k * K(LN2_HI)) - k * K(LN2_LO);
-    const T q = (t * r + (t - C(1.0))) + t * (r * r) * F(poly_exp)(r, 1);
-    const T y = q / (q + C(2.0)), half = C(0.5) * q;
-    return F(with_sign)(q < C(1.0) ? half - half * y : y, x);
+    const T a = F(abs)(x), shift = K(SHIFT) + K(BIAS), z = a * (C(2.0) * K(LOG2E)) + shift;
+    const T k = z - shift, t = F(power)(z);
+    const T h = (a - k * (C(0.5) * K(LN2_HI))) - k * (C(0.5) * K(LN2_LO));
+    const T g = (t * h + (C(0.5) * t - C(0.5))) + t * (h * h) * F(poly_expm1_half)(h);
+    const T far = g / (g + C(1.0)), near = F(tanh_near)(a, g, far);
+    return F(with_sign)(a > K(TANH_END) ? C(1.0) : near, x);
+}
+
+/* 1 / cosh(x) = 2 h / (1 + h^2) with h = e^-|x|; 0 where h would not be normal */
+BPX_INLINE T F(sech)(T x) {
+    const T a = F(abs)(x), h = F(exp_normal)(-a), y = C(2.0) * h / (C(1.0) + h * h);
+    return a > -K(EXP_NORMAL) ? 0 : y;
 }
 
 /* y = 1 / (1 + t) and t / (1 + t) with t = e^-|x|: the lower tail keeps its digits; there the rounding of

@@ -35,6 +35,15 @@ BPX_INLINE float bpx_poly_exp_f32(float r, float times) {
     return p * r + 0x1.0p-1f * times;
 }
 
+/* (e^2h - 1 - 2h) / (2 h^2), |h| <= ln 2 / 4: twice the one above of r = 2 h */
+BPX_INLINE float bpx_poly_expm1_half_f32(float h) {
+    float p = 0x1.6d995ap-5f;
+    p = p * h + 0x1.122838p-3f;
+    p = p * h + 0x1.555486p-2f;
+    p = p * h + 0x1.5554b0p-1f;
+    return p * h + 1.0f;
+}
+
 /* log1p(f) - f for sqrt(1/2) - 1 <= f <= sqrt(2) - 1: f^2 (f P(f) - 1/2) */
 BPX_INLINE float bpx_log1p_tail_f32(float f) {
     float p = 0x1.1bfe94p-4f;
@@ -57,6 +66,10 @@ BPX_INLINE float bpx_poly_tanh_f32(float z) {
     p = p * z - 0x1.b9ed02p-5f;
     p = p * z + 0x1.111060p-3f;
     return p * z - 0x1.555554p-2f;
+}
+
+BPX_INLINE float bpx_tanh_near_f32(BPX_MAYBE float a, float g, float far) {
+    return g < 0.5f ? g - g * far : far;
 }
 
 /* (sin(x) - x) / x^3 in z = x^2, |x| <= pi / 4 */

@@ -38,6 +38,19 @@ BPX_INLINE double bpx_poly_exp_f64(double r, double times) {
     return p * r + 0x1.000000000000cp-1 * times;
 }
 
+BPX_INLINE double bpx_poly_expm1_half_f64(double h) {
+    double p = 0x1.af89b8eab56d0p-16;
+    p = p * h + 0x1.28b32ae213ea0p-13;
+    p = p * h + 0x1.71dddd435bd4ap-11;
+    p = p * h + 0x1.a01993c0ccd50p-9;
+    p = p * h + 0x1.a01a01bbf4090p-7;
+    p = p * h + 0x1.6c16c1868cb2ep-5;
+    p = p * h + 0x1.111111110d350p-3;
+    p = p * h + 0x1.555555554fd0ep-2;
+    p = p * h + 0x1.5555555555562p-1;
+    return p * h + 0x1.000000000000cp+0;
+}
+
 /* With s = f / (2 + f), log1p(f) = 2 atanh(s) = f - f^2 / 2 + s (f^2 / 2 + s^2 P(s^2)). */
 BPX_INLINE double bpx_log1p_tail_f64(double f) {
     const double s = f / (2.0 + f), z = s * s, half = 0.5 * f * f;
@@ -64,6 +77,11 @@ BPX_INLINE double bpx_poly_tanh_f64(double z) {
     p = p * z - 0x1.ba1ba1b9c60a5p-5;
     p = p * z + 0x1.1111111110b6fp-3;
     return p * z - 0x1.5555555555551p-2;
+}
+
+BPX_INLINE double bpx_tanh_near_f64(double a, BPX_MAYBE double g, double far) {
+    const double z = a * a;
+    return a < 0.63 ? a + a * z * bpx_poly_tanh_f64(z) : far;
 }
 
 BPX_INLINE double bpx_poly_sin_f64(double z) {
