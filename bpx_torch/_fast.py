@@ -16,12 +16,14 @@ from torch.autograd import forward_ad
 from bpx import rule
 from bpx_torch import _node
 from bpx_torch._arguments import check_indices, check_types
+from bpx_torch._function import on_its_own
 from bpx_torch._recording import add, recorded
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 KERNELS = ("cpu", "triton", "plain")
 REMEMBERED = 512
 VIEWS = frozenset({"flatten"})  # rules of which y is the argument in another shape
+REPEATED = VIEWS | {"linear"}  # whose plain kernel is recorded, beside every cpu kernel
 NEVER = 1 << 62  # calls of a plan that is not recorded, or no more
 RECORDED = 3  # calls of one plan, of which the last is recorded
 
@@ -128,7 +130,7 @@ class Fast:
             kernel.backward,
             place,
             [None if a is None else a.shape for a in arrays],
-            0 if kernel.name == "cpu" or owner.spec.name in VIEWS else NEVER,
+            0 if kernel.name == "cpu" or owner.spec.name in REPEATED else NEVER,
             owner.spec.name in VIEWS,
         )
 
@@ -182,6 +184,7 @@ def saving(name, function, kernel, spec, kept, given, trimmed):
     def forward(ctx, plan, *arrays):
         early = {"needs": ctx.needs_input_grad[1:]} if kernel.early else {}
         y, residuals = kernel.forward(*arrays, **plan.options, **early)
+        y, residuals = on_its_own(y, residuals, arrays)
         ctx.plan = plan
         ctx.options, ctx.dtypes, ctx.shapes = plan.options, plan.dtypes, plan.shapes
         ctx.set_materialize_grads(False)

@@ -18,6 +18,17 @@ class Function(torch.autograd.Function):
         return super(torch.autograd.Function, cls).apply(*args)
 
 
+def on_its_own(y, residuals, arrays):
+    """(y, residuals) of a forward, with y no view of what was made in it: torch lets nobody write
+    to a view that a Function gives out. One of an argument stays a view."""
+    if not y._is_view() or torch._C._are_functorch_transforms_active():
+        return y, residuals
+    if any(a is not None and (y._base is a or y._base is a._base) for a in arrays):
+        return y, residuals
+    own = y.detach()
+    return own, tuple(own if r is y else r for r in residuals)
+
+
 def forward_mode_depth() -> int:
     """How many torch.func.jvp transforms enclose this call."""
     if not torch._C._are_functorch_transforms_active():

@@ -8,7 +8,7 @@ from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
 from bpx_torch._fast import saving
-from bpx_torch._function import Function, forward_mode_depth, without_old_vmap
+from bpx_torch._function import Function, forward_mode_depth, on_its_own, without_old_vmap
 
 
 def differentiable(spec, plain, kernel, trim, part):
@@ -104,6 +104,7 @@ def differentiable(spec, plain, kernel, trim, part):
             options = dict(zip(names, values, strict=True))
             early = asked(arrays) if kernel.early else {}
             y, residuals = kernel.forward(*arrays, **options, **early)
+            y, residuals = on_its_own(y, residuals, arrays)
             return (*outputs(y, residuals), *link(y), *taken(y, arrays, options))
 
         @staticmethod
