@@ -1,5 +1,5 @@
-"""Recorded calls of the native core as nodes of torch's graph, beside the same calls by the
-Function: the same bits for every case, and the same behaviour."""
+"""Recorded calls of rules as nodes of torch's graph, beside the same calls by the Function: the
+same bits for every case, and the same behaviour."""
 
 import itertools
 from dataclasses import replace
@@ -18,27 +18,22 @@ pytestmark = pytest.mark.skipif(_node.build() is not None, reason=str(_node.avai
 RULES = {
     n: r
     for n, r in bpx_torch.RULES.items()
-    if n in _fast.VIEWS or any(k.name == "cpu" for k in r.kernels)
+    if n in _fast.REPEATED or any(k.name == "cpu" for k in r.kernels)
 }
-# what their kernels do beside one call of the core
+# what their kernels do that is not recorded
 NOT_RECORDED = {
-    "conv": "torch's convolutions",
-    "conv_feedback_alignment": "torch's convolutions",
-    "conv_sign_symmetric": "torch's convolutions",
-    "conv_transpose": "torch's convolutions",
-    "gated_linear": "matrix products",
+    "conv_sign_symmetric": "takes signs",
     "gradient_clip_norm": "reads a number",
-    "gru": "matrix products",
-    "info_nce": "matrix products",
-    "linear_cross_entropy": "matrix products",
+    "info_nce": "keeps less in some calls",
+    "linear_cross_entropy": "keeps less in some calls",
     "linear_recurrence": "keeps a part of y",
     "lstm": "keeps less in some calls",
     "rnn": "keeps less in some calls",
 }
-# in bfloat16 their weights, statistics or gradients are converted beside the call of the core
+# in bfloat16 their weights, statistics or gradients are converted, or the plain kernel runs
 CONVERTED = {
-    *("affine", "attention", "batch_norm", "ctc_loss", "embedding", "instance_norm", "prelu"),
-    "rope",
+    *("affine", "attention", "batch_norm", "conv", "conv_feedback_alignment", "conv_transpose"),
+    *("ctc_loss", "embedding", "gru", "instance_norm", "prelu", "rope"),
 }
 FUNCTION = torch.autograd.function.BackwardCFunction
 
@@ -103,6 +98,7 @@ def test_the_bits_of_the_function(name, dtype):
                     nodes += not isinstance(y.grad_fn, FUNCTION)
                     kernel = rule.kernels[plan.place].name
                     assert y.grad_fn.name() == f"{name}_{kernel}Backward"
+                    assert y._is_view() == plan.view  # no history but the node's
                 else:
                     assert isinstance(y.grad_fn, FUNCTION)
                 given = [own[i] for i in chosen]

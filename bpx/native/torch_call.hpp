@@ -1,13 +1,19 @@
-/* A recorded call of the native core: where its arrays come from, and how it is made again. */
+/* Recorded steps, calls of the native core and operations of torch's: where their arrays come from, and
+ * how they are made again. */
 #ifndef BPX_TORCH_CALL_H
 #define BPX_TORCH_CALL_H
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/ivalue.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bpx_native.h"
@@ -39,19 +45,34 @@ struct Call {
     std::vector<int64_t> rest; /* its sizes and the bits of its numbers */
 };
 
+/* An operation that gives one tensor, which joins those made. */
+struct Operation {
+    c10::OperatorHandle handle;
+    std::vector<c10::IValue> arguments;                /* nothing where a tensor goes */
+    std::vector<std::pair<size_t, Place>> tensors;     /* which argument, and what goes there */
+};
+
+/* One of the two. */
+struct Step {
+    Call call;
+    std::optional<Operation> operation;
+};
+
 /* What needs gradients decides what backward makes. */
 struct Backward {
     std::vector<bool> needs;
-    Call call; /* given: dy, then what was saved; no kernel where dy goes through */
-    std::vector<Array> made;
+    std::vector<Step> steps; /* given: dy, then what was saved; none where dy goes through */
+    std::vector<Array> made; /* before the first step */
     std::vector<Place> grads; /* of each argument; GIVEN 0 is dy itself */
     bool shaped = false;      /* made[0] is dy in this shape */
 };
 
 struct Forward {
     std::string name;
-    Call call;                 /* given: the arguments */
-    std::vector<Array> made;   /* y, then what else is written */
+    std::vector<Step> steps;   /* given: the arguments */
+    std::vector<Array> made;   /* before the first step: what the core writes */
+    size_t y = 0;              /* which of those made */
+    Array kind;                /* its */
     bool view = false;         /* made[0] is the first argument in this shape */
     std::vector<Place> saved;  /* in the order of the Function's saved_tensors */
     std::vector<Place> derived; /* outputs behind y; ABSENT has no derivative */
@@ -106,6 +127,22 @@ inline void run(const Call& call, const Tensors& given, const Tensors& made, con
     const bool alone = threads.loop == nullptr || host.threads == 1;
     TORCH_CHECK(call.kernel(fields, alone ? nullptr : threads.loop, alone ? nullptr : &host) == 0,
                 "bpx.native: no memory for the partial sums");
+}
+
+inline void run(const Operation& operation, const Tensors& given, Tensors& made) {
+    auto stack = operation.arguments;
+    for (const auto& [i, place] : operation.tensors) stack[i] = *at_place(place, given, made);
+    operation.handle.callBoxed(stack);
+    made.push_back(std::move(stack[0]).toTensor());
+}
+
+inline void run(const std::vector<Step>& steps, const Tensors& given, Tensors& made,
+                const Threads& threads) {
+    at::AutoDispatchBelowADInplaceOrView numbers; /* the node alone has a history */
+    for (const auto& step : steps) {
+        if (step.operation) run(*step.operation, given, made);
+        else run(step.call, given, made, threads);
+    }
 }
 
 }  // namespace bpx

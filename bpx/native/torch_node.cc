@@ -1,5 +1,4 @@
-/* The module torch_node: recorded calls of the native core that Python can make, each a node of torch's
- * graph. Compiled against torch's headers in the background when first wanted (bpx_torch/_node.py), so
+/* The module torch_node: recorded calls of rules that Python can make, each a node of torch's graph. Compiled against torch's headers in the background when first wanted (bpx_torch/_node.py), so
  * that neither the core nor an install of bpx needs them. What a call consists of was recorded from the
  * kernel's Python (bpx_torch/_recording.py): nothing here knows a rule. */
 #include "torch_node.hpp"
@@ -70,39 +69,40 @@ PyObject* call(PyObject* self, PyObject* const* args, size_t flags, PyObject*) {
             at::AutoGradMode torch_own(wanted && !any);
             made = make(forward.made, forward.view, given[0]);
         }
-        if (forward.call.kernel != nullptr) run(forward.call, given, made, threads);
+        run(forward.steps, given, made, threads);
+        const Tensor& y = made[forward.y];
         if (any) {
             const auto [shared, own] = node<KernelNode>();
             own->recorded = recorded;
             own->threads = &threads;
             own->which = which;
             own->set_next_edges(torch::autograd::collect_next_edges(given));
-            torch::autograd::set_history(made[0], shared);
-            if (forward.view) refuse_writing(made[0]);
+            torch::autograd::set_history(y, shared);
+            if (forward.view) refuse_writing(y);
             for (const auto& p : forward.derived) {
                 torch::autograd::set_history(p.source == MADE ? made[p.index] : Tensor(), shared);
             }
             own->save(given, made);
         }
     }
-    return THPVariable_Wrap(std::move(made[0]));
+    return THPVariable_Wrap(std::move(made[forward.y]));
     END_HANDLE_TH_ERRORS
+}
+
+Place place(py::handle pair) {
+    const auto parts = py::reinterpret_borrow<py::sequence>(pair);
+    return {static_cast<Source>(parts[0].cast<int>()), parts[1].cast<size_t>()};
 }
 
 std::vector<Place> places(py::handle list) {
     std::vector<Place> found;
-    for (const auto& item : py::reinterpret_borrow<py::sequence>(list)) {
-        const auto pair = py::reinterpret_borrow<py::sequence>(item);
-        found.push_back({static_cast<Source>(pair[0].cast<int>()), pair[1].cast<size_t>()});
-    }
+    for (const auto& item : py::reinterpret_borrow<py::sequence>(list)) found.push_back(place(item));
     return found;
 }
 
-/* Of (address, places, rest as bytes), or of None: no call. */
-Call recorded_call(py::handle given) {
+/* Of (address, places, rest as bytes). */
+Call recorded_call(const py::sequence& parts) {
     Call found;
-    if (given.is_none()) return found;
-    const auto parts = py::reinterpret_borrow<py::sequence>(given);
     found.kernel = reinterpret_cast<bpx_kernel>(parts[0].cast<uintptr_t>());
     found.places = places(parts[1]);
     const auto bytes = parts[2].cast<std::string>();
@@ -112,29 +112,74 @@ Call recorded_call(py::handle given) {
     return found;
 }
 
-std::vector<Array> arrays(py::handle tensors) {
-    std::vector<Array> found;
-    for (const auto& t : py::reinterpret_borrow<py::sequence>(tensors)) {
-        const Tensor& x = THPVariable_Unpack(t.ptr());
-        found.push_back({x.sizes().vec(), x.scalar_type()});
+/* None, a truth value, a number, a type or a list of integers. */
+c10::IValue constant(py::handle value) {
+    if (value.is_none()) return {};
+    if (py::isinstance<py::bool_>(value)) return value.cast<bool>();
+    if (py::isinstance<py::int_>(value)) return value.cast<int64_t>();
+    if (py::isinstance<py::float_>(value)) return value.cast<double>();
+    if (THPDtype_Check(value.ptr())) {
+        return static_cast<int64_t>(reinterpret_cast<THPDtype*>(value.ptr())->scalar_type);
+    }
+    return value.cast<std::vector<int64_t>>();
+}
+
+/* Of (name, overload, what each argument is): a place, which is a tuple, or a constant. */
+Operation recorded_operation(const py::sequence& parts) {
+    auto& all = c10::Dispatcher::singleton();
+    const auto name = parts[0].cast<std::string>(), overload = parts[1].cast<std::string>();
+    Operation found{all.findSchemaOrThrow(name.c_str(), overload.c_str()), {}, {}};
+    for (const auto& value : py::reinterpret_borrow<py::sequence>(parts[2])) {
+        if (py::isinstance<py::tuple>(value)) {
+            found.tensors.emplace_back(found.arguments.size(), place(value));
+            found.arguments.emplace_back();
+        } else {
+            found.arguments.push_back(constant(value));
+        }
     }
     return found;
 }
 
-/* Callable(name, call, made, saved, derived, linked, slow); where call is None, y is a view. */
+std::vector<Step> recorded_steps(py::handle list) {
+    std::vector<Step> found;
+    for (const auto& item : py::reinterpret_borrow<py::sequence>(list)) {
+        const auto parts = py::reinterpret_borrow<py::sequence>(item);
+        auto& step = found.emplace_back();
+        if (py::isinstance<py::str>(parts[0])) step.operation = recorded_operation(parts);
+        else step.call = recorded_call(parts);
+    }
+    return found;
+}
+
+Array array(py::handle tensor) {
+    const Tensor& x = THPVariable_Unpack(tensor.ptr());
+    return {x.sizes().vec(), x.scalar_type()};
+}
+
+std::vector<Array> arrays(py::handle tensors) {
+    std::vector<Array> found;
+    for (const auto& t : py::reinterpret_borrow<py::sequence>(tensors)) found.push_back(array(t));
+    return found;
+}
+
+/* Callable(name, steps, made, y, place of y, saved, derived, linked, slow); without steps y is a view. */
 PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
     HANDLE_TH_ERRORS
     const auto given = py::reinterpret_borrow<py::tuple>(args);
-    TORCH_CHECK_TYPE(given.size() == 7, "expected name, call, made, saved, derived, linked, slow");
+    TORCH_CHECK_TYPE(given.size() == 9,
+                     "expected name, steps, made, y, place, saved, derived, linked, slow");
     auto recorded = std::make_shared<Recorded>();
-    recorded->forward.name = given[0].cast<std::string>();
-    recorded->forward.call = recorded_call(given[1]);
-    recorded->forward.made = arrays(given[2]);
-    recorded->forward.view = given[1].is_none();
-    recorded->forward.saved = places(given[3]);
-    recorded->forward.derived = places(given[4]);
-    for (const auto& a : arrays(given[5])) recorded->forward.linked.push_back(a.sizes);
-    recorded->slow = py::object(given[6]).release().ptr();
+    auto& forward = recorded->forward;
+    forward.name = given[0].cast<std::string>();
+    forward.steps = recorded_steps(given[1]);
+    forward.view = forward.steps.empty();
+    forward.made = arrays(given[2]);
+    forward.kind = array(given[3]);
+    forward.y = place(given[4]).index;
+    forward.saved = places(given[5]);
+    forward.derived = places(given[6]);
+    for (const auto& a : arrays(given[7])) forward.linked.push_back(a.sizes);
+    recorded->slow = py::object(given[8]).release().ptr();
     PyObject* self = type->tp_alloc(type, 0);
     if (self == nullptr) throw python_error();
     auto* made = reinterpret_cast<Callable*>(self);
@@ -149,20 +194,20 @@ void destroy(PyObject* self) {
     Py_TYPE(self)->tp_free(self);
 }
 
-/* add(needs, call, made, grads): what backward does for these needs; what is made without a call is dy
+/* add(needs, steps, made, grads): what backward does for these needs; what is made without a step is dy
  * in another shape. */
 PyObject* add(PyObject* self, PyObject* args) {
     HANDLE_TH_ERRORS
     const auto given = py::reinterpret_borrow<py::tuple>(args);
-    TORCH_CHECK_TYPE(given.size() == 4, "expected needs, call, made, grads");
+    TORCH_CHECK_TYPE(given.size() == 4, "expected needs, steps, made, grads");
     Backward back;
     for (const auto& need : py::reinterpret_borrow<py::sequence>(given[0])) {
         back.needs.push_back(need.cast<bool>());
     }
-    back.call = recorded_call(given[1]);
+    back.steps = recorded_steps(given[1]);
     back.made = arrays(given[2]);
     back.grads = places(given[3]);
-    back.shaped = given[1].is_none() && !back.made.empty();
+    back.shaped = back.steps.empty() && !back.made.empty();
     auto& recorded = reinterpret_cast<Callable*>(self)->recorded;
     auto next = std::make_shared<Recorded>(*recorded);
     next->backwards.push_back(std::move(back));
@@ -171,7 +216,7 @@ PyObject* add(PyObject* self, PyObject* args) {
     END_HANDLE_TH_ERRORS
 }
 
-PyMethodDef methods[] = {{"add", add, METH_VARARGS, "add(needs, call, made, grads)"}, {}};
+PyMethodDef methods[] = {{"add", add, METH_VARARGS, "add(needs, steps, made, grads)"}, {}};
 
 PyTypeObject callable = {PyVarObject_HEAD_INIT(nullptr, 0)};
 
@@ -188,7 +233,7 @@ PyObject* bind(PyObject*, PyObject* args) {
 PyMethodDef functions[] = {{"bind", bind, METH_VARARGS, "bind(parallel, number, loop)"}, {}};
 
 PyModuleDef definition = {PyModuleDef_HEAD_INIT, "torch_node",
-                          "Recorded calls of the native core as nodes of torch's graph.", -1, functions};
+                          "Recorded calls of rules as nodes of torch's graph.", -1, functions};
 
 }  // namespace
 

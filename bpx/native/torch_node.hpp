@@ -1,10 +1,11 @@
-/* A call of the native core as a node of torch's graph. Its backward makes the recorded call where
- * numbers alone are asked for; a derivative of the derivative, tensors of a transform and whatever else
+/* A rule's call as a node of torch's graph. Its backward makes the recorded steps where numbers alone
+ * are asked for; a derivative of the derivative, tensors of a transform and whatever else
  * is unusual go to the Function's Python, `slow`. */
 #ifndef BPX_TORCH_NODE_H
 #define BPX_TORCH_NODE_H
 
 #include <Python.h>
+#include <torch/csrc/Dtype.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -117,7 +118,7 @@ struct KernelNode : public Node {
         for (const auto& s : saved) given.push_back(s.unpack(getptr()));
         if (!usual(back, given, grads)) return slow(given, grads);
         Tensors made = make(back.made, back.shaped, given[0]);
-        if (back.call.kernel != nullptr) run(back.call, given, made, *threads);
+        run(back.steps, given, made, *threads);
         Tensors found;
         found.reserve(back.grads.size());
         for (const auto& p : back.grads) {
@@ -136,7 +137,7 @@ struct KernelNode : public Node {
         for (size_t i = 0; i < back.needs.size(); i++) {
             if (back.needs[i] && !task_should_compute_output(i)) return false;
         }
-        if (!readable(grads[0], recorded->forward.made[0])) return false;
+        if (!readable(grads[0], recorded->forward.kind)) return false;
         if (torch::autograd::isFwGradDefined(grads[0])) return false;
         for (size_t i = 1; i < given.size(); i++) {
             if (given[i].defined() && !readable(given[i], kinds[i - 1])) return false;

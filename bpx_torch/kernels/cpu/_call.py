@@ -70,11 +70,11 @@ _RECORDING = _Recording()
 
 
 @contextlib.contextmanager
-def recording():
-    """Within it the calls of this thread are written down, in the list that it gives."""
-    _RECORDING.calls = []
+def recording(calls):
+    """Within it the calls of this thread are written down in the list `calls`."""
+    _RECORDING.calls = calls
     try:
-        yield _RECORDING.calls
+        yield
     finally:
         _RECORDING.calls = None
 
