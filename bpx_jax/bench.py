@@ -59,7 +59,7 @@ class Bench:
             found = _candidate(partial(again, **options), arrays, wrt, dy, None)
             candidates[beside] = replace(found, beside=beside)
         for kernel in chosen.kernels:
-            if (reason := kernel.refuses(arrays, dims)) is not None:
+            if (reason := kernel.refuses(arrays, {**dims, **options})) is not None:
                 refused[kernel.name] = reason
                 continue
             default = default or kernel.name

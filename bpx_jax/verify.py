@@ -93,7 +93,8 @@ class JaxRunner:
         arrays = self.arrays(case, dtype)
         shapes = tuple(None if a is None else a.shape for a in arrays)
         with self.using(kernel):
-            return rule.kernel(kernel).refuses(tuple(arrays), rule.bind(shapes, case.options)[1])
+            options, dims = rule.bind(shapes, case.options)
+            return rule.kernel(kernel).refuses(tuple(arrays), {**dims, **options})
 
     def rounded(self, array, dtype):
         return to_numpy(self.array(array, dtype))

@@ -1,10 +1,13 @@
-"""info_nce for JAX on the CPU: the products by XLA, the rows of the similarities by the native
-core, their gradient written over them. Maths, shapes and source: bpx/losses/info_nce.py."""
+"""info_nce for JAX on the CPU: the products by XLA, but for a key's gradient of few rows, and the
+rows of the similarities by the native core. Maths, shapes and source: bpx/losses/info_nce.py."""
 
 import jax.numpy as jnp
 
 from bpx.native.losses import REDUCTIONS
 from bpx_jax.kernels.cpu import _ffi
+from bpx_jax.kernels.cpu._recurrent import weight_gradient
+
+FEW = 1024  # rows up to which XLA's product along the rows of both is the slower one
 
 
 def refuses(arrays, dims):
@@ -36,6 +39,9 @@ def backward(dy, arrays, residuals, needs, *, temperature, reduction):
         ((s.shape, s.dtype),),
         (n, REDUCTIONS[reduction]),
         (1 / temperature,),
-        aliases={1: 0},
     )
-    return ds @ key if needs[0] else None, ds.T @ query if needs[1] else None
+    dkey = None
+    if needs[1]:
+        few = n <= FEW
+        dkey = weight_gradient(ds, query, None, (True, False))[0] if few else ds.T @ query
+    return ds @ key if needs[0] else None, dkey
