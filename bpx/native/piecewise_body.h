@@ -10,11 +10,12 @@ DX(relu6) { return x <= 0 || x >= 6 ? 0 : dy; /* x is y */ }
 Y(hardtanh) { return x <= a ? a : (x >= b ? b : x); }
 DX(hardtanh) { return x <= a || x >= b ? 0 : dy; }
 
-Y(hardsigmoid) { return x <= -3 ? 0 : (x >= 3 ? 1 : (x + 3) / 6); }
-DX(hardsigmoid) { return x <= -3 || x >= 3 ? 0 : dy / 6; }
+/* By 1 / 6 and 1 / 3, whose rounding is half a unit: a division takes as long as all the rest. */
+Y(hardsigmoid) { return x <= -3 ? 0 : (x >= 3 ? 1 : (x + 3) * (A)(1.0 / 6)); }
+DX(hardsigmoid) { return x <= -3 || x >= 3 ? 0 : dy * (A)(1.0 / 6); }
 
-Y(hardswish) { return x <= -3 ? 0 : (x >= 3 ? x : x * (x + 3) / 6); }
-DX(hardswish) { return x <= -3 ? 0 : (x >= 3 ? dy : dy * (x / 3 + (A)0.5)); }
+Y(hardswish) { return x <= -3 ? 0 : (x >= 3 ? x : x * (x + 3) * (A)(1.0 / 6)); }
+DX(hardswish) { return x <= -3 ? 0 : (x >= 3 ? dy : dy * (x * (A)(1.0 / 3) + (A)0.5)); }
 
 Y(relu_squared) {
     const A r = x <= 0 ? 0 : x;
