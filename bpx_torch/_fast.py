@@ -201,6 +201,7 @@ def saving(name, function, kernel, spec, kept, given, trimmed):
         plan = ctx.plan
         if (
             dy is None
+            or torch._C._is_any_autocast_enabled()
             or not plan.uniform
             or torch.is_grad_enabled()
             or forward_ad._current_level >= 0

@@ -1,9 +1,12 @@
 """The autograd.Function that every bpx rule derives from.
 
-Three things torch leaves to its users are settled here: `apply` skips the signature binding that
-costs more than a small operation; forward mode nested in forward mode, which torch would answer
-with zeros, raises; and torch's old vmap, which has rules for few operations, is left for the new.
+What torch leaves to its users is settled here: `apply` skips the signature binding that costs more
+than a small operation; forward mode nested in forward mode, which torch would answer with zeros,
+raises; torch's old vmap, which has rules for few operations, is left for the new; a result is no
+view of what its forward made; and autocast around a backward does not change its dtypes.
 """
+
+import contextlib
 
 import torch
 from torch._C._functorch import is_legacy_batchedtensor
@@ -27,6 +30,17 @@ def on_its_own(y, residuals, arrays):
         return y, residuals
     own = y.detach()
     return own, tuple(own if r is y else r for r in residuals)
+
+
+@contextlib.contextmanager
+def without_autocast(*values):
+    """Autocast off on the devices of these tensors: a backward computes in the dtypes that its
+    forward had, also where it is called inside a region."""
+    with contextlib.ExitStack() as off:
+        for device in {v.device.type for v in values if v is not None}:
+            if torch.amp.is_autocast_available(device):
+                off.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
 def forward_mode_depth() -> int:

@@ -8,7 +8,13 @@ from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
 from bpx_torch._fast import saving
-from bpx_torch._function import Function, forward_mode_depth, on_its_own, without_old_vmap
+from bpx_torch._function import (
+    Function,
+    forward_mode_depth,
+    on_its_own,
+    without_autocast,
+    without_old_vmap,
+)
 
 
 def differentiable(spec, plain, kernel, trim, part):
@@ -95,6 +101,42 @@ def differentiable(spec, plain, kernel, trim, part):
         kept = residuals[: len(recomputed)]
         return without_old_vmap(lambda dy: plain.backward(dy, arrays, kept, needs, **options), dy)
 
+    def gradients(ctx, dy, *dresiduals):
+        options = ctx.options
+        arrays, residuals = split(ctx)
+        needs = ctx.needs_input_grad[1:]
+        grads = (None,) * n_args
+        if part and len(dresiduals) > len(derived):
+            *dresiduals, d = dresiduals
+            if d is not None:  # from a derivative of this derivative
+                d = part[1](d, **options)
+                dy = d if dy is None else dy + d
+        if dy is not None:
+            grads = through_y(dy, arrays, residuals, needs, options)
+            if linked and torch.is_grad_enabled():
+                zero = ctx.saved_tensors[-1].sum()
+                grads = tuple(None if g is None else g + zero for g in grads)
+        if any(d is not None for d in dresiduals):  # from a derivative of this derivative
+
+            def through_residuals(*d):
+                if linked:
+                    return tuple(
+                        d[-1].new_zeros(s) if n else None
+                        for s, n in zip(ctx.sizes, needs, strict=True)
+                    )
+                return plain.residuals_backward(d, arrays, residuals, needs, **options)
+
+            more = without_old_vmap(through_residuals, *dresiduals)
+            grads = tuple(
+                b if a is None else a if b is None else a + b
+                for a, b in zip(grads, more, strict=True)
+            )
+        cast = (
+            None if g is None or d is None or not n else g if g.dtype == d else g.to(d)
+            for g, d, n in zip(grads, ctx.dtypes, needs, strict=True)
+        )
+        return (None, *cast)
+
     class KernelFunction(Function):
         generate_vmap_rule = kernel.name == "plain"
 
@@ -127,40 +169,10 @@ def differentiable(spec, plain, kernel, trim, part):
 
         @staticmethod
         def backward(ctx, dy, *dresiduals):
-            options = ctx.options
-            arrays, residuals = split(ctx)
-            needs = ctx.needs_input_grad[1:]
-            grads = (None,) * n_args
-            if part and len(dresiduals) > len(derived):
-                *dresiduals, d = dresiduals
-                if d is not None:  # from a derivative of this derivative
-                    d = part[1](d, **options)
-                    dy = d if dy is None else dy + d
-            if dy is not None:
-                grads = through_y(dy, arrays, residuals, needs, options)
-                if linked and torch.is_grad_enabled():
-                    zero = ctx.saved_tensors[-1].sum()
-                    grads = tuple(None if g is None else g + zero for g in grads)
-            if any(d is not None for d in dresiduals):  # from a derivative of this derivative
-
-                def through_residuals(*d):
-                    if linked:
-                        return tuple(
-                            d[-1].new_zeros(s) if n else None
-                            for s, n in zip(ctx.sizes, needs, strict=True)
-                        )
-                    return plain.residuals_backward(d, arrays, residuals, needs, **options)
-
-                more = without_old_vmap(through_residuals, *dresiduals)
-                grads = tuple(
-                    b if a is None else a if b is None else a + b
-                    for a, b in zip(grads, more, strict=True)
-                )
-            cast = (
-                None if g is None or d is None or not n else g if g.dtype == d else g.to(d)
-                for g, d, n in zip(grads, ctx.dtypes, needs, strict=True)
-            )
-            return (None, *cast)
+            if torch._C._is_any_autocast_enabled():
+                with without_autocast(dy, *dresiduals):
+                    return gradients(ctx, dy, *dresiduals)
+            return gradients(ctx, dy, *dresiduals)
 
         @staticmethod
         def jvp(ctx, _, *tangents):

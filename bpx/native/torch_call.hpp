@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/ivalue.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <cstdint>
 #include <optional>
@@ -139,6 +140,7 @@ inline void run(const Operation& operation, const Tensors& given, Tensors& made)
 inline void run(const std::vector<Step>& steps, const Tensors& given, Tensors& made,
                 const Threads& threads) {
     at::AutoDispatchBelowADInplaceOrView numbers; /* the node alone has a history */
+    c10::impl::ExcludeDispatchKeyGuard as_recorded(c10::autocast_dispatch_keyset);
     for (const auto& step : steps) {
         if (step.operation) run(*step.operation, given, made);
         else run(step.call, given, made, threads);
