@@ -104,11 +104,11 @@ def backward(dy, arrays, residuals, needs, *, reverse):
     zero = y.new_zeros((*y.shape[:-2], y.shape[-1]))
     h0 = zero if h0 is None else h0.to(y.dtype)
     if not a.shape[-2]:
-        return dy, dy, zero
+        return dy, dy, zero if needs[2] else None
     g = scan(shifted(a, zero, reverse), dy, None, not reverse)
     da = g * before(y, h0, a.shape[-2], reverse) if needs[0] else None
     last = -1 if reverse else 0
-    return da, g, a[..., last, :] * g[..., last, :]
+    return da, g, a[..., last, :] * g[..., last, :] if needs[2] else None
 
 
 def tangent(tangents, arrays, residuals, *, reverse):
