@@ -16,7 +16,7 @@ Y(sigmoid) { return MATH(bpx_sigmoid)(x); }
 DX(sigmoid) { return dy * FN(dlogistic)(x); }
 
 Y(tanh) { return MATH(bpx_tanh)(x); }
-DX(tanh) {
+DX(tanh) { /* 1 / cosh^2 */
     const A sech = MATH(bpx_sech)(x);
     return dy * sech * sech;
 }
