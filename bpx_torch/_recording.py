@@ -2,13 +2,13 @@
 
 A plan (bpx_torch/_fast.py) fixes options, dtypes and shapes, so the kernel's Python does the same
 each time: it makes arrays, calls the core with sizes and numbers that do not change, and lets torch
-do operations that follow from those alone (OPERATIONS: products, convolutions, sums, and what only looks
-at an array another way). It is run here once on copies, and the calls and operations are written
-down in their order. Any other operation of torch, reading a number from a tensor among them, is
-seen by a dispatch mode, and then nothing is recorded. The plain kernel of a rule that only moves
-shapes makes a view, forward and backward. What a call hands over must follow from options, dtypes
-and shapes: tests/test_node.py holds every case of every rule, with other values, against the
-kernel's Python.
+do operations that follow from those alone (OPERATIONS: products, convolutions, sums,
+and what only looks at an array another way). It is run here once on copies, and the calls and
+operations are written down in their order. Any other operation of torch, reading a number from a
+tensor among them, is seen by a dispatch mode, and then nothing is recorded. The plain kernel of a
+rule that only moves shapes makes a view, forward and backward. What a call hands over must follow
+from options, dtypes and shapes: tests/test_node.py holds every case of every rule, with other
+values, against the kernel's Python.
 """
 
 from dataclasses import replace
