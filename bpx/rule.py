@@ -145,7 +145,7 @@ class Use:
 
 
 NOTHING = Use()
-_use: ContextVar[Use] = ContextVar("bpx_use", default=NOTHING)
+USED: ContextVar[Use] = ContextVar("bpx_use", default=NOTHING)
 
 
 @contextlib.contextmanager
@@ -155,26 +155,26 @@ def use(kernel: str | None, *, interpret: bool = False) -> Iterator[None]:
     `interpret=True` lets GPU kernels run on the CPU in their toolchain's interpreter: slow, for
     tests. A function that was compiled before keeps the kernel it was compiled with.
     """
-    token = _use.set(Use(kernel, interpret))
+    token = USED.set(Use(kernel, interpret))
     try:
         yield
     finally:
-        _use.reset(token)
+        USED.reset(token)
 
 
 def asked() -> str | None:
     """The kernel that `use` forces, None outside of it."""
-    return _use.get().kernel
+    return USED.get().kernel
 
 
 def interpreting() -> bool:
     """Whether kernels may run in their toolchain's interpreter."""
-    return _use.get().interpret
+    return USED.get().interpret
 
 
 def choose(rule: Rule, arrays: tuple[Any, ...], dims: Dims) -> int:
     """The place of the first kernel that does not refuse the call, or of the one asked for."""
-    wanted = _use.get().kernel
+    wanted = USED.get().kernel
     if wanted is None and len(rule.kernels) == 1:
         return 0
     refusals = []

@@ -46,6 +46,7 @@ def eager():
 class Plan:
     """What a call found out, for calls of the same options, dtypes and shapes."""
 
+    given: dict[str, Any]  # options, of which the others have their defaults
     options: dict[str, Any]
     dims: dict[str, Any]
     dtypes: tuple[torch.dtype | None, ...]
@@ -68,6 +69,7 @@ class Fast:
 
     def __init__(self, owner):
         self.owner, self.plans = owner, {}
+        self.known = None  # those of the plans that are nodes, looked up without Python
         self.indices = any(arg.kind == "index" for arg in owner.spec.args)
         self.places = {i for i, k in enumerate(owner.kernels) if k.name in KERNELS}
 
@@ -100,6 +102,7 @@ class Fast:
             return None
         if len(self.plans) > REMEMBERED:
             self.plans.clear()
+            self.known = None
         found = self.plans[key] = self._look(options, arrays)
         return found
 
@@ -119,6 +122,7 @@ class Fast:
         floats = {a.dtype for a in arrays if a is not None and a.is_floating_point()}
         shapes = run.shapes(arrays)
         return Plan(
+            options,
             full,
             dims,
             tuple(None if a is None else a.dtype for a in arrays),
@@ -158,6 +162,10 @@ class Fast:
         if plan.calls == RECORDED and _node.module() is not None and not _node.followed():
             plan.node = recorded(self.owner, plan, arrays)
             plan.calls = NEVER
+            if plan.node is not None and not self.indices:
+                if self.known is None:
+                    self.known = _node.module().Known(rule.USED, rule.NOTHING)
+                self.known.add(tuple(arrays), plan.given, plan.node)
 
     def _needs(self, plan, arrays):
         """Whether the node did not know these needs and does now; arrays with gaps it never

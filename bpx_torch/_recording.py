@@ -25,7 +25,7 @@ LARGEST = 1 << 25  # bytes of arguments beyond which a call's own work is all th
 def recorded(owner, plan, arrays):
     """The call of a plan as a torch_node.Callable, None where it cannot be one."""
     run = owner.runs[plan.place]
-    if run.kept is None:
+    if run.kept is None or any(a is not None and not a.is_cpu for a in arrays):
         return None
     if not plan.view and sum(a.nbytes for a in arrays if a is not None) > LARGEST:
         return None

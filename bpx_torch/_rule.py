@@ -52,8 +52,12 @@ class Rule(rule.Rule):
         self._recorded_whole = torch.compiler.allow_in_graph(call_whole)
 
     def __call__(self, *arrays, **options):
-        if not torch.compiler.is_compiling() and (plan := self.fast.plan(options, arrays)):
-            return self.fast.call(plan, arrays)
+        if not torch.compiler.is_compiling():
+            fast = self.fast
+            if fast.known is not None and (y := fast.known(arrays, options)) is not None:
+                return y
+            if plan := fast.plan(options, arrays):
+                return fast.call(plan, arrays)
         return self._recorded(tuple(options.items()), *arrays)
 
     def with_residuals(self, *arrays, **options):

@@ -1,166 +1,15 @@
-/* The module torch_node: recorded calls of rules that Python can make, each a node of torch's graph. Compiled against torch's headers in the background when first wanted (bpx_torch/_node.py), so
- * that neither the core nor an install of bpx needs them. What a call consists of was recorded from the
+/* The module torch_node: recorded calls of rules that Python can make, each a node of torch's graph.
+ * Compiled against torch's headers in the background when first wanted (bpx_torch/_node.py), so that
+ * neither the core nor an install of bpx needs them. What a call consists of was recorded from the
  * kernel's Python (bpx_torch/_recording.py): nothing here knows a rule. */
-#include "torch_node.hpp"
+#include "torch_known.hpp"
+#include "torch_recorded.hpp"
 
 #include <cstddef>
-#include <cstring>
 
 namespace {
 
 using namespace bpx;
-namespace py = pybind11;
-
-Threads threads;
-
-struct Callable {
-    PyObject_HEAD
-    vectorcallfunc call;
-    std::shared_ptr<const Recorded> recorded;
-};
-
-/* Which of the recorded backwards these arguments need; their number where it is not among them. */
-size_t backward_of(const Recorded& recorded, const Tensors& given) {
-    size_t which = 0;
-    for (; which < recorded.backwards.size(); which++) {
-        const auto& needs = recorded.backwards[which].needs;
-        bool same = needs.size() == given.size();
-        for (size_t i = 0; i < given.size() && same; i++)
-            same = needs[i] == (given[i].defined() && given[i].requires_grad());
-        if (same) break;
-    }
-    return which;
-}
-
-/* To a view whose gradient is a node's of its own, as to that of a Function: torch's error, since a
- * gradient of what is written would go past the node. */
-void refuse_writing(const Tensor& view) {
-    torch::autograd::impl::get_view_autograd_meta(view)->set_creation_meta(
-        torch::autograd::CreationMeta::IN_CUSTOM_FUNCTION);
-}
-
-/* y, or None where this call has to go another way: arrays with gaps, gradients not yet recorded. The
- * caller has looked at types, dtypes and shapes. */
-PyObject* call(PyObject* self, PyObject* const* args, size_t flags, PyObject*) {
-    HANDLE_TH_ERRORS
-    const auto recorded = reinterpret_cast<Callable*>(self)->recorded; /* `add` may replace it */
-    const auto& forward = recorded->forward;
-    const size_t n = PyVectorcall_NARGS(flags);
-    Tensors given;
-    given.reserve(n);
-    bool any = false;
-    const bool wanted = at::GradMode::is_enabled();
-    for (size_t i = 0; i < n; i++) {
-        if (args[i] == Py_None) {
-            given.emplace_back();
-            continue;
-        }
-        given.push_back(THPVariable_Unpack(args[i]));
-        const Tensor& x = given.back();
-        if (!x.is_contiguous() || !plain(x)) Py_RETURN_NONE;
-        any |= wanted && x.requires_grad();
-    }
-    const size_t which = any ? backward_of(*recorded, given) : 0;
-    if (any && which == recorded->backwards.size()) Py_RETURN_NONE;
-    Tensors made;
-    {
-        py::gil_scoped_release release;
-        {
-            at::AutoGradMode torch_own(wanted && !any);
-            made = make(forward.made, forward.view, given[0]);
-        }
-        run(forward.steps, given, made, threads);
-        const Tensor& y = made[forward.y];
-        if (any) {
-            const auto [shared, own] = node<KernelNode>();
-            own->recorded = recorded;
-            own->threads = &threads;
-            own->which = which;
-            own->set_next_edges(torch::autograd::collect_next_edges(given));
-            torch::autograd::set_history(y, shared);
-            if (forward.view) refuse_writing(y);
-            for (const auto& p : forward.derived) {
-                torch::autograd::set_history(p.source == MADE ? made[p.index] : Tensor(), shared);
-            }
-            own->save(given, made);
-        }
-    }
-    return THPVariable_Wrap(std::move(made[forward.y]));
-    END_HANDLE_TH_ERRORS
-}
-
-Place place(py::handle pair) {
-    const auto parts = py::reinterpret_borrow<py::sequence>(pair);
-    return {static_cast<Source>(parts[0].cast<int>()), parts[1].cast<size_t>()};
-}
-
-std::vector<Place> places(py::handle list) {
-    std::vector<Place> found;
-    for (const auto& item : py::reinterpret_borrow<py::sequence>(list)) found.push_back(place(item));
-    return found;
-}
-
-/* Of (address, places, rest as bytes). */
-Call recorded_call(const py::sequence& parts) {
-    Call found;
-    found.kernel = reinterpret_cast<bpx_kernel>(parts[0].cast<uintptr_t>());
-    found.places = places(parts[1]);
-    const auto bytes = parts[2].cast<std::string>();
-    found.rest.resize(bytes.size() / sizeof(int64_t));
-    if (!bytes.empty()) memcpy(found.rest.data(), bytes.data(), bytes.size());
-    TORCH_CHECK_VALUE(found.places.size() + found.rest.size() <= MOST, "bpx: a call of over 64 fields");
-    return found;
-}
-
-/* None, a truth value, a number, a type or a list of integers. */
-c10::IValue constant(py::handle value) {
-    if (value.is_none()) return {};
-    if (py::isinstance<py::bool_>(value)) return value.cast<bool>();
-    if (py::isinstance<py::int_>(value)) return value.cast<int64_t>();
-    if (py::isinstance<py::float_>(value)) return value.cast<double>();
-    if (THPDtype_Check(value.ptr())) {
-        return static_cast<int64_t>(reinterpret_cast<THPDtype*>(value.ptr())->scalar_type);
-    }
-    return value.cast<std::vector<int64_t>>();
-}
-
-/* Of (name, overload, what each argument is): a place, which is a tuple, or a constant. */
-Operation recorded_operation(const py::sequence& parts) {
-    auto& all = c10::Dispatcher::singleton();
-    const auto name = parts[0].cast<std::string>(), overload = parts[1].cast<std::string>();
-    Operation found{all.findSchemaOrThrow(name.c_str(), overload.c_str()), {}, {}};
-    for (const auto& value : py::reinterpret_borrow<py::sequence>(parts[2])) {
-        if (py::isinstance<py::tuple>(value)) {
-            found.tensors.emplace_back(found.arguments.size(), place(value));
-            found.arguments.emplace_back();
-        } else {
-            found.arguments.push_back(constant(value));
-        }
-    }
-    return found;
-}
-
-std::vector<Step> recorded_steps(py::handle list) {
-    std::vector<Step> found;
-    for (const auto& item : py::reinterpret_borrow<py::sequence>(list)) {
-        const auto parts = py::reinterpret_borrow<py::sequence>(item);
-        auto& step = found.emplace_back();
-        if (py::isinstance<py::str>(parts[0])) step.operation = recorded_operation(parts);
-        else step.call = recorded_call(parts);
-    }
-    return found;
-}
-
-Array array(py::handle tensor) {
-    const Tensor& x = THPVariable_Unpack(tensor.ptr());
-    return {x.sizes().vec(), x.scalar_type()};
-}
-
-std::vector<Array> arrays(py::handle tensors) {
-    std::vector<Array> found;
-    for (const auto& t : py::reinterpret_borrow<py::sequence>(tensors)) found.push_back(array(t));
-    return found;
-}
 
 /* Callable(name, steps, made, y, place of y, saved, derived, linked, slow); without steps y is a view. */
 PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
@@ -218,7 +67,10 @@ PyObject* add(PyObject* self, PyObject* args) {
 
 PyMethodDef methods[] = {{"add", add, METH_VARARGS, "add(needs, steps, made, grads)"}, {}};
 
+PyMethodDef known_methods[] = {{"add", known_add, METH_VARARGS, "add(arrays, options, callable)"}, {}};
+
 PyTypeObject callable = {PyVarObject_HEAD_INIT(nullptr, 0)};
+PyTypeObject known = {PyVarObject_HEAD_INIT(nullptr, 0)};
 
 /* bind(parallel, number, loop): the addresses of torch's OpenMP threads and of the core's loop. */
 PyObject* bind(PyObject*, PyObject* args) {
@@ -235,21 +87,33 @@ PyMethodDef functions[] = {{"bind", bind, METH_VARARGS, "bind(parallel, number, 
 PyModuleDef definition = {PyModuleDef_HEAD_INIT, "torch_node",
                           "Recorded calls of rules as nodes of torch's graph.", -1, functions};
 
+/* A type of objects with a vectorcall. */
+void describe(PyTypeObject& type, const char* name, size_t size, size_t call_at, newfunc made,
+              destructor gone, PyMethodDef* own) {
+    type.tp_name = name;
+    type.tp_basicsize = static_cast<Py_ssize_t>(size);
+    type.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL;
+    type.tp_vectorcall_offset = static_cast<Py_ssize_t>(call_at);
+    type.tp_call = PyVectorcall_Call;
+    type.tp_new = made;
+    type.tp_dealloc = gone;
+    type.tp_methods = own;
+}
+
+bool joins(PyObject* module, const char* name, PyTypeObject& type) {
+    if (PyType_Ready(&type) < 0) return false;
+    Py_INCREF(&type);
+    return PyModule_AddObject(module, name, reinterpret_cast<PyObject*>(&type)) == 0;
+}
+
 }  // namespace
 
 PyMODINIT_FUNC PyInit_torch_node() {
-    callable.tp_name = "torch_node.Callable";
-    callable.tp_basicsize = sizeof(Callable);
-    callable.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL;
-    callable.tp_vectorcall_offset = offsetof(Callable, call);
-    callable.tp_call = PyVectorcall_Call;
-    callable.tp_new = create;
-    callable.tp_dealloc = destroy;
-    callable.tp_methods = methods;
-    if (PyType_Ready(&callable) < 0) return nullptr;
+    describe(callable, "torch_node.Callable", sizeof(Callable), offsetof(Callable, call), create, destroy,
+             methods);
+    describe(known, "torch_node.Known", sizeof(Known), offsetof(Known, call), known_create, known_destroy,
+             known_methods);
     PyObject* made = PyModule_Create(&definition);
     if (made == nullptr) return nullptr;
-    Py_INCREF(&callable);
-    if (PyModule_AddObject(made, "Callable", reinterpret_cast<PyObject*>(&callable)) < 0) return nullptr;
-    return made;
+    return joins(made, "Callable", callable) && joins(made, "Known", known) ? made : nullptr;
 }
