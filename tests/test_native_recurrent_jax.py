@@ -54,14 +54,36 @@ def test_weight_gradient_is_the_product_over_all_rows(dtype, after, sizes):
     assert _recurrent.weight_gradient(da, x, before, (False, False)) == (None, None)
 
 
+# (outs, low, step): a gap within a block of lines, between blocks, in another task, at the end
+@pytest.mark.parametrize("columns", [(21, 14, 28), (24, 16, 32), (300, 262, 310), (12, 12, 19)])
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_weight_gradient_of_the_first_and_last_columns(dtype, columns):
+    outs, low, step = columns
+    wide = _ffi.arithmetic(jnp.dtype(dtype))
+    rng = np.random.default_rng(step)
+    whole = jnp.asarray(rng.normal(size=(30, 7, step)), wide)
+    x = jnp.asarray(rng.normal(size=(30, 7, 33)), dtype)
+    da = jnp.concatenate([whole[..., :low], whole[..., step - (outs - low) :]], -1)
+    whole = whole.at[..., low : step - (outs - low)].set(jnp.nan)  # of which nothing is read
+    for needs in (True, True), (False, True):
+        want = _recurrent.weight_gradient(da, x, None, needs)
+        got = _recurrent.weight_gradient(whole, x, None, needs, outs, low)
+        for a, b in zip(got, want, strict=True):
+            assert (a is None) == (b is None)
+            np.testing.assert_array_equal(a, b)
+
+
+# 90 units: gates of gru and lstm beyond one part of a product's depth
+@pytest.mark.parametrize(
+    ("units", "biases"), [(21, "both"), (21, "hidden"), (21, "input"), (21, "none"), (90, "both")]
+)
 @pytest.mark.parametrize("made", [True, False], ids=["made", "given"])
-@pytest.mark.parametrize("biases", ["both", "hidden", "input", "none"])
 @pytest.mark.parametrize(("name", "gates"), [("rnn", 1), ("gru", 3), ("lstm", 4)])
-def test_the_walk_makes_or_takes_the_inputs_products(name, gates, biases, made, monkeypatch):
+def test_the_walk_makes_or_takes_the_inputs_products(name, gates, biases, made, units, monkeypatch):
     if not made:
         monkeypatch.setattr(_recurrent, "FITS", 0)
     jax.clear_caches()  # the size decides while JAX traces
-    steps, batch, ins, units = 19, 11, 37, 21
+    steps, batch, ins = 19, 11, 37
     rng = np.random.default_rng(gates)
 
     def drawn(*shape):
@@ -85,3 +107,29 @@ def test_the_walk_makes_or_takes_the_inputs_products(name, gates, biases, made, 
             found[kernel] = (y, *pull(jnp.cos(jnp.arange(y.size)).reshape(y.shape)))
     for native, plain in zip(found["cpu"], found["plain"], strict=True):
         np.testing.assert_allclose(native, plain, rtol=0, atol=1e-12 * float(abs(plain).max()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize(("name", "gates"), [("rnn", 1), ("gru", 3), ("lstm", 4)])
+def test_a_second_backward(name, gates, dtype):
+    """The gradients may be written over the gates, not where another backward reads these."""
+    rng = np.random.default_rng(gates)
+    shapes = [(5, 3, 4), *[(3, 8)] * (1 + (gates == 4)), (8 * gates, 4), (8 * gates, 8)]
+    given = [jnp.asarray(rng.normal(size=s), dtype) for s in shapes]
+
+    def f(*given):
+        return RULES[name](*given, None, None, None)
+
+    with rule.use("cpu"):
+        y, pull = jax.vjp(f, *given)
+        first, second = (jnp.asarray(rng.normal(size=y.shape), dtype) for _ in range(2))
+        want = [pull(first), pull(second), pull(first)]
+
+        @jax.jit
+        def twice(first, second, *given):
+            _, pull = jax.vjp(f, *given)
+            return pull(first), pull(second), pull(first)
+
+        got = twice(first, second, *given)
+    for a, b in zip(jax.tree.leaves((got, want[0])), jax.tree.leaves((want, want[2])), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -34,21 +34,25 @@ BPX_CLONES static void FN(forward_gates)(const FN(State) *s, const FN(Block) *b,
 /* With g the gradient of h_t:
  *     da_n = g (1 - z) (1 - n^2)                  du_n = da_n r
  *     da_z = du_z = g (h_{t-1} - n) z (1 - z)     da_r = du_r = da_n u_n r (1 - r)
- * and g z flows back to h_{t-1} beside du w_hh: it is what the sums start from */
+ * and g z flows back to h_{t-1} beside du w_hh: it is what the sums start from. Without du, da has du_n
+ * behind da_n, and may stand where the gates do. */
 BPX_CLONES static void FN(backward_gates)(const FN(State) *s, const FN(Block) *b, int64_t t) {
     const int64_t units = s->units, step = s->batch * units;
+    const int joined = s->du == NULL;
     for (int64_t row = 0; row < b->count; row++) {
         const int64_t at = t * s->batch + b->first + row;
-        A *restrict da = s->da + at * 3 * units, *restrict du = s->du + at * 3 * units;
+        A *da = s->da + at * (joined ? 4 : 3) * units;
+        A *du = joined ? da : s->du + at * 3 * units, *du_n = joined ? da + 3 * units : du + 2 * units;
         A *restrict dh = b->sums + row * b->wide;
         if (t >= b->steps[row]) {
             for (int64_t i = 0; i < 3 * units; i++) da[i] = du[i] = 0;
+            for (int64_t i = 0; i < units; i++) du_n[i] = 0;
             continue;
         }
         const A *restrict start = s->h0 + (b->first + row) * units;
         const T *restrict dy = s->dy + at * units, *restrict y = s->y + at * units;
         const T *restrict before = t > 0 ? y - step : y;
-        const T *restrict gates = s->gates + at * 4 * units;
+        const T *gates = s->gates + at * 4 * units;
 #pragma omp simd
         for (int64_t i = 0; i < units; i++) {
             const A r = LOAD(gates[i]), z = LOAD(gates[units + i]);
@@ -60,7 +64,7 @@ BPX_CLONES static void FN(backward_gates)(const FN(State) *s, const FN(Block) *b
             da[i] = du[i] = da_r;
             da[units + i] = du[units + i] = da_z;
             da[2 * units + i] = da_n;
-            du[2 * units + i] = da_n * r;
+            du_n[i] = da_n * r;
             dh[i] = g * z;
         }
     }
@@ -91,9 +95,16 @@ static void FN(backward_task)(void *state, int64_t chunk) {
     const FN(State) *s = state;
     FN(Block) b = FN(block)(s, chunk, s->units);
     for (int64_t t = s->steps - 1; t >= 0; t--) {
+        const int joined = s->du == NULL;
+        const int64_t next = joined ? 4 * s->units : s->rows, row = (t * s->batch + b.first) * next;
+        const A *du = joined ? s->da + row : s->du + row, *du_n = du + (joined ? 3 : 2) * s->units;
         FN(backward_gates)(s, &b, t);
-        FN(bpx_product)(b.count, s->units, s->rows, s->du + (t * s->batch + b.first) * s->rows,
-                        s->rows, 1, s->packed, b.sums, b.wide);
+        FN(bpx_product_part)(b.count, s->units, 2 * s->units, du, next, 1, s->packed, s->rows, b.sums,
+                             b.wide);
+        FN(bpx_product_part)(b.count, s->units, s->units, du_n, next, 1,
+                             s->packed + 2 * s->units * (BPX_PANEL / (int64_t)sizeof(A)), s->rows,
+                             b.sums, b.wide);
+        FN(unproject)(s, &b, t, next);
     }
     for (int64_t row = 0; row < b.count; row++)
         memcpy(s->dh0 + (b.first + row) * s->units, b.sums + row * b.wide,
@@ -119,16 +130,17 @@ BPX_EXPORT int FN(bpx_gru_forward)(const void *call, bpx_parallel_for parallel, 
 
 typedef struct {
     const T *dy, *y, *gates;
-    const A *h0, *w_hh;
+    const A *h0, *w_hh, *w_ih;
     const void *lengths;
     A *da, *du, *dh0;
-    int64_t steps, batch, units, bytes;
+    T *dx; /* made where w_ih is given */
+    int64_t steps, batch, units, bytes, ins;
 } FN(Backward);
 
 BPX_EXPORT int FN(bpx_gru_backward)(const void *call, bpx_parallel_for parallel, void *host) {
     const FN(Backward) *c = call;
     FN(State) s = {.dy = c->dy, .y = c->y, .gates = c->gates, .h0 = c->h0, .lengths = c->lengths};
-    s.da = c->da, s.du = c->du, s.dh0 = c->dh0;
+    s.da = c->da, s.du = c->du, s.dh0 = c->dh0, s.dx = c->dx, s.w_ih = c->w_ih, s.ins = c->ins;
     s.steps = c->steps, s.batch = c->batch, s.units = c->units, s.bytes = c->bytes;
     s.rows = 3 * s.units;
     return FN(walk)(&s, FN(backward_task), c->w_hh, s.units, s.rows, 1, s.units, parallel, host);

@@ -35,22 +35,22 @@ BPX_CLONES static void FN(forward_gates)(const FN(State) *s, const FN(Block) *b,
 /* With p the gradient of h_t, q that of c_t and s = tanh(c_t):
  *     q = dc + p o (1 - s^2)                  c: what flows back to c_{t-1}, q f
  *     da = q g i (1 - i), q c_{t-1} f (1 - f), q i (1 - g^2), p s o (1 - o)
- * Of a single step y may be absent: c = f c0 + i g. */
+ * Of a single step y may be absent: c = f c0 + i g. da may stand where the gates do. */
 BPX_CLONES static void FN(backward_gates)(const FN(State) *s, const FN(Block) *b, int64_t t) {
     const int64_t units = s->units, step = s->batch * units, cells = s->steps * step;
     for (int64_t r = 0; r < b->count; r++) {
         const int64_t row = t * s->batch + b->first + r;
-        A *restrict da = s->da + row * 4 * units;
+        A *da = s->da + row * 4 * units;
         if (t >= b->steps[r]) {
             for (int64_t u = 0; u < 4 * units; u++) da[u] = 0;
             continue;
         }
         const A *restrict dh = b->sums + r * b->wide, *restrict start = s->c0 + (b->first + r) * units;
         A *restrict dc = b->c + r * units;
-        const T *restrict dy = s->dy + row * units, *restrict gates = s->gates + row * 4 * units;
+        const T *restrict dy = s->dy + row * units, *gates = s->gates + row * 4 * units;
         const int kept = s->y != NULL;
-        const T *restrict y = kept ? s->y + cells + row * units : gates;
-        const T *restrict before = t > 0 ? y - step : y;
+        const T *y = kept ? s->y + cells + row * units : gates;
+        const T *before = t > 0 ? y - step : y;
 #pragma omp simd
         for (int64_t u = 0; u < units; u++) {
             const A i = LOAD(gates[u]), f = LOAD(gates[units + u]);
@@ -74,11 +74,9 @@ static void FN(forward_task)(void *state, int64_t chunk) {
     const size_t bytes = (size_t)(b.count * s->units) * sizeof(A);
     memcpy(b.h, s->h0 + b.first * s->units, bytes);
     memcpy(b.c, s->c0 + b.first * s->units, bytes);
+    A *own = b.sums;
     for (int64_t t = 0; t < s->steps; t++) {
-        int64_t next;
-        const A *a = FN(input)(s, &b, t, &next);
-        for (int64_t r = 0; r < b.count; r++)
-            memcpy(b.sums + r * b.wide, a + r * next, (size_t)s->rows * sizeof(A));
+        FN(begin)(s, &b, own, t);
         FN(bpx_product)(b.count, s->rows, s->units, b.h, s->units, 1, s->packed, b.sums, b.wide);
         FN(forward_gates)(s, &b, t);
     }
@@ -92,6 +90,7 @@ static void FN(backward_task)(void *state, int64_t chunk) {
         memset(b.sums, 0, (size_t)(b.count * b.wide) * sizeof(A));
         FN(bpx_product)(b.count, s->units, s->rows, s->da + (t * s->batch + b.first) * s->rows,
                         s->rows, 1, s->packed, b.sums, b.wide);
+        FN(unproject)(s, &b, t, s->rows);
     }
     for (int64_t r = 0; r < b.count; r++) {
         const size_t bytes = (size_t)s->units * sizeof(A);
@@ -119,16 +118,17 @@ BPX_EXPORT int FN(bpx_lstm_forward)(const void *call, bpx_parallel_for parallel,
 
 typedef struct {
     const T *dy, *y, *gates;
-    const A *c0, *w_hh;
+    const A *c0, *w_hh, *w_ih;
     const void *lengths;
     A *da, *dh0, *dc0;
-    int64_t steps, batch, units, bytes;
+    T *dx; /* made where w_ih is given */
+    int64_t steps, batch, units, bytes, ins;
 } FN(Backward);
 
 BPX_EXPORT int FN(bpx_lstm_backward)(const void *call, bpx_parallel_for parallel, void *host) {
     const FN(Backward) *c = call;
     FN(State) s = {.dy = c->dy, .y = c->y, .gates = c->gates, .c0 = c->c0, .lengths = c->lengths};
-    s.da = c->da, s.dh0 = c->dh0, s.dc0 = c->dc0;
+    s.da = c->da, s.dh0 = c->dh0, s.dc0 = c->dc0, s.dx = c->dx, s.w_ih = c->w_ih, s.ins = c->ins;
     s.steps = c->steps, s.batch = c->batch, s.units = c->units, s.bytes = c->bytes;
     s.rows = 4 * s.units;
     return FN(walk)(&s, FN(backward_task), c->w_hh, s.units, s.rows, 1, s.units, parallel, host);

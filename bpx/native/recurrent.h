@@ -18,6 +18,9 @@ enum { BPX_RECURRENT_ROWS = 8 };
 /* Steps of which the input's products are made at once. */
 enum { BPX_RECURRENT_AHEAD = 8 };
 
+/* Of a product's depth at once: a panel of it fits a first-level cache. */
+enum { BPX_RECURRENT_DEPTH = 256 };
+
 /* Below so many multiplications another thread costs more than it takes over. */
 enum { BPX_RECURRENT_SERIAL = 1 << 18 };
 

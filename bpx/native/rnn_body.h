@@ -55,11 +55,9 @@ static void FN(forward_task)(void *state, int64_t chunk) {
     const int64_t units = s->units;
     FN(Block) b = FN(block)(s, chunk, units);
     memcpy(b.h, s->h0 + b.first * units, (size_t)(b.count * units) * sizeof(A));
+    A *own = b.sums;
     for (int64_t t = 0; t < s->steps; t++) {
-        int64_t next;
-        const A *a = FN(input)(s, &b, t, &next);
-        for (int64_t row = 0; row < b.count; row++)
-            memcpy(b.sums + row * b.wide, a + row * next, (size_t)units * sizeof(A));
+        FN(begin)(s, &b, own, t);
         FN(bpx_product)(b.count, units, units, b.h, units, 1, s->packed, b.sums, b.wide);
         FN(forward_states)(s, &b, t);
     }
@@ -74,6 +72,7 @@ static void FN(backward_task)(void *state, int64_t chunk) {
         memset(b.sums, 0, (size_t)(b.count * b.wide) * sizeof(A));
         FN(bpx_product)(b.count, units, units, s->da + (t * s->batch + b.first) * units, units, 1,
                         s->packed, b.sums, b.wide);
+        FN(unproject)(s, &b, t, units);
     }
     for (int64_t row = 0; row < b.count; row++)
         memcpy(s->dh0 + (b.first + row) * units, b.sums + row * b.wide, (size_t)units * sizeof(A));
@@ -97,15 +96,17 @@ BPX_EXPORT int FN(bpx_rnn_forward)(const void *call, bpx_parallel_for parallel, 
 
 typedef struct {
     const T *dy, *y;
-    const A *w_hh;
+    const A *w_hh, *w_ih;
     const void *lengths;
     A *da, *dh0;
-    int64_t steps, batch, units, bytes, relu;
+    T *dx; /* made where w_ih is given */
+    int64_t steps, batch, units, bytes, relu, ins;
 } FN(Backward);
 
 BPX_EXPORT int FN(bpx_rnn_backward)(const void *call, bpx_parallel_for parallel, void *host) {
     const FN(Backward) *c = call;
     FN(State) s = {.dy = c->dy, .y = c->y, .lengths = c->lengths, .da = c->da, .dh0 = c->dh0};
+    s.dx = c->dx, s.w_ih = c->w_ih, s.ins = c->ins;
     s.steps = c->steps, s.batch = c->batch, s.bytes = c->bytes, s.relu = c->relu;
     s.units = s.rows = c->units;
     return FN(walk)(&s, FN(backward_task), c->w_hh, s.units, s.units, 1, s.units, parallel, host);

@@ -5,6 +5,7 @@ typedef struct {
     const T *x, *before; /* before: the first rows of x, or NULL */
     A *dweight, *dbias;
     int64_t rows, outs, ins, first; /* first: rows of `before` */
+    int64_t step, low; /* from a row of dy to the next; of its columns the first `low` and the last are outs */
 } FN(Weight);
 
 typedef struct {
@@ -15,13 +16,15 @@ typedef struct {
     A *sums, *bias, *memory;
 } FN(WeightState);
 
-/* `width` outs of some rows of dy as lines, filled up with zeros, and their sums. */
+/* `width` outs of some rows of dy as lines, filled up with zeros, and their sums; those from `cut` on
+ * stand `gap` columns farther. */
 BPX_INLINE void FN(pack_lines)(const A *restrict from, int64_t step, int64_t depth, const int64_t width,
-                               A *restrict to, A *restrict bias) {
+                               const int64_t cut, const int64_t gap, A *restrict to,
+                               A *restrict bias) {
     A sum[LINES] = {0};
     for (int64_t k = 0; k < depth; k++)
         for (int64_t l = 0; l < LINES; l++) {
-            const A v = l < width ? from[k * step + l] : 0;
+            const A v = l < width ? from[k * step + l + (l < cut ? 0 : gap)] : 0;
             to[k * LINES + l] = v;
             sum[l] += v;
         }
@@ -30,11 +33,19 @@ BPX_INLINE void FN(pack_lines)(const A *restrict from, int64_t step, int64_t dep
 
 BPX_CLONES static void FN(pack_dy)(const FN(Weight) *c, int64_t row, int64_t depth, int64_t out,
                                    int64_t outs, A *packed, A *bias) {
-    const A *from = c->dy + row * c->outs + out;
-    int64_t j = 0;
-    for (; j + LINES <= outs; j += LINES)
-        FN(pack_lines)(from + j, c->outs, depth, LINES, packed + j * depth, bias + j);
-    if (j < outs) FN(pack_lines)(from + j, c->outs, depth, outs - j, packed + j * depth, bias + j);
+    const int64_t gap = c->step - c->outs;
+    for (int64_t j = 0; j < outs; j += LINES) {
+        const int64_t o = out + j, low = c->low - o, left = outs - j, width = left < LINES ? left : LINES;
+        const A *from = c->dy + row * c->step + o + (low > 0 ? 0 : gap);
+        A *to = packed + j * depth;
+        if (low > 0 && low < width) {
+            FN(pack_lines)(from, c->step, depth, width, low, gap, to, bias + j);
+        } else if (width < LINES) {
+            FN(pack_lines)(from, c->step, depth, width, LINES, 0, to, bias + j);
+        } else { /* a number of turns that the compiler knows */
+            FN(pack_lines)(from, c->step, depth, LINES, LINES, 0, to, bias + j);
+        }
+    }
 }
 
 /* Rows of x, or of what is before it, as panels of columns. */

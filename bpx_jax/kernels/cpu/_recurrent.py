@@ -1,7 +1,7 @@
 """What the recurrent layers' cpu kernels share. The walk through the steps is one call, which makes
-the input's products on the way where both weights fit a core's cache: XLA would keep those of all
-steps, and add the bias in another pass. The weights' gradients are one call each; the input's
-gradient stays with XLA."""
+the input's products on the way where both weights fit a core's cache, and in backward the input's
+gradient: XLA would keep the products of all steps, add the bias in another pass, and read the
+gradients from memory again. The weights' gradients are one call each."""
 
 import math
 
@@ -42,6 +42,13 @@ def projected(x, w_ih, bias):
     return a if bias is None else a + bias.reshape(1, 1, -1), None, None
 
 
+def unprojected(x, w_ih, need):
+    """What the walk backward takes, where it makes dx: w_ih in the arithmetic type of x, and dx as
+    a result; else None and None."""
+    made = need and w_ih.size <= FITS
+    return (as_type(w_ih, arithmetic(x.dtype)), (x.shape, x.dtype)) if made else (None, None)
+
+
 def counts(lengths):
     """The lengths in a type that the core reads, and its bytes."""
     if lengths is None or lengths.dtype.itemsize == 8:
@@ -49,28 +56,36 @@ def counts(lengths):
     return lengths.astype("int32"), 4
 
 
-def gradients(da, du, x, h0, h, w_ih, lengths, needs):
+def gradients(d, dx, x, h0, h, w_ih, lengths, needs, low=None):
     """(dx, dw_ih, dw_hh, db_ih, db_hh) of the gradients of a = x w_ih^T + b_ih and of
-    u = h w_hh^T + b_hh at all steps. Of h what comes behind the hidden states is not read."""
+    u = h w_hh^T + b_hh at all steps: d (T B G), or, with `low`, d (T B more) of which the first G
+    are da, and the first `low` and the last are du. dx: where the walk has made it. Of h what comes
+    behind the hidden states is not read."""
     # dx = da w_ih;  dw_ih = da^T x,  dw_hh = du^T (h0, h_1, ..),  db_ih, db_hh = da, du summed
-    wide = da.dtype
+    wide, outs = d.dtype, len(w_ih)
     if lengths is not None:  # what stands past an end, NaN too, has no part in a product
         count = lengths.astype("int32")
         ends = jnp.where((count >= 0) & (count <= len(x)), count, 0)
         step = jnp.arange(len(x), dtype="int32").reshape(-1, 1, 1)
         x = jnp.where(step < ends.reshape(1, -1, 1), x, 0)
-    dw_ih, db_ih = weight_gradient(da, x, None, (needs[1], needs[3]))
-    dw_hh, db_hh = weight_gradient(du, h, h0, (needs[2], needs[4]))
-    dx = jnp.einsum("tbg,gi->tbi", da, w_ih.astype(wide)) if needs[0] else None
+    dw_ih, db_ih = weight_gradient(d, x, None, (needs[1], needs[3]), outs, outs)
+    dw_hh, db_hh = weight_gradient(d, h, h0, (needs[2], needs[4]), outs, low)
+    if needs[0] and dx is None:
+        dx = jnp.einsum("tbg,gi->tbi", d[..., :outs], w_ih.astype(wide))
     return dx, dw_ih, dw_hh, db_ih, db_hh
 
 
-def weight_gradient(da, x, before, needs):
+def weight_gradient(da, x, before, needs, outs=None, low=None):
     """(da^T x, da summed) over all steps and rows, in one call: XLA is slow at a product along the
-    rows of both. With `before` (B I) x of a step is that of the step before."""
+    rows of both. With `before` (B I) x of a step is that of the step before. With `outs`, da are
+    the first `low` columns of what is given, and the last of so many in all."""
+    step, ins = da.shape[-1], x.shape[-1]
+    outs = step if outs is None else outs
+    low = outs if low is None else low
     if not needs[0]:
+        da = jnp.concatenate([da[..., :low], da[..., step - outs + low :]], -1)
         return None, da.sum((0, 1)) if needs[1] else None
-    rows, outs, ins = math.prod(da.shape[:-1]), da.shape[-1], x.shape[-1]
     results = ((outs, ins), da.dtype), ((outs,), da.dtype) if needs[1] else None
-    sizes = (rows, outs, ins, 0 if before is None else len(before))
+    rows = math.prod(da.shape[:-1])
+    sizes = (rows, outs, ins, 0 if before is None else len(before), step, low)
     return _ffi.call("weight_gradient", x.dtype, (da, x, before), results, sizes)

@@ -32,11 +32,12 @@ def backward(dy, arrays, residuals, needs):
     wide = arithmetic(x.dtype)
     count, bytes = _recurrent.counts(lengths)
     steps, batch, units = y.shape
-    given = (as_type(dy, x.dtype), y, gates, as_type(h0, wide), as_type(w_hh, wide), count)
-    before_activation = (steps, batch, 3 * units), wide
-    results = before_activation, before_activation, (h0.shape, wide)
-    sizes = (steps, batch, units, bytes)
-    da, du, dh0 = _ffi.call("gru_backward", x.dtype, given, results, sizes)
+    w, dx = _recurrent.unprojected(x, w_ih, needs[0])
+    given = (as_type(dy, x.dtype), y, gates, as_type(h0, wide), as_type(w_hh, wide), w, count)
+    # one array for both gradients, which differ in n's alone, over the gates
+    results = (gates.shape, wide), None, (h0.shape, wide), dx
+    sizes, over = (steps, batch, units, bytes, x.shape[-1]), {2: 0} if wide == x.dtype else {}
+    d, _, dh0, dx = _ffi.call("gru_backward", x.dtype, given, results, sizes, aliases=over)
     needs = (needs[0], *needs[2:])
-    dx, *rest = _recurrent.gradients(da, du, x, h0, y, w_ih, lengths, needs)
+    dx, *rest = _recurrent.gradients(d, dx, x, h0, y, w_ih, lengths, needs, 2 * units)
     return dx, dh0, *rest, None

@@ -32,9 +32,12 @@ def backward(dy, arrays, residuals, needs):
     wide = arithmetic(x.dtype)
     count, bytes = _recurrent.counts(lengths)
     (_, steps, batch, units), start = y.shape, (h0.shape, wide)
-    given = (as_type(dy, x.dtype), y, gates, as_type(c0, wide), as_type(w_hh, wide), count)
-    results, sizes = ((gates.shape, wide), start, start), (steps, batch, units, bytes)
-    da, dh0, dc0 = _ffi.call("lstm_backward", x.dtype, given, results, sizes)
+    w, dx = _recurrent.unprojected(x, w_ih, needs[0])
+    given = (as_type(dy, x.dtype), y, gates, as_type(c0, wide), as_type(w_hh, wide), w, count)
+    results = (gates.shape, wide), start, start, dx
+    sizes = (steps, batch, units, bytes, x.shape[-1])
+    over = {2: 0} if wide == x.dtype else {}  # da over the gates
+    da, dh0, dc0, dx = _ffi.call("lstm_backward", x.dtype, given, results, sizes, aliases=over)
     needs = (needs[0], *needs[3:])
-    dx, *rest = _recurrent.gradients(da, da, x, h0, y, w_ih, lengths, needs)
+    dx, *rest = _recurrent.gradients(da, dx, x, h0, y, w_ih, lengths, needs)
     return dx, dh0, dc0, *rest, None

@@ -31,10 +31,11 @@ def backward(dy, arrays, residuals, needs, *, nonlinearity):
     (y,) = residuals
     wide = arithmetic(x.dtype)
     count, bytes = _recurrent.counts(lengths)
-    given = (as_type(dy, x.dtype), y, as_type(w_hh, wide), count)
-    sizes = (*y.shape, bytes, int(nonlinearity == "relu"))
-    results = (y.shape, wide), (h0.shape, wide)
-    da, dh0 = _ffi.call("rnn_backward", x.dtype, given, results, sizes)
+    w, dx = _recurrent.unprojected(x, w_ih, needs[0])
+    given = (as_type(dy, x.dtype), y, as_type(w_hh, wide), w, count)
+    sizes = (*y.shape, bytes, int(nonlinearity == "relu"), x.shape[-1])
+    results = (y.shape, wide), (h0.shape, wide), dx
+    da, dh0, dx = _ffi.call("rnn_backward", x.dtype, given, results, sizes)
     needs = (needs[0], *needs[2:])
-    dx, *rest = _recurrent.gradients(da, da, x, h0, y, w_ih, lengths, needs)
+    dx, *rest = _recurrent.gradients(da, dx, x, h0, y, w_ih, lengths, needs)
     return dx, dh0, *rest, None

@@ -30,8 +30,8 @@ def backward(dy, arrays, residuals, needs):
     steps, batch, units = y.shape
     da = y.new_empty((steps, batch, 3 * units), dtype=wide)
     du, dh0 = da.new_empty(da.shape), start.new_empty(start.shape)
-    given = (dy, y, gates, start, w, count, da, du, dh0)
-    _call.run("gru_backward", dtype, given, (steps, batch, units, 8))
+    given = (dy, y, gates, start, w, None, count, da, du, dh0, None)
+    _call.run("gru_backward", dtype, given, (steps, batch, units, 8, 0))
     needs = (needs[0], *needs[2:])
     dx, *rest = _recurrent.gradients(da, du, x, h0, y, w_ih, lengths, needs)
     return dx, dh0, *rest, None

@@ -30,8 +30,8 @@ def backward(dy, arrays, residuals, needs):
     steps, batch, rows = gates.shape
     da = gates.new_empty(gates.shape, dtype=wide)
     dh0, dc0 = (start.new_empty(start.shape) for _ in range(2))
-    given = (dy, y if y.numel() else None, gates, start, w, count, da, dh0, dc0)
-    _call.run("lstm_backward", dtype, given, (steps, batch, rows // 4, 8))
+    given = (dy, y if y.numel() else None, gates, start, w, None, count, da, dh0, dc0, None)
+    _call.run("lstm_backward", dtype, given, (steps, batch, rows // 4, 8, 0))
     needs = (needs[0], *needs[3:])
     dx, *rest = _recurrent.gradients(da, da, x, h0, y[0], w_ih, lengths, needs)
     return dx, dh0, dc0, *rest, None

@@ -23,8 +23,8 @@ def backward(dy, arrays, residuals, needs, *, nonlinearity):
     dy, y, w = readable(dy, dtype), readable(residuals[0], dtype), readable(w_hh, wide)
     count = _recurrent.counts(lengths)
     da, dh0 = y.new_empty(y.shape, dtype=wide), y.new_empty(h0.shape, dtype=wide)
-    sizes = (*y.shape, 8, int(nonlinearity == "relu"))
-    _call.run("rnn_backward", dtype, (dy, y, w, count, da, dh0), sizes)
+    sizes = (*y.shape, 8, int(nonlinearity == "relu"), 0)
+    _call.run("rnn_backward", dtype, (dy, y, w, None, count, da, dh0, None), sizes)
     needs = (needs[0], *needs[2:])
     dx, *rest = _recurrent.gradients(da, da, x, h0, y, w_ih, lengths, needs)
     return dx, dh0, *rest, None
