@@ -21,6 +21,12 @@ def norm(x: Any) -> Any:
     return jnp.sqrt(jnp.sum(x * x))
 
 
+def anew(*arrays: Any) -> Any:
+    """The same arrays, as others to XLA: what a norm is of would be kept in memory for the step,
+    which takes longer than to compute it once more."""
+    return jax.lax.optimization_barrier(arrays)
+
+
 def trust(size: Any, below: Any, coefficient: Any = 1.0, eps: Any = 0.0) -> Any:
     """coefficient * size / (below + eps), and 1 where size or below is 0."""
     safe = (size > 0) & (below > 0)

@@ -72,9 +72,13 @@ def lars(
             coefficient, small, size, along = (
                 tf.scalar(x, dtype) for x in (trust_coefficient, eps, lr, momentum)
             )
-            d = g + tf.scalar(wd, dtype) * p if decays else g
+            def decayed(g: Any, p: Any) -> Any:
+                return g + tf.scalar(wd, dtype) * p if decays else g
+
+            d = decayed(*_trust.anew(g, p))
             if scales:
-                d = d * _trust.trust(_trust.norm(p), _trust.norm(d), coefficient, small)
+                below = _trust.norm(decayed(g, p))
+                d = d * _trust.trust(_trust.norm(p), below, coefficient, small)
             d = -size * d
             buf = along * buf + d
             return d + along * buf if nesterov else buf, buf
