@@ -17,6 +17,7 @@ from bpx_torch import RULES, _fast, _node
 from bpx_torch import functional as F
 
 LOADED = _node.build()
+CORE = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def fresh(monkeypatch):
         monkeypatch.setattr(_node._State, name, value)
 
 
+@CORE
 def test_it_is_compiled_in_the_background(fresh, monkeypatch):
     go, asked = threading.Event(), []
 
@@ -78,16 +80,24 @@ def test_compiled_autograd_is_asked_for(monkeypatch):
     [
         (lambda m: m.setenv("BPX_TORCH_NODES", "0"), "BPX_TORCH_NODES is 0"),
         (lambda m: m.setattr(native, "available", lambda: "no core"), "no core"),
-        (
+        pytest.param(
             lambda m: m.setattr(sys, "platform", "plan9"),
             "torch_node.cc is compiled on Linux alone, not on plan9",
+            marks=CORE,
         ),
-        (
+        pytest.param(
             lambda m: m.setenv("PATH", ""),
             "no C++ compiler for torch_node.cc (no c++, g++, clang++ on",
+            marks=CORE,
         ),
-        (lambda m: m.setenv("CXX", "false"), "false failed on torch_node.cc: "),
-        (lambda m: m.setenv("BPX_CACHE_DIR", "/proc/nowhere"), "No such file or directory: '/proc"),
+        pytest.param(
+            lambda m: m.setenv("CXX", "false"), "false failed on torch_node.cc: ", marks=CORE
+        ),
+        pytest.param(
+            lambda m: m.setenv("BPX_CACHE_DIR", "/proc/nowhere"),
+            "No such file or directory: '/proc",
+            marks=CORE,
+        ),
     ],
 )
 def test_it_says_why_not(fresh, monkeypatch, tmp_path, change, reason):
