@@ -86,4 +86,21 @@ BPX_INLINE uint16_t bpx_store_bf16(float v) {
     return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? nan : rounded);
 }
 
+/* Lines that will be read or written soon. */
+static inline void bpx_fetch(const void *from, const void *to) {
+#if defined(__GNUC__)
+    for (const char *line = from; line < (const char *)to; line += 64) __builtin_prefetch(line);
+#else
+    (void)from, (void)to;
+#endif
+}
+
+/* As many bytes of the row after this one, asked for before this one is computed: a row of a page or more
+ * begins where no processor looks ahead. Of a longer row the rest is in order again. */
+enum { BPX_ROW_AHEAD = 8192 };
+
+static inline void bpx_fetch_row(const void *row, int64_t bytes) {
+    bpx_fetch(row, (const char *)row + (bytes < BPX_ROW_AHEAD ? bytes : BPX_ROW_AHEAD));
+}
+
 #endif

@@ -66,14 +66,6 @@ static inline int bpx_run_elements(bpx_elements run, const void *call, int64_t n
 
 /* Where a few operations an element wait for memory, the next block's lines are asked for before this
  * one is computed: 1 KiB is soon enough for the outer caches and leaves the first level what it has. */
-static inline void bpx_fetch(const void *from, const void *to) {
-#if defined(__GNUC__)
-    for (const char *line = from; line < (const char *)to; line += 64) __builtin_prefetch(line);
-#else
-    (void)from, (void)to;
-#endif
-}
-
 enum { BPX_BLOCK_BYTES = 1024 };
 
 #define FETCH(array) bpx_fetch((array) + end, (array) + next)

@@ -18,9 +18,11 @@ typedef struct {
 BPX_CLONES static void FN(forward_rows)(const FN(State) *s, int64_t first, int64_t last) {
     const int64_t columns = s->columns;
     const A *restrict weight = s->weight, *restrict bias = s->bias;
+    const int64_t bytes = columns * (int64_t)sizeof(T);
     for (int64_t row = first; row < last; row++) {
         const T *restrict x = s->x + row * columns;
         T *restrict y = s->out + row * columns;
+        if (row + 1 < last) bpx_fetch_row(x + columns, bytes);
         A sum = 0, shift = 0, square = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = 0; i < columns; i++) sum += LOAD(x[i]);
@@ -54,10 +56,15 @@ BPX_CLONES static void FN(backward_rows)(const FN(State) *s, int64_t first, int6
                                                   A *restrict dweight, A *restrict dbias) {
     const int64_t columns = s->columns;
     const A *restrict weight = s->weight;
+    const int64_t bytes = columns * (int64_t)sizeof(T);
     for (int64_t row = first; row < last; row++) {
         const T *restrict x = s->x + row * columns;
         const T *restrict dy = s->dy + row * columns;
         const A mu = s->mu[row], rstd = s->rstd[row];
+        if (row + 1 < last) {
+            bpx_fetch_row(x + columns, bytes);
+            bpx_fetch_row(dy + columns, bytes);
+        }
         A shift = 0, g_mean = 0, gx_mean = 0;
 #pragma omp simd reduction(+ : shift, g_mean, gx_mean)
         for (int64_t i = 0; i < columns; i++) {
