@@ -8,38 +8,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import bpx_torch
 from bpx.verify import reference
 from bpx_torch import _fast, _node
 from bpx_torch.verify import RUNNER
+from tests.recorded_rules import NOT_RECORDED, RULES, exactly
 
 pytestmark = pytest.mark.skipif(_node.build() is not None, reason=str(_node.available()))
 
-RULES = {
-    n: r
-    for n, r in bpx_torch.RULES.items()
-    if n in _fast.REPEATED or any(k.name == "cpu" for k in r.kernels)
-}
-# what their kernels do that is not recorded
-NOT_RECORDED = {
-    "conv_sign_symmetric": "takes signs",
-    "gradient_clip_norm": "reads a number",
-    "info_nce": "keeps less in some calls",
-    "linear_cross_entropy": "keeps less in some calls",
-    "linear_recurrence": "keeps a part of y",
-    "lstm": "keeps less in some calls",
-    "rnn": "keeps less in some calls",
-}
 # in bfloat16 their weights, statistics or gradients are converted, or the plain kernel runs
 CONVERTED = {
     *("affine", "attention", "batch_norm", "conv", "conv_feedback_alignment", "conv_transpose"),
     *("ctc_loss", "embedding", "gru", "instance_norm", "prelu", "rope"),
 }
 FUNCTION = torch.autograd.function.BackwardCFunction
-
-
-def exactly(a, b):
-    torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
 def plan_of(rule, options, arrays):

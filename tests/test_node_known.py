@@ -16,23 +16,9 @@ from bpx import rule as rules
 from bpx.verify import reference
 from bpx_torch import _fast, _node
 from bpx_torch.verify import RUNNER
+from tests.recorded_rules import NOT_RECORDED, RULES, exactly
 
 pytestmark = pytest.mark.skipif(_node.build() is not None, reason=str(_node.available()))
-
-RULES = {
-    n: r
-    for n, r in bpx_torch.RULES.items()
-    if n in _fast.REPEATED or any(k.name == "cpu" for k in r.kernels)
-}
-# recorded for no call: tests/test_node.py says why
-NEVER = {
-    *("conv_sign_symmetric", "gradient_clip_norm", "info_nce", "linear_cross_entropy"),
-    *("linear_recurrence", "lstm", "rnn"),
-}
-
-
-def exactly(a, b):
-    torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -70,7 +56,7 @@ def test_the_bits_of_the_function(name, monkeypatch):
         dy = torch.linspace(-1, 2, y.numel()).reshape(y.shape)
         exactly(*(torch.autograd.grad(z, own[first], dy)[0] for z in (y, want)))
         found += 1
-    assert (found == 0) == (name in NEVER or rule.fast.indices)
+    assert (found == 0) == (name in NOT_RECORDED or rule.fast.indices)
 
 
 RULE = bpx_torch.RULES["threshold"]
