@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bpx import _inputs
 from bpx import dims as dim
@@ -26,7 +26,6 @@ class Huge:
     absent     optional arguments that take no part, though the rows have their dims
     constant   floating arguments that no gradient is asked for
     unread     kept arguments that backward does not read then
-    scale      what the normal numbers of an argument are multiplied by
     twice      whether a mean is of more than a program holds: forward reads x twice, and
                backward dy and x
     products   whether matrix products take the time, so that bytes say nothing
@@ -38,7 +37,6 @@ class Huge:
     absent: tuple[str, ...] = ()
     constant: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
-    scale: Mapping[str, float] = field(default_factory=dict)
     twice: bool = False
     products: bool = False
     wide: int | None = None
@@ -75,13 +73,11 @@ HUGE: Mapping[str, Huge] = {
     "gated_linear": Huge(
         ({"N": 16_384, "I": 11_008, "O": 4096},),
         absent=("bias",),
-        scale={"weight": 0.01},
         products=True,
     ),
     "linear_cross_entropy": Huge(
         tuple({"N": n, "D": 4096, "V": 128_256} for n in (4096, 16_384, 32_768)),
         absent=("bias", "class_weight"),
-        scale={"weight": 0.02},
         products=True,
         wide=1,
         limit=1.0,

@@ -87,8 +87,9 @@ def draw(spec, row, about, dtype, seed):
     sizes = _inputs.sizes(spec, row)
     here = _bench_huge.given(spec, row, about)
     *keys, last = jax.random.split(jax.random.key(seed), len(spec.args) + 1)
+    scale = _inputs.SCALE.get(spec.name, {})
     arrays = tuple(
-        _array(arg, sizes, dtype, key, about.scale.get(arg.name, 1)) if there else None
+        _array(arg, sizes, dtype, key, scale.get(arg.name, 1)) if there else None
         for arg, there, key in zip(spec.args, here, keys, strict=True)
     )
     options = _inputs.options(spec, row)

@@ -104,8 +104,9 @@ def draw(spec, row, about, dtype, device, seed):
     numbers = torch.Generator(device).manual_seed(seed)
     sizes = _inputs.sizes(spec, row)
     here = _bench_huge.given(spec, row, about)
+    scale = _inputs.SCALE.get(spec.name, {})
     arrays = tuple(
-        _array(arg, sizes, dtype, numbers, about.scale.get(arg.name, 1)) if there else None
+        _array(arg, sizes, dtype, numbers, scale.get(arg.name, 1)) if there else None
         for arg, there in zip(spec.args, here, strict=True)
     )
     options = _inputs.options(spec, row)

@@ -19,7 +19,7 @@ def test_every_entry_with_a_kernel_has_rows():
     for name in torch_bench.GPU_NAMES:
         spec, about = SPECS[name], _bench_huge.huge(SPECS[name])
         names = {a.name for a in spec.args}
-        assert {*about.absent, *about.constant, *about.unread, *about.scale} <= names
+        assert {*about.absent, *about.constant, *about.unread} <= names
         for row in about.rows:
             assert {*_inputs.sizes(spec, row), *set(row).intersection(spec.options)} == set(row)
             assert _bench_huge.moved(spec, row, about, 2) > 2**28

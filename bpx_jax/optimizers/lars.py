@@ -72,6 +72,7 @@ def lars(
             coefficient, small, size, along = (
                 tf.scalar(x, dtype) for x in (trust_coefficient, eps, lr, momentum)
             )
+
             def decayed(g: Any, p: Any) -> Any:
                 return g + tf.scalar(wd, dtype) * p if decays else g
 
