@@ -19,7 +19,13 @@ OPTIONS = (
     {},
     {"reduction": "sum", "label_smoothing": 0.2, "ignore_index": None},
     {"reduction": "none", "label_smoothing": 0.1},
-    {"ignore_index": 3},
+    {"ignore_index": 3, "chunk": 5},
+    {"softcap": 2.0, "chunk": 1},
+    {"z_loss": 0.3},
+    {"num_items": 4, "label_smoothing": 0.1},
+    {"reduction": "none", "label_smoothing": 0.2, "softcap": 1.5, "z_loss": 0.2},
+    {"label_smoothing": 0.2, "softcap": 1.5, "z_loss": 0.2, "chunk": 3, "ignore_index": 2},
+    {"label_smoothing": 0.2, "softcap": 1.5, "z_loss": 0.2, "num_items": 3},
 )
 NAMES = ("x", "weight", "bias", "class_weight")
 
@@ -28,6 +34,12 @@ NAMES = ("x", "weight", "bias", "class_weight")
 def early(monkeypatch):
     """Whether the calls took gradients in forward."""
     return answers(monkeypatch, kernel, "worth")
+
+
+@pytest.fixture(params=[1, 4, 256], ids="blocks of {}".format)
+def blocks(monkeypatch, request):
+    """Rows one by one, in blocks of 4 of which the last has fewer, and all at once."""
+    monkeypatch.setattr(kernel, "ROWS", request.param)
 
 
 def arrays(rows=(3, 7), features=5, classes=11, asked=NAMES):
@@ -62,7 +74,7 @@ def same(found, want):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_the_plain_rules_gradients(options, early):
+def test_the_plain_rules_gradients(options, early, blocks):
     subsets = [NAMES, *itertools.combinations(NAMES, 1), ("x", "bias")]
     for asked in subsets:
         found, target = arrays(asked=asked)
@@ -73,7 +85,7 @@ def test_the_plain_rules_gradients(options, early):
     same(*(run(name, found, target, options) for name in ("cpu", "plain")))
 
 
-def test_what_an_ignored_row_holds(early):
+def test_what_an_ignored_row_holds(early, blocks):
     found, target = arrays()
     target[1, 2] = -100
     with torch.no_grad():
@@ -94,7 +106,7 @@ def test_a_row_that_is_nearly_certain_keeps_its_digits(early):
     assert early == [True]
 
 
-def test_again_and_the_second_derivative(early):
+def test_again_and_the_second_derivative(early, blocks):
     found, target = arrays()
     y, first, asked, dy = run("cpu", found, target, {})
     for a, b in zip(first, torch.autograd.grad(y, asked, dy), strict=True):
@@ -115,15 +127,44 @@ def test_few_rows_are_computed_again(early):
     assert early == [False]
 
 
+@pytest.mark.parametrize("dy", [1.0, -0.3])
+def test_a_graph_that_is_freed(dy, early):
+    """The gradients that forward took are used up, and reach a leaf as they are."""
+    found = []
+    for name in ("cpu", "plain"):
+        given, target = arrays()
+        with use(name):
+            y = linear_cross_entropy(given["x"], given["weight"], target, *bias(given))
+        y.backward(torch.tensor(dy, dtype=y.dtype))
+        found.append([a.grad for a in given.values()])
+        with pytest.raises(RuntimeError, match="a second time"):
+            y.backward()
+    assert early == [True]
+    torch.testing.assert_close(*found, rtol=1e-11, atol=1e-12)
+
+
+def test_batched_gradients(early):
+    dys = torch.tensor([0.5, -2.0, 3.0], dtype=torch.float64)
+    found = []
+    for name in ("cpu", "plain"):
+        y, _, asked, _ = run(name, *arrays(), {"z_loss": 0.1})
+        found.append(torch.autograd.grad(y, asked, dys, is_grads_batched=True))
+    torch.testing.assert_close(*found, rtol=1e-11, atol=1e-12)
+    assert early == [True]
+
+
 @pytest.mark.parametrize(
-    "options", [{"chunk": 5}, {"softcap": 2.0}, {"z_loss": 0.3}, {"num_items": 4}], ids=str
+    ("rows", "features", "chunk", "largest"),
+    [(600, 8, 1000, 30), (600, 40, 1000, 40), (600, 8, 20_000, 200), (7, 300, 4000, 7)],
 )
-def test_the_rest_is_the_plain_rules(options, early):
-    found, target = arrays()
-    ours, want = (run(name, found, target, options) for name in ("cpu", "plain"))
-    for a, b in zip((ours[0], *ours[1]), (want[0], *want[1]), strict=True):
-        assert torch.equal(a, b)
-    assert early == []
+def test_how_many_rows_a_block_has(rows, features, chunk, largest):
+    """As many as rows x chunk or weight have room for, 256 at most, and all of them alike."""
+    x, weight = torch.zeros(rows, features), torch.zeros(20_000, features)
+    target = torch.zeros(rows, dtype=torch.int64)
+    options = {"ignore_index": None, "reduction": "sum", "label_smoothing": 0.0, "chunk": chunk}
+    blocks = kernel.Call(x, weight, target, None, None, options).blocks()
+    assert [i for b in blocks for i in range(b.start, b.stop)] == list(range(rows))
+    assert max(b.stop - b.start for b in blocks) == largest
 
 
 def test_what_it_refuses():

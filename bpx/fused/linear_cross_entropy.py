@@ -22,7 +22,8 @@ least, in which everything else is computed. Kept for backward are the arguments
 each row, the top of its logits and log(sum_V(exp(z - top))): lse itself is rounded by |lse| eps,
 and exp(z - lse) with it, which is more than p - 1 where a row is nearly certain. Backward computes
 the logits again, `chunk` columns at a time, and scales nothing in place, so that it can be called
-twice. The largest array is rows x chunk, or a gradient.
+twice. The largest array is rows x chunk, or as large as weight. A kernel may take blocks of rows of
+that size instead, and the gradients at dy = 1 in forward, which backward scales.
 Source: Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models",
 arXiv:2411.09009, section 4 (the recomputation); z-loss: Chowdhery et al. 2022, "PaLM",
 arXiv:2204.02311, section 5; softcap: Gemma Team 2024, "Gemma 2", arXiv:2408.00118, section 2.

@@ -19,7 +19,6 @@ from bpx_torch._vocabulary import (
     spread,
     unseen,
 )
-from bpx_torch.kernels.cpu import linear_cross_entropy as cpu
 
 
 def forward(
@@ -142,14 +141,12 @@ def backward(
     )
 
 
-PLAIN = Kernel("plain", forward, backward)
-
 RULE = Rule(
     SPEC,
     (
-        cpu.kernel(PLAIN),
+        Kernel.lazy("cpu", "bpx_torch.kernels.cpu.linear_cross_entropy", early=True),
         Kernel.lazy("triton", "bpx_torch.kernels.triton.linear_cross_entropy", early=True),
-        PLAIN,
+        Kernel("plain", forward, backward),
     ),
     autocast="float32",
 )

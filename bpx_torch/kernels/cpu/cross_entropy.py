@@ -32,12 +32,16 @@ def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing)
     return y, (lse,)
 
 
-def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing):
+def backward(
+    dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing, dlogits=None
+):
+    """dlogits is written over the array given for it."""
     logits, target, weight = arrays
     dtype, wide = logits.dtype, arithmetic(logits.dtype)
     logits, weight, dy = readable(logits, dtype), readable(weight, wide), readable(dy, dtype)
     target, lse = readable(target, target.dtype), readable(residuals[0], wide)
-    dlogits = torch.empty_like(logits) if needs[0] else None
+    if needs[0] and dlogits is None:
+        dlogits = torch.empty_like(logits)
     dweight = torch.empty_like(weight) if needs[2] else None
     of = sizes(logits, target, ignore_index, reduction)
     given = (dy, logits, target, weight, lse, dlogits, dweight)

@@ -4,7 +4,7 @@ import torch
 import triton
 import triton.language as tl
 
-from bpx_torch.kernels import _opaque
+from bpx_torch.kernels._kept import free
 from bpx_torch.kernels.triton import _launch
 from bpx_torch.kernels.triton._rows import rounded
 
@@ -20,18 +20,11 @@ def times_kernel(A, DY, N, BY_HAND: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.c
         tl.store(A + i, rounded(a * dy, BY_HAND).to(A.dtype.element_ty), mask=i < N)
 
 
-def ends():
-    """Whether autograd frees the graph after this backward, so that no other one will read what
-    forward kept. torch says it in a private place; where it does not, the graph may stay."""
-    keeps = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
-    return keeps is not None and not keeps()
-
-
 def times(a, dy):
     """a dy of a dense `a` that forward kept and one number dy: over `a` itself where it is the last
     use of it."""
     dy = dy.to(a.dtype)
-    if not ends() or _opaque.refuses((a, dy)) is not None or a.numel() == 0:
+    if not free(a, dy):
         return a * dy
     _launch.run(
         times_kernel, (triton.cdiv(a.numel(), BLOCK),), a, a, dy, a.numel(),
