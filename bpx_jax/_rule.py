@@ -8,7 +8,7 @@ import numpy as np
 
 from bpx import rule
 from bpx.spec import SpecError
-from bpx_jax._seen_as import seen_as, seen_as_once
+from bpx_jax._seen_as import seen_as, seen_as_early, seen_as_once
 from bpx_jax._sharding import varying_alike
 
 KINDS = {
@@ -139,9 +139,9 @@ class Rule(rule.Rule):
 
     def wrap(self, kernel):
         spec, plain = self.spec, self.plain
-        names = tuple(spec.options)
+        names, count = tuple(spec.options), len(spec.residuals)
 
-        def asked(half, needs, options):
+        def asked(half, needs, options, reads=None):
             """A backward that gives what is asked for alone, and is given shapes alone where the
             entry keeps no more. They become what JAX does not trace in here, for it would ask for
             their values."""
@@ -153,7 +153,7 @@ class Rule(rule.Rule):
                     else a
                     for arg, a in zip(spec.args, kept, strict=True)
                 )
-                grads = half(dy, kept, residuals, needs, **options)
+                grads = half(dy, kept, residuals[:reads], needs, **options)
                 return tuple(g if n else None for g, n in zip(grads, needs, strict=True))
 
             return backward
@@ -166,9 +166,15 @@ class Rule(rule.Rule):
             backward = asked(kernel.backward, needs, options)
             if kernel is plain:
                 return forward, backward
-            by_hand = asked(plain.backward, needs, options)
-            both = (forward, functools.partial(plain.forward, **options))
-            return seen_as_once(*both, spec.residuals), seen_as(backward, by_hand)
+            by_hand = asked(plain.backward, needs, options, count)  # not what is kept early
+            plain_forward = functools.partial(plain.forward, **options)
+            if kernel.early:
+                if needs is not None:
+                    forward = functools.partial(forward, needs=needs)
+                forward = seen_as_early(forward, plain_forward, count)
+            else:
+                forward = seen_as_once(forward, plain_forward, spec.residuals)
+            return forward, seen_as(backward, by_hand)
 
         def trimmed(static, name, value, arrays):
             if name not in self.trim:
@@ -181,7 +187,11 @@ class Rule(rule.Rule):
 
         def fwd(static, *given):
             arrays = tuple(None if p is None else as_array(p.value) for p in given)
-            y, residuals = pair(static[0], None)[0](*arrays)
+            # a structure, which JAX does not trace: () where a gradient is asked for
+            wanted = tuple(() if p is not None and p.perturbed else None for p in given)
+            needs = tuple(w is not None for w in wanted)
+            y, residuals = pair(static[0], needs)[0](*arrays)
+            residuals, early = residuals[:count], residuals[count:]
             if spec.surrogate:
                 # a second derivative sees through this y: to it, too, its derivative is ours
                 y = run(static, *arrays)[0]
@@ -197,9 +207,7 @@ class Rule(rule.Rule):
                 trimmed(static, n, r, arrays)
                 for n, r in zip(spec.residuals, residuals, strict=True)
             )
-            # a structure, which JAX does not trace: () where a gradient is asked for
-            wanted = tuple(() if p is not None and p.perturbed else None for p in given)
-            return (y, residuals), (wanted, kept, tuple(some))
+            return (y, residuals), (wanted, kept, (*some, *early))
 
         def bwd(static, saved, cotangents):
             dy, _ = cotangents  # residuals leave through stop_gradient

@@ -1,6 +1,7 @@
 """What JAX cannot see into, with the derivative of what it can."""
 
 import jax
+import jax.numpy as jnp
 
 
 def seen_as(fast, plain):
@@ -36,3 +37,21 @@ def seen_as_once(fast, plain, residuals):
         return y, tuple(y if n == "y" else next(left) for n in residuals)
 
     return with_y
+
+
+def seen_as_early(fast, plain, count):
+    """`fast`, a forward that may keep gradients behind `count` residuals, as `seen_as` has it. What
+    it keeps there has no derivative: a backward that is differentiated is the plain rule's, which
+    does not read it."""
+
+    @jax.custom_jvp
+    def f(*arrays):
+        return fast(*arrays)
+
+    @f.defjvp
+    def jvp(primals, tangents):
+        y, kept = f(*primals)
+        dy, dkept = jax.jvp(plain, primals, tangents)[1]
+        return (y, kept), (dy, (*dkept, *jax.tree.map(jnp.zeros_like, kept[count:])))
+
+    return f

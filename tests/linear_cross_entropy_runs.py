@@ -8,6 +8,18 @@ import pytest
 
 FRAMEWORKS = ("torch", "jax")
 EVERY = {"label_smoothing": 0.1, "softcap": 3.0, "z_loss": 1e-2}
+OPTIONS = (
+    {},
+    {"reduction": "sum", "label_smoothing": 0.2, "ignore_index": None},
+    {"reduction": "none", "label_smoothing": 0.1},
+    {"ignore_index": 3, "chunk": 5},
+    {"softcap": 2.0, "chunk": 1},
+    {"z_loss": 0.3},
+    {"num_items": 4, "label_smoothing": 0.1},
+    {"reduction": "none", "label_smoothing": 0.2, "softcap": 1.5, "z_loss": 0.2},
+    {"label_smoothing": 0.2, "softcap": 1.5, "z_loss": 0.2, "chunk": 3, "ignore_index": 2},
+    {"label_smoothing": 0.2, "softcap": 1.5, "z_loss": 0.2, "num_items": 3},
+)
 
 
 def draws(n, d, v, seed=0, bias=True, weights=True):

@@ -11,22 +11,11 @@ from bpx import native
 from bpx.rule import use
 from bpx_torch.fused.linear_cross_entropy import linear_cross_entropy
 from bpx_torch.kernels.cpu import linear_cross_entropy as kernel
+from tests.linear_cross_entropy_runs import OPTIONS
 from tests.observed import answers
 
 pytestmark = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
 
-OPTIONS = (
-    {},
-    {"reduction": "sum", "label_smoothing": 0.2, "ignore_index": None},
-    {"reduction": "none", "label_smoothing": 0.1},
-    {"ignore_index": 3, "chunk": 5},
-    {"softcap": 2.0, "chunk": 1},
-    {"z_loss": 0.3},
-    {"num_items": 4, "label_smoothing": 0.1},
-    {"reduction": "none", "label_smoothing": 0.2, "softcap": 1.5, "z_loss": 0.2},
-    {"label_smoothing": 0.2, "softcap": 1.5, "z_loss": 0.2, "chunk": 3, "ignore_index": 2},
-    {"label_smoothing": 0.2, "softcap": 1.5, "z_loss": 0.2, "num_items": 3},
-)
 NAMES = ("x", "weight", "bias", "class_weight")
 
 

@@ -146,7 +146,13 @@ def backward(
     return dx.reshape(x.shape), dweight, None, dbias, dclass_weight
 
 
-RULE = Rule(SPEC, (Kernel("plain", forward, backward),))
+RULE = Rule(
+    SPEC,
+    (
+        Kernel.lazy("cpu", "bpx_jax.kernels.cpu.linear_cross_entropy", early=True),
+        Kernel("plain", forward, backward),
+    ),
+)
 
 
 def linear_cross_entropy(
