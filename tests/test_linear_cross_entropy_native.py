@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch")
 
 from bpx import native
 from bpx.rule import use
-from bpx_torch.fused.linear_cross_entropy import linear_cross_entropy
+from bpx_torch.fused.linear_cross_entropy import RULE, linear_cross_entropy
+from bpx_torch.kernels import _kept
 from bpx_torch.kernels.cpu import linear_cross_entropy as kernel
 from tests.linear_cross_entropy_runs import OPTIONS
 from tests.observed import answers
@@ -95,7 +96,19 @@ def test_a_row_that_is_nearly_certain_keeps_its_digits(early):
     assert early == [True]
 
 
-def test_again_and_the_second_derivative(early, blocks):
+def test_residuals_and_a_vocabulary_that_is_masked(blocks):
+    found, target = arrays(asked=())
+    for masked in ((), slice(3, 6), slice(None)):
+        found["bias"][masked] = -torch.inf
+        given = found["x"], found["weight"], target, *bias(found)
+        ours, want = kernel.forward(*given, **RULE.spec.options), RULE.forward(*given)
+        torch.testing.assert_close(ours, want, rtol=1e-11, atol=1e-12, equal_nan=True)
+    assert (ours[1][1] == -torch.inf).all()
+
+
+@pytest.mark.parametrize("large", [1, 1 << 18])
+def test_again_and_the_second_derivative(large, early, blocks, monkeypatch):
+    monkeypatch.setattr(_kept, "LARGE", large)
     found, target = arrays()
     y, first, asked, dy = run("cpu", found, target, {})
     for a, b in zip(first, torch.autograd.grad(y, asked, dy), strict=True):
@@ -117,8 +130,9 @@ def test_few_rows_are_computed_again(early):
 
 
 @pytest.mark.parametrize("dy", [1.0, -0.3])
-def test_a_graph_that_is_freed(dy, early):
+def test_a_graph_that_is_freed(dy, early, monkeypatch):
     """The gradients that forward took are used up, and reach a leaf as they are."""
+    monkeypatch.setattr(_kept, "LARGE", 1)
     found = []
     for name in ("cpu", "plain"):
         given, target = arrays()
@@ -132,7 +146,8 @@ def test_a_graph_that_is_freed(dy, early):
     torch.testing.assert_close(*found, rtol=1e-11, atol=1e-12)
 
 
-def test_batched_gradients(early):
+def test_batched_gradients(early, monkeypatch):
+    monkeypatch.setattr(_kept, "LARGE", 1)
     dys = torch.tensor([0.5, -2.0, 3.0], dtype=torch.float64)
     found = []
     for name in ("cpu", "plain"):

@@ -19,11 +19,13 @@ def sizes(logits, target, ignore_index, reduction):
     return target.size, logits.shape[-1], *of_labels, REDUCTIONS[reduction]
 
 
-def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
+def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing, above=False):
+    """With `above`, the top of each row and what lse is above it are kept in place of lse."""
     dtype, wide = logits.dtype, arithmetic(logits.dtype)
     target = labels(target)
-    made = (target.shape if reduction == "none" else (), dtype), (target.shape, wide)
-    y, lse = _ffi.call(
+    rows = target.shape, wide
+    made = (target.shape if reduction == "none" else (), dtype), rows, rows if above else None
+    y, lse, top = _ffi.call(
         "cross_entropy_forward",
         dtype,
         (logits, target, as_type(weight, wide)),
@@ -32,7 +34,7 @@ def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing)
         (label_smoothing,),
         fold=fold(reduction, weight),
     )
-    return y, (lse,)
+    return y, (top, lse) if above else (lse,)
 
 
 def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing):

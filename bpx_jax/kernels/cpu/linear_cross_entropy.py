@@ -1,10 +1,9 @@
 """linear_cross_entropy for JAX on the CPU: rows in blocks, their loss by the native core.
 
-A block has the logits of its rows over the whole vocabulary, less the top of the row, which keeps
-every digit of `mass`: to cross_entropy they are logits like others. Backward would compute them
-again, a fourth product beside three. Where gradients will be asked for of one number, and are no
-larger than what autodiff keeps, forward takes them at dy = 1 while it has the logits, as in Hsu et
-al. 2024, "Liger Kernel", arXiv:2410.10989, section 3.2; backward scales them.
+A block has the logits of its rows over the whole vocabulary, which are cross_entropy's. Backward
+would compute them again, a fourth product beside three. Where gradients will be asked for of one
+number, and are no larger than what autodiff keeps, forward takes them at dy = 1 while it has the
+logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section 3.2; backward scales them.
 Maths, shapes and source: bpx/fused/linear_cross_entropy.py.
 """
 
@@ -13,7 +12,6 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from bpx_jax._dtype import finite
 from bpx_jax._labels import over_labels
 from bpx_jax._vocabulary import logits, prepared, product
 from bpx_jax.kernels.cpu import _losses, cross_entropy
@@ -118,20 +116,18 @@ class Call:
         cap, z_loss, loss = self.options["softcap"], self.options["z_loss"], None
         z = logits(x, self.weight, self.bias, cap)
         again = top is None
-        top = z.max(-1) if again else top
-        z = z - finite(top)[:, None]
         given = z, target, self.class_weight
         if again:
-            loss, (mass,) = cross_entropy.forward(*given, **self.own)
+            loss, (top, mass) = cross_entropy.forward(*given, above=True, **self.own)
         if g is None:
             return (top, mass, loss, None), None
-        wanted = True, False, needs[4]
-        d, _, dclass = cross_entropy.backward(g, given, (mass,), wanted, **self.own)
+        lse, wanted = top + mass, (True, False, needs[4])
+        d, _, dclass = cross_entropy.backward(g, given, (lse,), wanted, **self.own)
         if z_loss:
-            pull = g * (2 * z_loss * wy * (top + mass))
-            d = d + jnp.exp(z - mass[:, None]) * pull[:, None]
+            pull = g * (2 * z_loss * wy * lse)
+            d = d + jnp.exp(z - lse[:, None]) * pull[:, None]
         if cap is not None:
-            d = d * (1 - jnp.square((z + top[:, None]) / cap))
+            d = d * (1 - jnp.square(z / cap))
         dx = product(d, self.weight, (1, 0)) if needs[0] else None
         dweight = product(d, x, (0, 0)) if needs[1] else None
         dbias = d.sum(0) if needs[3] else None

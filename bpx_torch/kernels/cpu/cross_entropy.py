@@ -20,16 +20,18 @@ def sizes(logits, target, ignore_index, reduction):
     return target.numel(), logits.shape[-1], *label, REDUCTIONS[reduction]
 
 
-def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
+def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing, above=False):
+    """With `above`, the top of each row and what lse is above it are kept in place of lse."""
     dtype, wide = logits.dtype, arithmetic(logits.dtype)
     logits, weight = readable(logits, dtype), readable(weight, wide)
     target = readable(target, target.dtype)
     lse = torch.empty(target.shape, dtype=wide)
+    top = torch.empty_like(lse) if above else None
     y = torch.empty(target.shape if reduction == "none" else (), dtype=dtype)
     of = sizes(logits, target, ignore_index, reduction)
-    given = (logits, target, weight, y, lse)
+    given = (logits, target, weight, y, lse, top)
     _call.run("cross_entropy_forward", dtype, given, of, (label_smoothing,))
-    return y, (lse,)
+    return y, (top, lse) if above else (lse,)
 
 
 def backward(

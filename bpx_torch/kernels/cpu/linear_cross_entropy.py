@@ -1,18 +1,17 @@
 """linear_cross_entropy for torch on the CPU: rows in blocks, their loss by the native core.
 
-A block has the logits of its rows over the whole vocabulary, less the top of the row, which keeps
-every digit of `mass`: to cross_entropy they are logits like others. Backward would compute them
-again, a fourth product beside three. Where gradients will be asked for of one number, and are no
-larger than what autodiff keeps, forward takes them at dy = 1 while it has the logits, as in Hsu et
-al. 2024, "Liger Kernel", arXiv:2410.10989, section 3.2; backward scales them.
+A block has the logits of its rows over the whole vocabulary, which are cross_entropy's. Backward
+would compute them again, a fourth product beside three. Where gradients will be asked for of one
+number, and are no larger than what autodiff keeps, forward takes them at dy = 1 while it has the
+logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section 3.2; backward scales them.
 Maths, shapes and source: bpx/fused/linear_cross_entropy.py.
 """
 
+from functools import cached_property
+
 import torch
 
-from bpx_torch._dtype import finite
-from bpx_torch._labels import over_labels
-from bpx_torch._vocabulary import prepared, product_into
+from bpx_torch._vocabulary import product_into
 from bpx_torch.kernels._kept import times
 from bpx_torch.kernels.cpu import _call, cross_entropy
 
@@ -30,10 +29,10 @@ def refuses(arrays, dims):
 
 def forward(*arrays, needs=(), **options):
     call = Call(*arrays, options)
-    g = call.reduced(torch.ones_like(call.wy[:1])) if worth(call, needs) else None
+    g = call.unit if worth(call, needs) else None
     top, mass, loss, grads = call.walk(g, needs)
     shape = call.shape
-    y = loss.reshape(shape) if options["reduction"] == "none" else call.reduced(loss.sum())
+    y = loss.reshape(shape) if options["reduction"] == "none" else loss.sum() * call.unit
     return y, (top.reshape(shape), mass.reshape(shape), *grads)
 
 
@@ -42,7 +41,7 @@ def backward(dy, arrays, residuals, needs, **options):
         grads = (None if a is None else times(a, dy) for a in residuals[2:])
     else:
         call = Call(*arrays, options)
-        g = dy.reshape(-1) if options["reduction"] == "none" else call.reduced(dy.reshape(1))
+        g = dy.reshape(-1) if options["reduction"] == "none" else float(dy) * call.unit
         *_, grads = call.walk(g, needs, [r.reshape(-1) for r in residuals])
     dx, dweight, dbias, dclass = grads
     return dx, dweight, None, dbias, dclass
@@ -59,14 +58,38 @@ class Call:
     """The arrays on one axis of rows, and what is done with a block of them."""
 
     def __init__(self, x, weight, target, bias, class_weight, options):
-        ignore_index = options["ignore_index"]
-        self.x, self.class_weight, rows = prepared(x, weight, target, class_weight, ignore_index)
-        self.ignored, _, self.label, self.wy = rows
-        self.shape, self.x_shape, self.target = target.shape, x.shape, target.reshape(-1)
-        self.weight, self.bias, self.options = weight, bias, options
+        self.target, self.x = target.reshape(-1), x.reshape(target.numel(), x.shape[-1])
+        self.shape, self.x_shape, self.ignored = target.shape, x.shape, None
+        self.weight, self.bias, self.class_weight = weight, bias, class_weight
+        self.options, ignore_index = options, options["ignore_index"]
+        self.own = {"ignore_index": ignore_index, "label_smoothing": options["label_smoothing"]}
         self.counts = options["reduction"] == "mean" and options["num_items"] is None
-        own = {k: options[k] for k in ("ignore_index", "label_smoothing")}
-        self.own = {**own, "reduction": "none"}
+        if ignore_index is not None:
+            # torch compares uint8 with -100 as with 156
+            ignored = self.target.long() == ignore_index
+            if ignored.any():
+                self.ignored, self.x = ignored, self.x.masked_fill(ignored.unsqueeze(-1), 0.0)
+
+    @cached_property
+    def label(self):
+        label = self.target.long()
+        return label if self.ignored is None else label.masked_fill(self.ignored, 0)
+
+    @cached_property
+    def wy(self):
+        """The weights of the rows' labels."""
+        some = self.class_weight
+        wy = self.x.new_ones(len(self.x)) if some is None else some[self.label]
+        return wy if self.ignored is None else wy.masked_fill(self.ignored, 0.0)
+
+    @cached_property
+    def unit(self):
+        """What the sum of the rows' losses is multiplied by."""
+        if not self.counts:
+            return 1.0 / (self.options["num_items"] or 1)
+        plain = self.class_weight is None and self.ignored is None
+        count = len(self.x) if plain else float(self.wy.sum())
+        return 1.0 / count if count else 0.0
 
     def blocks(self):
         """Of ROWS at most; their logits are no more than rows x chunk, or than weight."""
@@ -75,34 +98,29 @@ class Call:
         even = -(-count // -(-count // most))
         return [slice(first, min(first + even, count)) for first in range(0, count, even)]
 
-    def reduced(self, total):
-        """The loss of the whole from the sum of its rows."""
-        if self.counts:
-            return over_labels(total, self.wy)
-        items = self.options["num_items"]
-        return total if items is None else total / items
-
     def walk(self, g, needs, kept=None):
         """(top, mass, loss of the rows, gradients for dy = g of each; none without g). With (top,
         mass) of a walk before, the loss is computed again only if a gradient is made of it."""
         again = kept is None or needs[4]
-        top, mass = (torch.empty_like(self.wy) for _ in range(2)) if again else kept
-        loss, sums = torch.empty_like(self.wy), None if g is None else Gradients(self, g, needs)
+        sums, found = None if g is None else Gradients(self, g, needs), []
         z = d = None
         for here in self.blocks():
             z = self.logits(here, z)
             if again:
-                top[here] = z.amax(-1)
-            z.sub_(finite(top[here]).unsqueeze(-1))
-            if again:
                 given = z, self.target[here], self.class_weight
-                loss[here], (mass[here],) = cross_entropy.forward(*given, **self.own)
+                loss, (top, mass) = cross_entropy.forward(
+                    *given, reduction="none", above=True, **self.own
+                )
+                found.append((top, mass, loss))
+            else:
+                top, mass = (k[here] for k in kept)
             if sums is not None:
-                d = sums.take(here, z, top[here], mass[here], d)
-        lse = top + mass
-        if z_loss := self.options["z_loss"]:
-            loss += (z_loss * self.wy * lse.square()).masked_fill(self.ignored, 0.0)
-        return top, mass, loss, () if sums is None else sums.all(lse, loss)
+                d = sums.take(here, z, top + mass, d)
+        top, mass, loss = map(joined, zip(*found, strict=True)) if again else (*kept, None)
+        if loss is not None and (z_loss := self.options["z_loss"]):
+            of_lse = z_loss * self.wy * (top + mass).square()
+            loss += of_lse if self.ignored is None else of_lse.masked_fill(self.ignored, 0.0)
+        return top, mass, loss, () if sums is None else sums.all(top, mass, loss)
 
     def logits(self, here, before):
         """Written over those of a block before."""
@@ -126,22 +144,25 @@ class Gradients:
     #                   + sum of g * (z_loss lse^2 - y, in a mean over labels) over label c
 
     def __init__(self, call, g, needs):
-        self.call, self.needs, self.g = call, needs, g.expand(call.wy.shape).contiguous()
-        self.dx = torch.empty_like(call.x) if needs[0] else None
+        self.call, self.needs = call, needs
+        self.g = call.x.new_full((len(call.x),), g) if isinstance(g, float) else g
+        self.dx = torch.empty(call.x.shape, dtype=call.x.dtype) if needs[0] else None
         self.dweight = self.dbias = self.dclass = None
 
-    def take(self, here, z, top, mass, before):
+    def take(self, here, z, lse, before):
         """Add a block's, which is written over that of a block before, and over z."""
         call, z_loss, cap = self.call, self.call.options["z_loss"], self.call.options["softcap"]
         given = z, call.target[here], call.class_weight
         wanted, out = (True, False, self.needs[4]), like(before, here)
         g = self.g[here]
-        d, _, dclass = cross_entropy.backward(g, given, (mass,), wanted, dlogits=out, **call.own)
+        d, _, dclass = cross_entropy.backward(
+            g, given, (lse,), wanted, dlogits=out, reduction="none", **call.own
+        )
         if z_loss:
-            pull = g * (2 * z_loss * call.wy[here] * (top + mass))
-            d.addcmul_(torch.exp(z - mass.unsqueeze(-1)), pull.unsqueeze(-1))
+            pull = g * (2 * z_loss * call.wy[here] * lse)
+            d.addcmul_(torch.exp(z - lse.unsqueeze(-1)), pull.unsqueeze(-1))
         if cap is not None:
-            d.mul_(z.add_(top.unsqueeze(-1)).div_(cap).square_().neg_().add_(1))
+            d.mul_(z.div_(cap).square_().neg_().add_(1))
         if self.needs[0]:
             torch.mm(d, call.weight, out=self.dx[here])
         if self.needs[1]:
@@ -151,17 +172,23 @@ class Gradients:
         self.dclass = added(self.dclass, dclass)
         return d
 
-    def all(self, lse, loss):
+    def all(self, top, mass, loss):
         """Of x, weight, bias and class_weight, None where not asked for."""
-        call, o = self.call, self.call.options
-        if self.needs[4] and (o["z_loss"] or call.counts):
-            of_label = o["z_loss"] * lse.square()
+        call, z_loss = self.call, self.call.options["z_loss"]
+        if self.needs[4] and (z_loss or call.counts):
+            of_label = z_loss * (top + mass).square()
             if call.counts:
-                of_label = of_label - call.reduced(loss.sum())
-            of_label = (self.g * of_label).masked_fill(call.ignored, 0.0)
-            self.dclass = self.dclass.index_add(0, call.label, of_label)
+                of_label -= loss.sum() * call.unit
+            of_label *= self.g
+            if call.ignored is not None:
+                of_label.masked_fill_(call.ignored, 0.0)
+            self.dclass.index_add_(0, call.label, of_label)
         dx = self.dx.reshape(call.x_shape) if self.needs[0] else None
         return dx, self.dweight, self.dbias, self.dclass
+
+
+def joined(parts):
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def added(so_far, more):
