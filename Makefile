@@ -36,6 +36,7 @@ lint: ruff mypy
 
 ruff: $(STAMP)
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 
 mypy: $(STAMP)
 	$(VENV)/bin/mypy
