@@ -130,7 +130,8 @@ class Call:
             d = d * (1 - jnp.square(z / cap))
         dx = product(d, self.weight, (1, 0)) if needs[0] else None
         dweight = product(d, x, (0, 0)) if needs[1] else None
-        dbias = d.sum(0) if needs[3] else None
+        # XLA's sum down columns this long is forty times slower than the product with ones
+        dbias = product(jnp.ones((len(d),), d.dtype), d, (0, 0)) if needs[3] else None
         return (top, mass, loss, dx), (dweight, dbias, dclass if needs[4] else None)
 
     def gradients(self, g, needs, lse, loss, dx, sums):
