@@ -140,3 +140,24 @@ def test_a_model_that_computes_something_else_is_left_alone(monkeypatch):
     (left,) = (e for e in report.left if e.type is kind)
     assert "gives other values than the rule" in left.reason
     assert type(model) is kind
+
+
+def test_a_small_llama_keeps_six_tenths_for_backward():
+    """Of the bytes that autodiff keeps beside parameters, with the native core and without it."""
+    from bpx.rule import use
+    from bpx_torch._bench_models import LLAMA, TOKENS
+    from bpx_torch.bench import saved_bytes
+
+    own = transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA))
+    ours = copy.deepcopy(own)
+    bpx_torch.convert(ours, loss=True)
+    tokens = torch.randint(LLAMA["vocab_size"], TOKENS)
+
+    def kept(model):
+        forward = lambda: model(input_ids=tokens, labels=tokens).loss  # noqa: E731
+        return saved_bytes(forward, tuple(model.parameters())).made
+
+    wanted = kept(own)
+    assert 0 < kept(ours) <= 0.6 * wanted
+    with use("plain"):
+        assert 0 < kept(ours) <= 0.6 * wanted

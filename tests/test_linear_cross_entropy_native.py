@@ -32,7 +32,7 @@ def blocks(monkeypatch, request):
     monkeypatch.setattr(kernel, "ROWS", request.param)
 
 
-def arrays(rows=(3, 7), features=5, classes=11, asked=NAMES):
+def arrays(rows=(3, 7), features=5, classes=31, asked=NAMES):
     generator = torch.Generator().manual_seed(classes)
     shapes = {
         "x": (*rows, features),

@@ -43,7 +43,7 @@ def blocks(monkeypatch, request):
     monkeypatch.setattr(kernel, "ROWS", request.param)
 
 
-def arrays(rows=21, features=5, classes=11, bias=True):
+def arrays(rows=21, features=5, classes=31, bias=True):
     found = draws(rows, features, classes, seed=classes, bias=bias, weights=bias)
     shape = (3, 7) if rows == 21 else (rows,)
     found["x"] = found["x"].reshape(*shape, features)
@@ -97,9 +97,9 @@ def test_few_rows_are_computed_again(early):
 
 @pytest.mark.parametrize(("rows", "products"), [(21, 3), (2, 4)])
 def test_how_often_the_logits_are_computed(rows, products):
-    given = arrays(rows=rows, features=9)
+    given = arrays(rows=rows, bias=False)
     with use("cpu"):
-        lowered = jax.jit(jax.grad(linear_cross_entropy, ALL)).lower(*given)
+        lowered = jax.jit(jax.grad(linear_cross_entropy, (0, 1))).lower(*given)
     assert lowered.as_text().count("stablehlo.dot_general") == products
 
 
@@ -115,7 +115,7 @@ def test_without_gradients_none_are_taken(early):
 def test_a_label_out_of_range(options):
     """Under jit nobody sees it: its loss is NaN, and every gradient that it enters."""
     x, weight, target, *rest = arrays()
-    given = x, weight, target.at[0, 3].set(11), *rest
+    given = x, weight, target.at[0, 3].set(31), *rest
     found, want = (run(n, given, options, wrap=jax.jit) for n in ("cpu", "plain"))
     for a, b in zip(found, want, strict=True):
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
@@ -132,7 +132,7 @@ def test_under_vmap_and_checkpoint(options, early, blocks):
 
 @pytest.mark.parametrize("options", [{}, {"z_loss": 0.2, "softcap": 1.5}], ids=str)
 def test_the_second_derivative_is_that_of_the_plain_rule(options, early):
-    given = arrays(rows=6, features=2, classes=5)
+    given = arrays(rows=12, features=2, classes=9)
 
     def second(name):
         def first(*given):
