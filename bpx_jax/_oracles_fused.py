@@ -32,7 +32,8 @@ def _linear_cross_entropy(
     loss = -(1 - label_smoothing) * wy * own
     if label_smoothing:  # 0 of a masked class's -inf would be NaN
         loss = loss - label_smoothing * even
-    loss = loss + z_loss * wy * jax.nn.logsumexp(z, -1) ** 2
+    if z_loss:
+        loss = loss + z_loss * wy * jax.nn.logsumexp(z, -1) ** 2
     if reduction == "none":
         return loss.reshape(target.shape)
     if reduction == "sum":

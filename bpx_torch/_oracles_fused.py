@@ -24,6 +24,8 @@ def _linear_cross_entropy(
     z, label = z.reshape(-1, z.shape[-1]), target.reshape(-1)
     cw = None if class_weight is None else class_weight.detach()  # torch has no gradient for it
     options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+    if not z_loss and num_items is None and reduction != "none":  # what torch has whole
+        return F.cross_entropy(z, label, cw, reduction=reduction, **options)
     loss = F.cross_entropy(z, label, cw, reduction="none", **options)
     keep = label != ignore_index
     wy = torch.ones_like(loss) if cw is None else cw[label.where(keep, 0)]

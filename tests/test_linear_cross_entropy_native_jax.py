@@ -19,8 +19,7 @@ from tests.observed import answers
 
 pytestmark = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
 
-NAMES = ("x", "weight", "bias", "class_weight")
-ALL = (0, 1, 3, 4)  # their places among the arguments
+ALL = (0, 1, 3, 4)  # the places of x, weight, bias and class_weight
 
 
 @pytest.fixture(autouse=True)

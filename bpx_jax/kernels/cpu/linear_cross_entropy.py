@@ -2,9 +2,9 @@
 
 A block has the logits of its rows over the whole vocabulary, which are cross_entropy's. Backward
 would compute them again, a fourth product beside three. Where gradients will be asked for of one
-number, and are a quarter of what autodiff keeps at most, forward takes them at dy = 1 while it has
-the logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section 3.2; backward scales
-them.
+number, and are three fifths of what autodiff keeps at most, forward takes them at dy = 1 while it
+has the logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section 3.2; backward
+scales them.
 Maths, shapes and source: bpx/fused/linear_cross_entropy.py.
 """
 
@@ -60,9 +60,9 @@ def backward(dy, arrays, residuals, needs, **options):
 
 def worth(x, weight, target, needs, options):
     """Whether forward takes the gradients: they are kept in place of what autodiff keeps, the
-    logits and their logarithms, and are a quarter of it at most."""
+    log-probabilities, and are three fifths of that at most."""
     kept, logits = x.size + weight.size, target.size * len(weight)
-    return options["reduction"] != "none" and any(needs) and 2 * kept <= logits
+    return options["reduction"] != "none" and any(needs) and 5 * kept <= 3 * logits
 
 
 class Call:
