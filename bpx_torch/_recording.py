@@ -45,8 +45,12 @@ def add(owner, plan, arrays, needs):
 
 
 def _forward(owner, plan, run, arrays):
-    given = _copies(arrays)
-    steps, fresh, (y, residuals) = watched(lambda: plan.forward(*given, **plan.options), plan.view)
+    given, options = _copies(arrays), plan.options
+    if run.early:
+        options = {**options, "needs": tuple(a is not None for a in arrays)}
+    steps, fresh, (y, residuals) = watched(lambda: plan.forward(*given, **options), plan.view)
+    if len(residuals) > len(owner.spec.residuals):
+        raise Refused("forward takes gradients, by which of them are asked for")
     if plan.view:
         _same(y, given[0])
         made = [y]

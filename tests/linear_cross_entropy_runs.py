@@ -10,6 +10,7 @@ FRAMEWORKS = ("torch", "jax")
 EVERY = {"label_smoothing": 0.1, "softcap": 3.0, "z_loss": 1e-2}
 OPTIONS = (
     {},
+    {"ignore_index": None},
     {"reduction": "sum", "label_smoothing": 0.2, "ignore_index": None},
     {"reduction": "none", "label_smoothing": 0.1},
     {"ignore_index": 3, "chunk": 5},

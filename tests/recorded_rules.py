@@ -15,7 +15,6 @@ NOT_RECORDED = {
     "conv_sign_symmetric": "takes signs",
     "gradient_clip_norm": "reads a number",
     "info_nce": "keeps less in some calls",
-    "linear_cross_entropy": "keeps less in some calls",
     "linear_recurrence": "keeps a part of y",
     "lstm": "keeps less in some calls",
     "rnn": "keeps less in some calls",

@@ -7,7 +7,7 @@ typedef struct {
     const T *logits, *dy;
     const A *weight, *lse;
     T *out; /* y of the rows, or dlogits */
-    A *lse_out, *top_out; /* with tops, lse_out is what is left of lse above them */
+    A *lse_out;
     A *dweight;           /* chunks x classes of partial sums */
     double *loss, *count; /* partial sums of each chunk */
     bpx_labels labels;
@@ -23,18 +23,17 @@ BPX_INLINE A FN(label_weight)(const FN(State) *s, int64_t label) {
     return s->weight == NULL ? 1 : s->weight[label];
 }
 
-/* The loss of one row that is not ignored; lse is that of x - top. */
-BPX_INLINE A FN(row_loss)(const FN(State) *s, const T *restrict x, int64_t label, A wy, A top,
-                          A lse) {
+/* The loss of one row that is not ignored. */
+BPX_INLINE A FN(row_loss)(const FN(State) *s, const T *restrict x, int64_t label, A wy, A lse) {
     const int64_t classes = s->labels.classes;
     if (!bpx_is_class(&s->labels, label)) return (A)NAN;
-    A loss = (1 - s->s) * wy * (lse - (LOAD(x[label]) - top)), surprise = 0;
+    A loss = (1 - s->s) * wy * (lse - LOAD(x[label])), surprise = 0;
     if (s->s == 0) return loss;
     if (s->weight == NULL) {
-        BPX_SUM(surprise, i, classes, lse - (LOAD(x[i]) - top))
+        BPX_SUM(surprise, i, classes, lse - LOAD(x[i]))
     } else {
         const A *restrict weight = s->weight;
-        BPX_SUM(surprise, i, classes, weight[i] * (lse - (LOAD(x[i]) - top)))
+        BPX_SUM(surprise, i, classes, weight[i] * (lse - LOAD(x[i])))
     }
     return loss + s->even * surprise;
 }
@@ -45,17 +44,10 @@ BPX_CLONES static void FN(loss_rows)(const FN(State) *s, int64_t first, int64_t 
         const T *restrict x = s->logits + row * s->labels.classes;
         const int64_t label = bpx_label(&s->labels, row);
         const A wy = FN(label_weight)(s, label);
-        A top = 0, lse;
-        if (s->top_out != NULL) {
-            s->top_out[row] = FN(row_top)(x, s->labels.classes);
-            top = s->top_out[row] == -(A)INFINITY ? 0 : s->top_out[row];
-            lse = FN(row_lse_above)(x, s->labels.classes, top);
-        } else {
-            lse = s->lse != NULL ? s->lse[row] : FN(row_lse)(x, s->labels.classes);
-        }
+        const A lse = s->lse != NULL ? s->lse[row] : FN(row_lse)(x, s->labels.classes);
         if (s->lse_out != NULL) s->lse_out[row] = lse;
         A loss = 0;
-        if (!bpx_is_ignored(&s->labels, label)) loss = FN(row_loss)(s, x, label, wy, top, lse);
+        if (!bpx_is_ignored(&s->labels, label)) loss = FN(row_loss)(s, x, label, wy, lse);
         if (s->out != NULL) s->out[row] = STORE(loss);
         *loss_sum += (double)loss;
         *count += (double)wy;
@@ -178,7 +170,7 @@ typedef struct {
     const void *target;
     const A *weight;
     T *y;
-    A *lse, *top;
+    A *lse;
     FN(Options) options;
 } FN(Forward);
 
@@ -186,7 +178,7 @@ BPX_EXPORT int FN(bpx_cross_entropy_forward)(const void *call, bpx_parallel_for 
                                              void *host) {
     const FN(Forward) *c = call;
     FN(State) s = FN(state)(&c->options, c->target, c->weight);
-    s.logits = c->logits, s.lse_out = c->lse, s.top_out = c->top, s.whole = 1;
+    s.logits = c->logits, s.lse_out = c->lse, s.whole = 1;
     if (s.reduction == BPX_NONE) s.out = c->y;
     double loss, count;
     FN(sum_losses)(&s, parallel, host, &loss, &count);

@@ -22,17 +22,12 @@ BPX_INLINE A FN(row_top)(const T *restrict x, int64_t n) {
     return top;
 }
 
-/* log(sum(e^(x - top))). */
-BPX_INLINE A FN(row_lse_above)(const T *restrict x, int64_t n, A top) {
-    A mass = 0;
-    BPX_SUM(mass, i, n, MATH(bpx_exp)(LOAD(x[i]) - top))
-    return MATH(bpx_log)(mass);
-}
-
 /* log(sum(e^x)). NaN for a row of -inf alone: it has no distribution. */
 BPX_INLINE A FN(row_lse)(const T *restrict x, int64_t n) {
     const A top = FN(row_top)(x, n);
-    return top + FN(row_lse_above)(x, n, top);
+    A mass = 0;
+    BPX_SUM(mass, i, n, MATH(bpx_exp)(LOAD(x[i]) - top))
+    return top + MATH(bpx_log)(mass);
 }
 
 /* The sum of e^(x - lse), near 1: it differs by the rounding of lse, |lse| eps. The exponentials are

@@ -19,13 +19,11 @@ def sizes(logits, target, ignore_index, reduction):
     return target.size, logits.shape[-1], *of_labels, REDUCTIONS[reduction]
 
 
-def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing, above=False):
-    """With `above`, the top of each row and what lse is above it are kept in place of lse."""
+def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
     dtype, wide = logits.dtype, arithmetic(logits.dtype)
     target = labels(target)
-    rows = target.shape, wide
-    made = (target.shape if reduction == "none" else (), dtype), rows, rows if above else None
-    y, lse, top = _ffi.call(
+    made = (target.shape if reduction == "none" else (), dtype), (target.shape, wide)
+    y, lse = _ffi.call(
         "cross_entropy_forward",
         dtype,
         (logits, target, as_type(weight, wide)),
@@ -34,7 +32,7 @@ def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing,
         (label_smoothing,),
         fold=fold(reduction, weight),
     )
-    return y, (top, lse) if above else (lse,)
+    return y, (lse,)
 
 
 def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing):

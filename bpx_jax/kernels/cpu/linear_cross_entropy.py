@@ -1,10 +1,11 @@
-"""linear_cross_entropy for JAX on the CPU: rows in blocks, their loss by the native core.
+"""linear_cross_entropy for JAX on the CPU: rows in blocks, what is between their products by the
+native core.
 
-A block has the logits of its rows over the whole vocabulary, which are cross_entropy's. Backward
-would compute them again, a fourth product beside three. Where gradients will be asked for of one
-number, and are three fifths of what autodiff keeps at most, forward takes them at dy = 1 while it
-has the logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section 3.2; backward
-scales them.
+A block has the logits of its rows over the whole vocabulary, which become their own gradients.
+Backward computes the logits again, a fourth product beside three. Where gradients will be asked for
+of one number, and are no more than what autodiff keeps, forward takes them at dy = 1 while it has
+the logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section 3.2; backward scales
+them.
 Maths, shapes and source: bpx/fused/linear_cross_entropy.py.
 """
 
@@ -13,9 +14,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from bpx.native.losses import ignoring
 from bpx_jax._labels import over_labels
-from bpx_jax._vocabulary import logits, prepared, product
-from bpx_jax.kernels.cpu import _losses, cross_entropy
+from bpx_jax._vocabulary import prepared, product
+from bpx_jax.kernels.cpu import _ffi, _losses
 
 DTYPES = ("float32", "float64")
 ROWS = 256  # of a block: fewer make the products slower, more the block larger
@@ -36,13 +38,10 @@ def refuses(arrays, dims):
 def forward(*arrays, needs=(), **options):
     x, weight, target, *_ = arrays
     call = Call(*arrays, options)
-    g = None
-    if worth(x, weight, target, needs, options):
-        g = jnp.broadcast_to(call.reduced(jnp.ones((), x.dtype)), call.wy.shape)
-    top, mass, loss, grads = call.walk(g, needs)
-    shape = target.shape
-    y = loss.reshape(shape) if options["reduction"] == "none" else call.reduced(loss.sum())
-    return y, (top.reshape(shape), mass.reshape(shape), *grads)
+    taken = needs if worth(x, weight, target, needs, options) else None
+    loss, top, mass, grads = call.walk(None, taken)
+    y = call.reduced(loss.sum()) if call.whole else loss.reshape(target.shape)
+    return y, (top.reshape(target.shape), mass.reshape(target.shape), *grads)
 
 
 @functools.partial(jax.jit, static_argnames=("needs", *OPTIONS))
@@ -50,53 +49,52 @@ def backward(dy, arrays, residuals, needs, **options):
     if len(residuals) > 2:
         grads = (None if a is None else a * dy for a in residuals[2:])
     else:
-        call = Call(*arrays, options)
-        g = dy.reshape(-1) if options["reduction"] == "none" else call.reduced(dy)
-        kept = [r.reshape(-1) for r in residuals]
-        *_, grads = call.walk(jnp.broadcast_to(g, call.wy.shape), needs, kept)
+        *_, grads = Call(*arrays, options).walk(dy, needs)
     dx, dweight, dbias, dclass = grads
     return dx, dweight, None, dbias, dclass
 
 
 def worth(x, weight, target, needs, options):
     """Whether forward takes the gradients: they are kept in place of what autodiff keeps, the
-    log-probabilities, and are three fifths of that at most."""
+    log-probabilities, and are no more. (In torch three fifths of them: what a model keeps counts
+    there. Under jit the loss is where backward begins.)"""
     kept, logits = x.size + weight.size, target.size * len(weight)
-    return options["reduction"] != "none" and any(needs) and 5 * kept <= 3 * logits
+    return options["reduction"] != "none" and any(needs) and kept <= logits
 
 
 class Call:
     """The arrays on one axis of rows, and what is done with a block of them."""
 
     def __init__(self, x, weight, target, bias, class_weight, options):
-        ignore_index = options["ignore_index"]
+        ignore_index, self.options = options["ignore_index"], options
         self.x, self.class_weight, rows = prepared(x, weight, target, class_weight, ignore_index)
         self.ignored, _, self.label, self.wy = rows
-        self.shape, self.target, self.weight, self.bias = x.shape, target.reshape(-1), weight, bias
-        self.options = options
+        self.shape, self.weight, self.bias = x.shape, weight, bias
+        self.target = _losses.labels(target.reshape(-1))
+        self.whole = options["reduction"] != "none"
         self.counts = options["reduction"] == "mean" and options["num_items"] is None
-        own = {k: options[k] for k in ("ignore_index", "label_smoothing")}
-        self.own = {**own, "reduction": "none"}
+        self.items = options["num_items"] or 1
 
     def reduced(self, total):
         """The loss of the whole from the sum of its rows."""
-        if self.counts:
-            return over_labels(total, self.wy)
-        items = self.options["num_items"]
-        return total if items is None else total / items
+        return over_labels(total, self.wy) if self.counts else total / self.items
 
-    def walk(self, g, needs, kept=None):
-        """(top, mass, loss of the rows, gradients for dy = g of each; none without g). With (top,
-        mass) of a walk before, the loss is computed again only if a gradient is made of it."""
-        if kept is None or needs[4]:
-            kept = None, None
-        rows = (self.x, self.target, self.wy, g, *kept)
-        of_block = functools.partial(self.block, needs)
-        (top, mass, loss, dx), sums = over_blocks(of_block, rows, self.rows())
-        lse = top + mass
-        if loss is not None and (z_loss := self.options["z_loss"]):
-            loss = loss + jnp.where(self.ignored, 0.0, z_loss * self.wy * jnp.square(lse))
-        return top, mass, loss, () if g is None else self.gradients(g, needs, lse, loss, dx, sums)
+    def walk(self, dy, needs):
+        """(loss of the rows, top, mass, gradients of x, weight, bias and class_weight for dy, or
+        1); of the gradients those that `needs` has, none without it."""
+        of_rows = None if self.whole or dy is None else dy.reshape(-1)
+        of_block = functools.partial(self.block, needs, dy if self.whole else None)
+        along, sums = over_blocks(of_block, (self.x, self.target, of_rows), self.rows())
+        loss, top, mass, dx = along
+        if needs is None:
+            return loss, top, mass, ()
+        dweight, dbias, dclass = sums
+        if self.counts and needs[4]:  # a mean is divided by sum(wy)
+            through_count = self.reduced(1.0 if dy is None else dy) * self.reduced(loss.sum())
+            counted = jnp.where(self.ignored, 0.0, through_count)
+            dclass = dclass.at[self.label].add(-counted)
+        dx = dx.reshape(self.shape) if needs[0] else None
+        return loss, top, mass, (dx, dweight, dbias, dclass)
 
     def rows(self):
         """Of a block: its logits are no more than rows x chunk, or than weight."""
@@ -104,46 +102,27 @@ class Call:
         most = min(ROWS, max(self.x.shape[-1], count * self.options["chunk"] // v))
         return -(-count // -(-count // most))
 
-    # dlogits are those of cross_entropy, and of the rest of pull and of the softcap, as in the
-    # plain rule:
-    #   dlogits = (dz + g 2 z_loss wy lse p) (1 - (z / softcap)^2)
-    #   dx = dlogits weight,  dweight = dlogits^T x,  dbias = sum(dlogits)
-    #   dclass_weight = that of cross_entropy
-    #                   + sum of g * (z_loss lse^2 - y, in a mean over labels) over label c
-
-    def block(self, needs, rows):
-        """((top, mass, loss, dx) of the rows, (dweight, dbias, dclass_weight) of their sum)."""
-        x, target, wy, g, top, mass = rows
-        cap, z_loss, loss = self.options["softcap"], self.options["z_loss"], None
-        z = logits(x, self.weight, self.bias, cap)
-        again = top is None
-        given = z, target, self.class_weight
-        if again:
-            loss, (top, mass) = cross_entropy.forward(*given, above=True, **self.own)
-        if g is None:
-            return (top, mass, loss, None), None
-        lse, wanted = top + mass, (True, False, needs[4])
-        d, _, dclass = cross_entropy.backward(g, given, (lse,), wanted, **self.own)
-        if z_loss:
-            pull = g * (2 * z_loss * wy * lse)
-            d = d + jnp.exp(z - lse[:, None]) * pull[:, None]
-        if cap is not None:
-            d = d * (1 - jnp.square(z / cap))
-        dx = product(d, self.weight, (1, 0)) if needs[0] else None
-        dweight = product(d, x, (0, 0)) if needs[1] else None
-        # XLA's sum down columns this long is forty times slower than the product with ones
-        dbias = product(jnp.ones((len(d),), d.dtype), d, (0, 0)) if needs[3] else None
-        return (top, mass, loss, dx), (dweight, dbias, dclass if needs[4] else None)
-
-    def gradients(self, g, needs, lse, loss, dx, sums):
-        """Of x, weight, bias and class_weight, None where not asked for."""
-        dweight, dbias, dclass = sums
-        if needs[4]:
-            of_label = self.options["z_loss"] * jnp.square(lse)
-            if self.counts:
-                of_label = of_label - self.reduced(loss.sum())
-            dclass = dclass.at[self.label].add(jnp.where(self.ignored, 0.0, g * of_label))
-        return dx.reshape(self.shape) if needs[0] else None, dweight, dbias, dclass
+    def block(self, needs, dy, rows):
+        """((loss, top, mass, dx) of the rows, (dweight, dbias, dclass_weight) of their sum)."""
+        x, target, of_rows = rows
+        options, dtype = self.options, x.dtype
+        z = product(x, self.weight, (1, 1))
+        taken, count = needs or (False,) * 5, self.wy.sum() if self.counts else None
+        along, down = (((n,), dtype) for n in z.shape)
+        made = (z.shape, dtype), *(along,) * 3, None, *(down if n else None for n in taken[3:])
+        of_labels = z.shape[1], target.dtype.itemsize, *ignoring(options["ignore_index"])
+        dlogits, loss, top, mass, _, dbias, dclass = _ffi.call(
+            "linear_cross_entropy",
+            dtype,
+            (z, target, self.bias, self.class_weight, count, dy if self.whole else of_rows),
+            made,
+            (0, len(x), 0, *of_labels, self.whole, needs is not None),
+            (options["label_smoothing"], options["z_loss"], options["softcap"] or 0.0, self.items),
+            aliases={0: 0},
+        )
+        dx = product(dlogits, self.weight, (1, 0)) if taken[0] else None
+        dweight = product(dlogits, x, (0, 0)) if taken[1] else None
+        return (loss, top, mass, dx), (dweight, dbias, dclass)
 
 
 def over_blocks(of_block, rows, size):

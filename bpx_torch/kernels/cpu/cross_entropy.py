@@ -20,30 +20,24 @@ def sizes(logits, target, ignore_index, reduction):
     return target.numel(), logits.shape[-1], *label, REDUCTIONS[reduction]
 
 
-def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing, above=False):
-    """With `above`, the top of each row and what lse is above it are kept in place of lse."""
+def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
     dtype, wide = logits.dtype, arithmetic(logits.dtype)
     logits, weight = readable(logits, dtype), readable(weight, wide)
     target = readable(target, target.dtype)
     lse = torch.empty(target.shape, dtype=wide)
-    top = torch.empty_like(lse) if above else None
     y = torch.empty(target.shape if reduction == "none" else (), dtype=dtype)
     of = sizes(logits, target, ignore_index, reduction)
-    given = (logits, target, weight, y, lse, top)
+    given = (logits, target, weight, y, lse)
     _call.run("cross_entropy_forward", dtype, given, of, (label_smoothing,))
-    return y, (top, lse) if above else (lse,)
+    return y, (lse,)
 
 
-def backward(
-    dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing, dlogits=None
-):
-    """dlogits is written over the array given for it."""
+def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing):
     logits, target, weight = arrays
     dtype, wide = logits.dtype, arithmetic(logits.dtype)
     logits, weight, dy = readable(logits, dtype), readable(weight, wide), readable(dy, dtype)
     target, lse = readable(target, target.dtype), readable(residuals[0], wide)
-    if needs[0] and dlogits is None:
-        dlogits = torch.empty_like(logits)
+    dlogits = torch.empty_like(logits) if needs[0] else None
     dweight = torch.empty_like(weight) if needs[2] else None
     of = sizes(logits, target, ignore_index, reduction)
     given = (dy, logits, target, weight, lse, dlogits, dweight)

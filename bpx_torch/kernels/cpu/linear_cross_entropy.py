@@ -1,20 +1,20 @@
-"""linear_cross_entropy for torch on the CPU: rows in blocks, their loss by the native core.
+"""linear_cross_entropy for torch on the CPU: rows in blocks, what is between their products by the
+native core.
 
-A block has the logits of its rows over the whole vocabulary, which are cross_entropy's. Backward
-would compute them again, a fourth product beside three. Where gradients will be asked for of one
-number, and are three fifths of what autodiff keeps at most, forward takes them at dy = 1 while it
-has the logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section 3.2; backward
-scales them.
+A block has the logits of its rows over the whole vocabulary, which become their own gradients.
+Backward computes the logits again, a fourth product beside three. Where gradients will be asked for
+of one number, and are three fifths of what autodiff keeps at most, forward takes them at dy = 1
+while it has the logits, as in Hsu et al. 2024, "Liger Kernel", arXiv:2410.10989, section 3.2;
+backward scales them.
 Maths, shapes and source: bpx/fused/linear_cross_entropy.py.
 """
 
-from functools import cached_property
-
 import torch
 
-from bpx_torch._vocabulary import product_into
+from bpx.native.losses import ignoring
 from bpx_torch.kernels._kept import times
-from bpx_torch.kernels.cpu import _call, cross_entropy
+from bpx_torch.kernels.cpu import _call
+from bpx_torch.kernels.cpu._call import readable
 
 DTYPES = (torch.float32, torch.float64)
 ROWS = 256  # of a block: fewer make the products slower, more the block larger
@@ -30,20 +30,15 @@ def refuses(arrays, dims):
 
 def forward(*arrays, needs=(), **options):
     call = Call(*arrays, options)
-    g = call.unit if worth(call, needs) else None
-    top, mass, loss, grads = call.walk(g, needs)
-    shape = call.shape
-    y = loss.reshape(shape) if options["reduction"] == "none" else call.reduced(loss.sum())
-    return y, (top.reshape(shape), mass.reshape(shape), *grads)
+    y, top, mass, grads = call.walk(None, needs if worth(call, needs) else None)
+    return y, (top, mass, *grads)
 
 
 def backward(dy, arrays, residuals, needs, **options):
     if len(residuals) > 2:
         grads = (None if a is None else times(a, dy) for a in residuals[2:])
     else:
-        call = Call(*arrays, options)
-        g = dy.reshape(-1) if options["reduction"] == "none" else float(dy) * call.unit
-        *_, grads = call.walk(g, needs, [r.reshape(-1) for r in residuals])
+        *_, grads = Call(*arrays, options).walk(dy, needs)
     dx, dweight, dbias, dclass = grads
     return dx, dweight, None, dbias, dclass
 
@@ -52,160 +47,96 @@ def worth(call, needs):
     """Whether forward takes the gradients: they are kept in place of what autodiff keeps, the
     log-probabilities, and are three fifths of that at most."""
     kept, logits = call.x.numel() + call.weight.numel(), len(call.x) * len(call.weight)
-    return call.options["reduction"] != "none" and any(needs) and 5 * kept <= 3 * logits
+    return call.whole and any(needs) and 5 * kept <= 3 * logits
 
 
 class Call:
-    """The arrays on one axis of rows, and what is done with a block of them."""
+    """The arrays on one axis of rows, and the walk over them, block by block."""
 
     def __init__(self, x, weight, target, bias, class_weight, options):
-        self.target, self.x = target.reshape(-1), x.reshape(target.numel(), x.shape[-1])
-        self.shape, self.x_shape, self.ignored = target.shape, x.shape, None
-        self.weight, self.bias, self.class_weight = weight, bias, class_weight
-        self.options, ignore_index = options, options["ignore_index"]
-        self.own = {"ignore_index": ignore_index, "label_smoothing": options["label_smoothing"]}
+        rows, features = target.numel(), x.shape[-1]
+        self.dtype, self.shape, self.x_shape, self.options = x.dtype, target.shape, x.shape, options
+        self.target = readable(target, target.dtype)
+        self.x = readable(x, x.dtype).reshape(rows, features)
+        self.weight = readable(weight, x.dtype)
+        self.bias, self.class_weight = readable(bias, x.dtype), readable(class_weight, x.dtype)
+        self.ignoring = ignoring(options["ignore_index"])
+        self.whole = options["reduction"] != "none"
+        self.items = options["num_items"] or 1
         self.counts = options["reduction"] == "mean" and options["num_items"] is None
-        if ignore_index is not None:
-            # torch compares uint8 with -100 as with 156
-            ignored = self.target.long() == ignore_index
-            if ignored.any():
-                self.ignored, self.x = ignored, self.x.masked_fill(ignored.unsqueeze(-1), 0.0)
-
-    @cached_property
-    def label(self):
-        label = self.target.long()
-        return label if self.ignored is None else label.masked_fill(self.ignored, 0)
-
-    @cached_property
-    def wy(self):
-        """The weights of the rows' labels."""
-        some = self.class_weight
-        wy = self.x.new_ones(len(self.x)) if some is None else some[self.label]
-        return wy if self.ignored is None else wy.masked_fill(self.ignored, 0.0)
-
-    @cached_property
-    def count(self):
-        """What the sum of the rows' losses is divided by; 0 where a mean has nothing in it."""
-        if not self.counts:
-            return self.options["num_items"] or 1
-        plain = self.class_weight is None and self.ignored is None
-        return len(self.x) if plain else float(self.wy.sum())
-
-    @property
-    def unit(self):
-        """dy = 1 for the loss of a row."""
-        return 1.0 / self.count if self.count else 0.0
-
-    def reduced(self, total):
-        """The loss of the whole from the sum of its rows."""
-        if not self.count:
-            return torch.zeros_like(total)
-        return total if self.count == 1 else total / self.count
+        if self.counts and class_weight is None and not self.ignoring[0]:
+            self.counts, self.items = False, rows
 
     def blocks(self):
-        """Of ROWS at most; their logits are no more than rows x chunk, or than weight."""
+        """(first, rows) of each, ROWS at most; their logits are no more than rows x chunk, or than
+        weight."""
         count, v = len(self.x), len(self.weight)
         most = min(ROWS, max(self.x.shape[-1], count * self.options["chunk"] // v))
         even = -(-count // -(-count // most))
-        return [slice(first, min(first + even, count)) for first in range(0, count, even)]
+        return [(first, min(even, count - first)) for first in range(0, count, even)]
 
-    def walk(self, g, needs, kept=None):
-        """(top, mass, loss of the rows, gradients for dy = g of each; none without g). With (top,
-        mass) of a walk before, the loss is computed again only if a gradient is made of it."""
-        again = kept is None or needs[4]
-        sums, found = None if g is None else Gradients(self, g, needs), []
-        z = d = None
-        for here in self.blocks():
-            z = self.logits(here, z)
-            if again:
-                given = z, self.target[here], self.class_weight
-                loss, (top, mass) = cross_entropy.forward(
-                    *given, reduction="none", above=True, **self.own
-                )
-                found.append((top, mass, loss))
-            else:
-                top, mass = (k[here] for k in kept)
-            if sums is not None:
-                d = sums.take(here, z, top + mass, d)
-        top, mass, loss = map(joined, zip(*found, strict=True)) if again else (*kept, None)
-        if loss is not None and (z_loss := self.options["z_loss"]):
-            of_lse = z_loss * self.wy * (top + mass).square()
-            loss += of_lse if self.ignored is None else of_lse.masked_fill(self.ignored, 0.0)
-        return top, mass, loss, () if sums is None else sums.all(top, mass, loss)
-
-    def logits(self, here, before):
-        """Written over those of a block before."""
-        weight, out = self.weight.T, like(before, here)
-        x = self.x[here]
-        z = torch.mm(x, weight, out=out) if out is not None else torch.mm(x, weight)
-        if self.bias is not None:
-            z += self.bias
-        cap = self.options["softcap"]
-        return z if cap is None else z.div_(cap).tanh_().mul_(cap)
-
-
-class Gradients:
-    """Sums over the blocks, for dy = g of each row."""
-
-    # dlogits are those of cross_entropy, and of the rest of pull and of the softcap, as in the
-    # plain rule:
-    #   dlogits = (dz + g 2 z_loss wy lse p) (1 - (z / softcap)^2)
-    #   dx = dlogits weight,  dweight = dlogits^T x,  dbias = sum(dlogits)
-    #   dclass_weight = that of cross_entropy
-    #                   + sum of g * (z_loss lse^2 - y, in a mean over labels) over label c
-
-    def __init__(self, call, g, needs):
-        self.call, self.needs = call, needs
-        self.g = call.x.new_full((len(call.x),), g) if isinstance(g, float) else g
-        self.dx = torch.empty(call.x.shape, dtype=call.x.dtype) if needs[0] else None
-        self.dweight = self.dbias = self.dclass = None
-
-    def take(self, here, z, lse, before):
-        """Add a block's, which is written over that of a block before, and over z."""
-        call, z_loss, cap = self.call, self.call.options["z_loss"], self.call.options["softcap"]
-        given = z, call.target[here], call.class_weight
-        wanted, out = (True, False, self.needs[4]), like(before, here)
-        g = self.g[here]
-        d, _, dclass = cross_entropy.backward(
-            g, given, (lse,), wanted, dlogits=out, reduction="none", **call.own
+    def walk(self, dy, needs):
+        """(y, top, mass, gradients of x, weight, bias and class_weight for dy, or 1); of the
+        gradients those that `needs` has, none without it."""
+        options, x, weight = self.options, self.x, self.weight
+        row = torch.empty(self.shape, dtype=self.dtype)
+        loss, top, mass = row, torch.empty_like(row), torch.empty_like(row)
+        y = torch.empty((), dtype=self.dtype) if self.whole else None
+        count = torch.empty((), dtype=self.dtype) if self.counts else None
+        taken = needs or (False,) * 5
+        dx = dweight = z = rows = None
+        dbias, dclass = (
+            torch.empty_like(a) if n else None
+            for a, n in zip((self.bias, self.class_weight), taken[3:], strict=True)
         )
-        if z_loss:
-            pull = g * (2 * z_loss * call.wy[here] * lse)
-            d.addcmul_(torch.exp(z - lse.unsqueeze(-1)), pull.unsqueeze(-1))
-        if cap is not None:
-            d.mul_(z.div_(cap).square_().neg_().add_(1))
-        if self.needs[0]:
-            torch.mm(d, call.weight, out=self.dx[here])
-        if self.needs[1]:
-            self.dweight = product_into(self.dweight, d.T, call.x[here])
-        if self.needs[3]:
-            self.dbias = added(self.dbias, d.sum(0))
-        self.dclass = added(self.dclass, dclass)
-        return d
+        blocks = self.blocks()
+        if taken[0] and len(blocks) > 1:
+            dx = torch.empty_like(x)
+        of_labels = len(weight), self.target.element_size(), *self.ignoring
+        given = self.target, self.bias, self.class_weight, count, readable(dy, self.dtype)
+        made = loss, top, mass, y, dbias, dclass
+        numbers = options["label_smoothing"], options["z_loss"], options["softcap"] or 0.0
+        for first, some in blocks:
+            rows = self.rows(first, some, rows, count, of_labels)
+            z = product(rows, weight.t(), z)
+            _call.run(
+                "linear_cross_entropy",
+                self.dtype,
+                (z, *given, z, *made),
+                (first, some, len(x), *of_labels, self.whole, needs is not None),
+                (*numbers, self.items),
+            )
+            if taken[0] and dx is None:
+                dx = torch.mm(z, weight)
+            elif taken[0]:
+                torch.mm(z, weight, out=dx[first : first + some])
+            if taken[1]:
+                dweight = total(dweight, z.t(), rows)
+        grads = () if needs is None else (dx, dweight, dbias, dclass)
+        if dx is not None:
+            grads = dx.view(self.x_shape), *grads[1:]
+        return loss if y is None else y, top, mass, grads
 
-    def all(self, top, mass, loss):
-        """Of x, weight, bias and class_weight, None where not asked for."""
-        call, z_loss = self.call, self.call.options["z_loss"]
-        if self.needs[4] and (z_loss or call.counts):
-            of_label = z_loss * (top + mass).square()
-            if call.counts:
-                of_label -= call.reduced(loss.sum())
-            of_label *= self.g
-            if call.ignored is not None:
-                of_label.masked_fill_(call.ignored, 0.0)
-            self.dclass.index_add_(0, call.label, of_label)
-        dx = self.dx.reshape(call.x_shape) if self.needs[0] else None
-        return dx, self.dweight, self.dbias, self.dclass
+    def rows(self, first, some, before, count, of_labels):
+        """Those of x in a block, 0 where they are ignored, over those of a block before. With the
+        first, the labels are counted."""
+        count = None if first else count
+        x = self.x if some == len(self.x) else self.x[first : first + some]
+        out = (torch.empty_like(x) if before is None else before[:some]) if of_labels[2] else None
+        if out is not None or count is not None:
+            _call.run(
+                "linear_cross_entropy_labels",
+                self.dtype,
+                (self.x, self.target, self.class_weight, count, out),
+                (first, some, len(self.x), x.shape[-1], *of_labels),
+            )
+        return x if out is None else out
 
 
-def joined(parts):
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def product(a, b, over):
+    """a b, over what is as large or larger."""
+    return torch.mm(a, b) if over is None else torch.mm(a, b, out=over[: len(a)])
 
 
-def added(so_far, more):
-    return more if so_far is None else so_far.add_(more)
-
-
-def like(before, here):
-    """As many rows of an array made before as there are here."""
-    return None if before is None else before[: here.stop - here.start]
+def total(so_far, a, b):
+    return torch.mm(a, b) if so_far is None else so_far.addmm_(a, b)
