@@ -110,6 +110,17 @@ def test_without_gradients_none_are_taken(early):
     assert early == [False]
 
 
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1, "softcap": 2.0}], ids=str)
+def test_many_rows_and_columns(options, monkeypatch):
+    """Several tasks at once, each with a row of its own to write to where nothing is kept."""
+    monkeypatch.setattr(kernel, "ROWS", 3000)
+    given = arrays(rows=3000, classes=1100)
+    with use("cpu"):
+        found = jax.jit(functools.partial(linear_cross_entropy, **options))(*given)
+    same([found], [RULE.forward(*given, **options)[0]])
+    same(*(run(n, given, options, wrap=jax.jit) for n in ("cpu", "plain")))
+
+
 @pytest.mark.parametrize("options", [{}, {"reduction": "none", "softcap": 2.0}], ids=str)
 def test_a_label_out_of_range(options):
     """Under jit nobody sees it: its loss is NaN, and every gradient that it enters."""

@@ -1,18 +1,21 @@
 /* One element type (each_type.h). Included by linear_cross_entropy.c: the rows, and sums over them. */
 #include "linear_cross_entropy_row_body.h"
 
-BPX_CLONES static void FN(of_rows)(const FN(State) *s, int64_t first, int64_t last,
+BPX_CLONES static void FN(of_rows)(const FN(State) *s, int64_t first, int64_t last, T *scratch,
                                    A *restrict dclass) {
-    for (int64_t row = first; row < last; row++) FN(of_row)(s, row, dclass);
+    for (int64_t row = first; row < last; row++)
+        FN(of_row)(s, row, scratch != NULL ? scratch : s->c.z + row * s->labels.classes, dclass);
 }
 
 static void FN(rows_task)(void *state, int64_t chunk) {
     const FN(State) *s = state;
-    A *dclass = s->dclass == NULL ? NULL : s->dclass + chunk * s->labels.classes;
+    const int64_t classes = s->labels.classes;
+    A *dclass = s->dclass == NULL ? NULL : s->dclass + chunk * classes;
+    T *scratch = s->scratch == NULL ? NULL : s->scratch + chunk * classes;
     if (dclass != NULL)
-        for (int64_t i = 0; i < s->labels.classes; i++) dclass[i] = 0;
+        for (int64_t i = 0; i < classes; i++) dclass[i] = 0;
     FN(of_rows)(s, bpx_first_row(chunk, s->chunks, s->c.o.rows),
-                bpx_first_row(chunk + 1, s->chunks, s->c.o.rows), dclass);
+                bpx_first_row(chunk + 1, s->chunks, s->c.o.rows), scratch, dclass);
 }
 
 /* dbias of some columns, BPX_COLUMNS at most: the sum down dlogits, in float64. */
@@ -61,11 +64,14 @@ BPX_EXPORT int FN(bpx_linear_cross_entropy)(const void *call, bpx_parallel_for p
         for (int64_t i = 0; i < classes; i++)
             sum_weight += s.c.class_weight == NULL ? 1 : (double)s.c.class_weight[i];
     s.sum_weight = (A)sum_weight;
-    if (s.c.dclass != NULL) {
-        s.dclass = malloc((size_t)(s.chunks * classes) * sizeof(A));
-        if (s.dclass == NULL) return 1;
+    const size_t partial = (size_t)(s.chunks * classes);
+    if (s.c.dclass != NULL && (s.dclass = malloc(partial * sizeof(A))) == NULL) return 1;
+    if (s.c.z == NULL && (s.scratch = malloc(partial * sizeof(T))) == NULL) {
+        free(s.dclass);
+        return 1;
     }
     bpx_run(parallel, host, s.chunks, FN(rows_task), &s);
+    free(s.scratch);
     if (s.c.dbias != NULL)
         bpx_run(parallel, host, (classes + BPX_COLUMNS - 1) / BPX_COLUMNS, FN(columns_task), &s);
     for (int64_t row = 0; o->whole && row < read; row++) losses += (double)s.c.loss[row];

@@ -10,16 +10,18 @@ typedef struct {
     double smoothing, z_loss, softcap, items;
 } FN(Options);
 
-/* `logits` and `z` have `rows` of `all` rows, from `first` on; `target`, `loss`, `top` and `mass` have
- * all, and `dy`, which is one number where the losses are summed up (`whole`), 1 where it is absent. z,
- * which may be where logits is, becomes dlogits, or what is of no use without gradients. dbias and
- * dclass are written where first is 0, else added to. A sum is divided by `count`, or `items`. */
+/* `logits` and `z` have `rows` of `all` rows, from `first` on; `target`, `loss`, `top`, `mass` and
+ * `seen`, the tops where they are known, have all, and `dy`, which is one number where the losses are
+ * summed up (`whole`), 1 where it is absent. z, which may be where logits is, becomes dlogits; it may be
+ * absent without gradients, and is of no use then. dbias and dclass are written where first is 0, else
+ * added to. A sum is divided by `count`, or `items`. */
 typedef struct {
     const T *logits;
     const void *target;
     const T *bias;
     const A *class_weight, *count;
     const T *dy;
+    const A *seen;
     T *z;
     A *loss, *top, *mass; /* mass: its logarithm */
     T *y;                 /* of the rows so far */
@@ -35,6 +37,7 @@ typedef struct {
     A s, even, cap, z_loss; /* even: s/V; cap: 0 without one */
     A g, sum_weight;        /* of each row where they are summed up; of the class weights */
     A *dclass;              /* chunks x classes of partial sums */
+    T *scratch;             /* chunks x classes, in place of z */
 } FN(State);
 
 typedef struct {
@@ -43,7 +46,7 @@ typedef struct {
 } FN(Row);
 
 /* z from the logits, and its exponentials. They are left in place of z where nothing reads it again. */
-BPX_INLINE FN(Row) FN(read_row)(const FN(State) *s, const T *x, T *z, int64_t label) {
+BPX_INLINE FN(Row) FN(read_row)(const FN(State) *s, const T *x, T *z, int64_t label, const A *seen) {
     const int64_t n = s->labels.classes;
     const T *restrict bias = s->c.bias;
     FN(Row) r = {.mass = 0, .label_above = 0};
@@ -58,7 +61,7 @@ BPX_INLINE FN(Row) FN(read_row)(const FN(State) *s, const T *x, T *z, int64_t la
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) z[i] = STORE(cap * MATH(bpx_tanh)(LOAD(z[i]) / cap));
     }
-    r.top = FN(row_top)(z, n);
+    r.top = seen == NULL ? FN(row_top)(z, n) : *seen;
     const A top = r.top == -(A)INFINITY ? 0 : r.top;
     if (bpx_is_class(&s->labels, label)) r.label_above = LOAD(z[label]) - top;
     r.stored = sizeof(T) == sizeof(A) && s->s == 0 && s->cap == 0;
@@ -103,17 +106,18 @@ BPX_INLINE void FN(write_row)(const FN(State) *s, T *restrict z, A top, A scale,
  *               * (1 - (z / softcap)^2)
  *     dclass[c] = sum of g ((1 - s) (lse - z[target]) + z_loss lse^2) over the rows with label c
  *                 + sum of g s/V (lse - z[c]) over all rows that count */
-BPX_INLINE void FN(of_row)(const FN(State) *s, int64_t row, A *restrict dclass) {
+BPX_INLINE void FN(of_row)(const FN(State) *s, int64_t row, T *z, A *restrict dclass) {
     const int64_t classes = s->labels.classes, at = s->c.o.first + row;
     const A *restrict weight = s->c.class_weight;
     const int64_t label = bpx_label(&s->labels, at);
     const int ignored = bpx_is_ignored(&s->labels, label);
     const int here = !ignored && bpx_is_class(&s->labels, label);
-    T *z = s->c.z + row * classes;
-    const FN(Row) r = FN(read_row)(s, s->c.logits + row * classes, z, here ? label : -1);
+    const FN(Row) r = FN(read_row)(s, s->c.logits + row * classes, z, here ? label : -1,
+                                   s->c.seen == NULL ? NULL : s->c.seen + at);
     const A top = r.top == -(A)INFINITY ? 0 : r.top;
     const A above = MATH(bpx_log)(r.mass), lse = r.top + above;
-    s->c.top[at] = r.top, s->c.mass[at] = above;
+    if (s->c.top != NULL) s->c.top[at] = r.top;
+    if (s->c.mass != NULL) s->c.mass[at] = above;
     if (ignored) {
         s->c.loss[at] = 0;
         if (s->c.o.gradients) memset(z, 0, (size_t)classes * sizeof(T));

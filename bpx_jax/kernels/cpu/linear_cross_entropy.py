@@ -49,7 +49,7 @@ def backward(dy, arrays, residuals, needs, **options):
     if len(residuals) > 2:
         grads = (None if a is None else a * dy for a in residuals[2:])
     else:
-        *_, grads = Call(*arrays, options).walk(dy, needs)
+        *_, grads = Call(*arrays, options).walk(dy, needs, residuals[0].reshape(-1))
     dx, dweight, dbias, dclass = grads
     return dx, dweight, None, dbias, dclass
 
@@ -79,12 +79,13 @@ class Call:
         """The loss of the whole from the sum of its rows."""
         return over_labels(total, self.wy) if self.counts else total / self.items
 
-    def walk(self, dy, needs):
+    def walk(self, dy, needs, seen=None):
         """(loss of the rows, top, mass, gradients of x, weight, bias and class_weight for dy, or
-        1); of the gradients those that `needs` has, none without it."""
+        1); of the gradients those that `needs` has, none without it. `seen`: the tops of the rows,
+        where they are known."""
         of_rows = None if self.whole or dy is None else dy.reshape(-1)
         of_block = functools.partial(self.block, needs, dy if self.whole else None)
-        along, sums = over_blocks(of_block, (self.x, self.target, of_rows), self.rows())
+        along, sums = over_blocks(of_block, (self.x, self.target, of_rows, seen), self.rows())
         loss, top, mass, dx = along
         if needs is None:
             return loss, top, mass, ()
@@ -104,21 +105,21 @@ class Call:
 
     def block(self, needs, dy, rows):
         """((loss, top, mass, dx) of the rows, (dweight, dbias, dclass_weight) of their sum)."""
-        x, target, of_rows = rows
+        x, target, of_rows, seen = rows
         options, dtype = self.options, x.dtype
         z = product(x, self.weight, (1, 1))
         taken, count = needs or (False,) * 5, self.wy.sum() if self.counts else None
         along, down = (((n,), dtype) for n in z.shape)
-        made = (z.shape, dtype), *(along,) * 3, None, *(down if n else None for n in taken[3:])
+        made = *(along,) * 3, None, *(down if n else None for n in taken[3:])
         of_labels = z.shape[1], target.dtype.itemsize, *ignoring(options["ignore_index"])
         dlogits, loss, top, mass, _, dbias, dclass = _ffi.call(
             "linear_cross_entropy",
             dtype,
-            (z, target, self.bias, self.class_weight, count, dy if self.whole else of_rows),
-            made,
+            (z, target, self.bias, self.class_weight, count, dy if self.whole else of_rows, seen),
+            (None if needs is None else (z.shape, dtype), *made),
             (0, len(x), 0, *of_labels, self.whole, needs is not None),
             (options["label_smoothing"], options["z_loss"], options["softcap"] or 0.0, self.items),
-            aliases={0: 0},
+            aliases=None if needs is None else {0: 0},
         )
         dx = product(dlogits, self.weight, (1, 0)) if taken[0] else None
         dweight = product(dlogits, x, (0, 0)) if taken[1] else None

@@ -38,7 +38,7 @@ def backward(dy, arrays, residuals, needs, **options):
     if len(residuals) > 2:
         grads = (None if a is None else times(a, dy) for a in residuals[2:])
     else:
-        *_, grads = Call(*arrays, options).walk(dy, needs)
+        *_, grads = Call(*arrays, options).walk(dy, needs, residuals[0])
     dx, dweight, dbias, dclass = grads
     return dx, dweight, None, dbias, dclass
 
@@ -75,9 +75,10 @@ class Call:
         even = -(-count // -(-count // most))
         return [(first, min(even, count - first)) for first in range(0, count, even)]
 
-    def walk(self, dy, needs):
+    def walk(self, dy, needs, seen=None):
         """(y, top, mass, gradients of x, weight, bias and class_weight for dy, or 1); of the
-        gradients those that `needs` has, none without it."""
+        gradients those that `needs` has, none without it. `seen`: the tops of the rows, where they
+        are known."""
         options, x, weight = self.options, self.x, self.weight
         row = torch.empty(self.shape, dtype=self.dtype)
         loss, top, mass = row, torch.empty_like(row), torch.empty_like(row)
@@ -93,7 +94,8 @@ class Call:
         if taken[0] and len(blocks) > 1:
             dx = torch.empty_like(x)
         of_labels = len(weight), self.target.element_size(), *self.ignoring
-        given = self.target, self.bias, self.class_weight, count, readable(dy, self.dtype)
+        dy, seen = readable(dy, self.dtype), readable(seen, self.dtype)
+        given = self.target, self.bias, self.class_weight, count, dy, seen
         made = loss, top, mass, y, dbias, dclass
         numbers = options["label_smoothing"], options["z_loss"], options["softcap"] or 0.0
         for first, some in blocks:
