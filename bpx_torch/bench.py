@@ -190,7 +190,8 @@ def peak_bytes(run) -> int:
     own scratch memory is not torch's."""
     run()
     activities = [torch.profiler.ProfilerActivity.CPU]
-    with _silent(), torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+    how = {"profile_memory": True, "acc_events": True}  # or torch 2.11 warns of cycles
+    with _silent(), torch.profiler.profile(activities=activities, **how) as profile:
         result = run()
     now = most = 0
     events = profile.profiler.kineto_results.events()

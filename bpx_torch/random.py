@@ -40,24 +40,21 @@ def split(key, n=2, device=None):
     """New keys: uint32 (n, 2), or (*n, 2) for a tuple."""
     shape = checked_shape(n if isinstance(n, tuple | list) else (n,))
     pair = torch.stack(_pair(_words(key, device), math.prod(shape)), dim=-1)
-    return pair.view(torch.uint32).reshape(*shape, 2)
+    return _unsigned(pair, 32).reshape(*shape, 2)
 
 
 def fold_in(key, data, device=None):
     """A new key from a key and an integer in 0 <= data < 2**32: uint32 (2,)."""
     words = _words(key, device)
     low = torch.tensor([checked_data(data)], device=words.device).to(torch.int32)
-    return torch.cat(_threefry(words, torch.zeros_like(low), low)).view(torch.uint32)
+    return _unsigned(torch.cat(_threefry(words, torch.zeros_like(low), low)), 32)
 
 
 def bits(key, shape, width=32, device=None):
     """Random unsigned integers of 8, 16, 32 or 64 bits."""
     shape, width = checked_shape(shape), checked_width(width)
     word = _signed(_words(key, device), math.prod(shape), width)
-    if width < 32:
-        # masked first: what a cast makes of a number out of range is not defined
-        return (word & ((1 << width) - 1)).to(UNSIGNED[width]).reshape(shape)
-    return word.view(UNSIGNED[width]).reshape(shape)
+    return _unsigned(word, width).reshape(shape)
 
 
 def words(key, rows, columns, device=None):
@@ -128,6 +125,14 @@ def _pair(words, n):
     return _threefry(words, (counter >> 32).to(torch.int32), counter.to(torch.int32))
 
 
+def _unsigned(word, width):
+    """The lowest bits, masked first: what a cast makes of a number out of range is not defined.
+    vmap of torch 2.11 has no rule for another look at the same bits."""
+    if width == 64:
+        return word.view(UNSIGNED[width])
+    return (word.to(torch.int64) & ((1 << width) - 1)).to(UNSIGNED[width])
+
+
 def _signed(words, n, width):
     """n random words as int32, or int64 for 64 bits, in two's complement."""
     y0, y1 = _pair(words, n)
@@ -141,11 +146,10 @@ def _unit(key, shape, dtype, device):
     known = dtype in (torch.float32, torch.float64)
     require(known, f"random: dtype is {dtype}, expected float32 or float64")
     words, n = _words(key, device), math.prod(shape)
-    if dtype == torch.float32:
-        word = _signed(words, n, 32) >> 9 & 0x7FFFFF | 0x3F800000
-    else:
-        word = _signed(words, n, 64) >> 12 & 0xFFFFFFFFFFFFF | 0x3FF0000000000000
-    return word.view(dtype).reshape(shape) - 1.0
+    kept = 23 if dtype == torch.float32 else 52  # bits of a mantissa: the product is exact
+    width = 32 if dtype == torch.float32 else 64
+    word = _signed(words, n, width) >> (width - kept)
+    return (word & ((1 << kept) - 1)).to(dtype).reshape(shape) * 2.0**-kept
 
 
 # An operator of its own: inductor does not come to an end on the unrolled rounds.

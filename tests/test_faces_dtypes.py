@@ -22,6 +22,8 @@ def test_whole_numbers_as_target(name, dtype):
     want = getattr(torch.nn.functional, name)(x, target)
     got = getattr(F, name)(x, target)
     torch.testing.assert_close(got, want)
+    if name == "mse_loss" and torch.__version__ < "2.13":  # where its own backward fails
+        want = torch.nn.functional.mse_loss(x, target.float())
     grads = (torch.autograd.grad(3 * y, x)[0] for y in (got, want))
     torch.testing.assert_close(*grads)
 

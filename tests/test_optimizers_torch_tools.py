@@ -51,6 +51,10 @@ def test_schedulers_groups_hooks_and_closure(name: str) -> None:
             if t == 2:
                 optimizer.add_param_group({"params": named[1:], "lr": 0.05})
                 schedules = []
+                if name == "adagrad" and torch.__version__ < "2.13" and not runs:
+                    # torch's own forgets the sums of a group that is added
+                    start = torch.zeros_like(params[1])
+                    optimizer.state[params[1]] = {"sum": start, "step": torch.tensor(0.0)}
         assert calls == ["before", "after"] * 6
         assert [g["param_names"] for g in optimizer.param_groups] == [["a"], ["b"]]
 

@@ -12,8 +12,6 @@ from bpx_torch import random
 from bpx_torch._rule import Rule
 from bpx_torch.kernels.cpu import dropout as native
 
-SIGN = -(2**31)
-
 
 def keep_bits(key, shape, *, p, device=None):
     """The packed mask of a key: uint8, one bit for each element of shape, 1 with probability
@@ -24,11 +22,8 @@ def keep_bits(key, shape, *, p, device=None):
             return native.keep_bits(key, count, least)
         if (fused := _on_gpu(key)) and fused.refuses_key(key, count) is None:
             return fused.keep_bits(key, count, least)
-    word = random.bits(key, shape, device=device).view(torch.int32).flatten()
-    if least == 2**32:
-        return pack(torch.zeros_like(word, dtype=torch.bool))
-    # with its sign bit turned a word compares as the unsigned number that torch cannot compare
-    return pack((word ^ SIGN) >= least + SIGN)
+    # as int64: torch compares no uint32
+    return pack(random.bits(key, shape, device=device).flatten().to(torch.int64) >= least)
 
 
 def _on_gpu(key):

@@ -57,15 +57,22 @@ class ScheduleFree(SpecOptimizer):
         size = lr * min(t / warmup, 1.0) if warmup > 0 else lr
         group["scheduled_lr"] = size
         group["lr_max"] = max(size, group["lr_max"])
-        weight = t ** group["r"] * group["lr_max"] ** group["weight_lr_power"]
-        group["weight_sum"] = total = group["weight_sum"] + weight
-        self._share = weight / total if total > 0 else 0.0
+        group["weight_sum"] += self._weight(group)
         super()._step_group(group)
         group["k"] = t
 
+    def _weight(self, group: Group) -> float:
+        """Of this step's z in the mean x."""
+        t = group["k"] + 1
+        return float(t ** group["r"] * group["lr_max"] ** group["weight_lr_power"])
+
+    def _share(self, group: Group) -> float:
+        total = group["weight_sum"]
+        return float(self._weight(group) / total) if total > 0 else 0.0
+
     def _move(self, p: Tensor, d: Tensor, z: Tensor, group: Group) -> None:
         """z <- z - size d, and y with it; x stands in neither line."""
-        c, size = self._share, group["scheduled_lr"]
+        c, size = self._share(group), group["scheduled_lr"]
         y = p.lerp(z, c).sub_(d * (size * (1 - self._beta(group) * (1 - c))))
         p.copy_(y)
         z.sub_(d * size)
@@ -73,7 +80,7 @@ class ScheduleFree(SpecOptimizer):
     def _move_many(
         self, ps: list[Tensor], ds: list[Tensor], states: list[State], group: Group
     ) -> None:
-        c, size = self._share, group["scheduled_lr"]
+        c, size = self._share(group), group["scheduled_lr"]
         zs = [s["z"] for s in states]
         torch._foreach_lerp_(ps, zs, c)
         torch._foreach_add_(ps, ds, alpha=-size * (1 - self._beta(group) * (1 - c)))

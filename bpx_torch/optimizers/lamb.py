@@ -14,6 +14,8 @@ from bpx_torch._rows import Group, State
 from bpx_torch._scalars import Number, add_scaled, mix_, mix_square_, nonzero, number, unbiased
 from bpx_torch.optimizers._trust import norm, norms, total_norm, trust
 
+NORM = "norm of all gradients"
+
 
 class LAMB(SpecOptimizer):
     """Adam with steps scaled to the norm of each tensor; torch.optim has none.
@@ -103,18 +105,19 @@ class LAMB(SpecOptimizer):
         return {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in keys}
 
     def _look(self) -> None:
-        self._norm: Tensor | None = None
+        # not an attribute: Dynamo of torch 2.11 does not follow one of an optimizer that is set
+        self._held[NORM] = None
         if any(group["max_grad_norm"] is not None for group in self.param_groups):
             found = (p.grad for group in self.param_groups for p in group["params"])
             gs = [g for g in found if g is not None and g.layout == torch.strided]
-            self._norm = total_norm(gs) if gs else None
+            self._held[NORM] = total_norm(gs) if gs else None
 
     def _clip(self, group: Group, device: torch.device) -> Tensor | None:
         """What the gradients of this group are multiplied by."""
-        limit = group["max_grad_norm"]
-        if limit is None or self._norm is None:
+        limit, norm = group["max_grad_norm"], self._held[NORM]
+        if limit is None or norm is None:
             return None
-        return (limit / self._norm.clamp(min=limit)).to(device)
+        return (limit / norm.clamp(min=limit)).to(device)
 
     def _step_one(self, p: Tensor, g: Tensor, state: State, group: Group, t: Number) -> None:
         lr, decay = number(group["lr"]), number(group["weight_decay"])
