@@ -4,98 +4,21 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bpx_native.h"
 #include "xla/ffi/api/ffi.h"
+#include "xla_pool.hpp"
 
 namespace ffi = xla::ffi;
 
 namespace {
 
 void* core = nullptr;
-
-/* A processor's hint that a loop waits for another thread. */
-inline void Pause() {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-}
-
-/* XLA may run a scheduled task late, after the loop is over: the loop is shared, and the wait is for
- * its chunks, not for its tasks. The caller works too, so a busy pool cannot block it. The chunks are
- * cut into a range for each of those that work, which helps the others when it is done: a core finds
- * in its cache what it wrote in the call before. What other threads still work on in the end is one
- * chunk each, which takes less than putting the caller to sleep and waking it: it looks again for a
- * while before it sleeps. */
-class Loop {
-  public:
-    Loop(int64_t chunks, int64_t ranges, bpx_task task, void* state)
-        : chunks_(chunks), ranges_(ranges), of_(new Range[ranges]), task_(task), state_(state) {
-        for (int64_t i = 0; i < ranges; i++) {
-            of_[i].next = chunks * i / ranges;
-            of_[i].end = chunks * (i + 1) / ranges;
-        }
-    }
-
-    void Work(int64_t own) {
-        int64_t finished = 0;
-        for (int64_t i = 0; i < ranges_; i++) {
-            Range& range = of_[(own + i) % ranges_];
-            for (int64_t chunk; (chunk = range.next.fetch_add(1)) < range.end; finished++)
-                task_(state_, chunk);
-        }
-        if (finished == 0 || finished_.fetch_add(finished) + finished < chunks_) return;
-        std::lock_guard<std::mutex> lock(mutex_);
-        all_.notify_one();
-    }
-
-    void Wait() {
-        const auto until = std::chrono::steady_clock::now() + kPatience;
-        do {
-            for (int i = 0; i < 16; i++, Pause())
-                if (finished_.load() == chunks_) return;
-        } while (std::chrono::steady_clock::now() < until);
-        std::unique_lock<std::mutex> lock(mutex_);
-        all_.wait(lock, [this] { return finished_.load() == chunks_; });
-    }
-
-  private:
-    static constexpr std::chrono::microseconds kPatience{100};
-
-    struct alignas(64) Range {
-        std::atomic<int64_t> next;
-        int64_t end;
-    };
-
-    const int64_t chunks_, ranges_;
-    const std::unique_ptr<Range[]> of_;
-    const bpx_task task_;
-    void* const state_;
-    std::atomic<int64_t> finished_{0};
-    std::mutex mutex_;
-    std::condition_variable all_;
-};
-
-void PoolFor(void* host, int64_t chunks, bpx_task task, void* state) {
-    auto* pool = static_cast<ffi::ThreadPool*>(host);
-    const int64_t threads = std::min(pool->num_threads(), chunks);
-    auto loop = std::make_shared<Loop>(chunks, std::max<int64_t>(threads, 1), task, state);
-    for (int64_t i = 1; i < threads; i++) pool->Schedule([loop, i] { loop->Work(i); });
-    loop->Work(0);
-    loop->Wait();
-}
 
 /* An array as a run of groups: vmap puts batch dims in front of every array alike, and a group is what
  * one element of that batch owns. An array without elements is an absent one. */
@@ -125,6 +48,13 @@ void AskForLargePages(void* data, size_t bytes) {
     const uintptr_t first = (start + kPage - 1) / kPage * kPage, last = (start + bytes) / kPage * kPage;
     madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #endif
+}
+
+/* A number for calls that take alike long. */
+uint64_t Known(bpx_kernel function, int64_t batch, ffi::Span<const int64_t> sizes) {
+    uint64_t call = bpx_xla::Mixed(reinterpret_cast<uintptr_t>(function), batch);
+    for (const int64_t size : sizes) call = bpx_xla::Mixed(call, size);
+    return call;
 }
 
 /* `elements` is what the first array holds without batch dims. `fold` is the size that the batch
@@ -158,9 +88,11 @@ ffi::Error Call(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRet
     if (fold >= 0) call[arrays.size() + fold] *= batch;
     static_assert(sizeof(double) == sizeof(int64_t));
     if (numbers.size() > 0) memcpy(&*rest, numbers.begin(), numbers.size() * sizeof(double));
+    const uint64_t known = Known(function, batch, sizes);
     for (int64_t group = 0; group < groups; group++) {
         for (size_t i = 0; i < arrays.size(); i++) call[i] = arrays[i].at(group);
-        if (function(call.data(), PoolFor, &pool) != 0)
+        bpx_xla::Host host{&pool, known};
+        if (function(call.data(), bpx_xla::For, &host) != 0)
             return ffi::Error(ffi::ErrorCode::kResourceExhausted,
                               "bpx: no memory for the partial sums");
     }
@@ -191,10 +123,12 @@ ffi::Error Each(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Result<ffi::
     call[0] = reinterpret_cast<int64_t>(table.data());
     call[2] = entries;
     if (numbers.size() > 0) memcpy(&call[3], numbers.begin(), numbers.size() * sizeof(double));
+    const uint64_t known = Known(function, groups, sizes);
     for (int64_t group = 0; group < groups; group++) {
         for (size_t i = 0; i < arrays.size(); i++) table[i] = arrays[i].at(group);
         call[1] = out.at(group);
-        if (function(call.data(), PoolFor, &pool) != 0)
+        bpx_xla::Host host{&pool, known};
+        if (function(call.data(), bpx_xla::For, &host) != 0)
             return ffi::Error(ffi::ErrorCode::kResourceExhausted,
                               "bpx: no memory for the partial sums");
     }

@@ -24,7 +24,7 @@ def available() -> str | None:
         return reason
     try:
         include = Path(jax.ffi.include_dir())
-        headers = [*include.rglob("*.h")]
+        headers = [*include.rglob("*.h"), native.FOLDER / "xla_pool.hpp"]
         path = compile.shared_library("xla_ffi.cc", [include], headers=headers)
         shim = ctypes.CDLL(str(path))
     except (compile.CompileError, OSError) as error:
