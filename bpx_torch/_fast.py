@@ -141,12 +141,10 @@ class Fast:
     def call(self, plan, arrays):
         if self.indices:
             check_indices(self.owner.spec, arrays, plan.dims, plan.options)
-        if plan.node is None and plan.calls < NEVER:
-            self._count(plan, arrays)
-        if plan.node is not None:
-            y = plan.node(*arrays)
+        if (node := self._node(plan, arrays)) is not None:
+            y = node(*arrays)
             if y is None and self._needs(plan, arrays):
-                y = plan.node(*arrays)
+                y = node(*arrays)
             if y is not None:
                 return y
         if torch.is_grad_enabled():
@@ -156,8 +154,25 @@ class Fast:
                     return found[0] if type(found) is tuple else found
         return plan.forward(*arrays, **plan.options)[0]
 
+    def whole(self, plan, arrays):
+        """(y, *residuals but y) of a call that is a node, or None."""
+        if self.indices:
+            check_indices(self.owner.spec, arrays, plan.dims, plan.options)
+        if (node := self._node(plan, arrays)) is None:
+            return None
+        found = node.whole(*arrays)
+        if found is None and self._needs(plan, arrays):
+            found = node.whole(*arrays)
+        return found
+
+    def _node(self, plan, arrays):
+        """The plan's node, or None. From the RECORDED-th call on it has one, where it can be
+        recorded."""
+        if plan.node is None and plan.calls < NEVER:
+            self._count(plan, arrays)
+        return plan.node
+
     def _count(self, plan, arrays):
-        """From the RECORDED-th call on a node stands for the plan, where it can be recorded."""
         plan.calls = min(plan.calls + 1, RECORDED)
         if plan.calls == RECORDED and _node.module() is not None and not _node.followed():
             plan.node = recorded(self.owner, plan, arrays)

@@ -65,14 +65,16 @@ def batch_norm(
     old value. The variance kept is divided by N - 1, or by N where unbiased is False."""
     if not training:
         return _inference(input, running_mean, running_var, weight, bias, eps)
+    if running_mean is None and running_var is None:
+        return _batch_norm.batch_norm(input, weight, bias, training=True, eps=eps)
     y, (mean, _, var) = _batch_norm.RULE.with_residuals(
         input, weight, bias, None, None, training=True, eps=eps
     )
     values = input.numel() // max(input.shape[1], 1)
     if values:
         share = momentum if of_batch else 1 - momentum
-        _move(running_mean, mean, share)
-        _move(running_var, var * (values / (values - 1)) if unbiased else var, share)
+        ratio = values / (values - 1) if unbiased else 1
+        _move(running_mean, running_var, mean, var, ratio, share)
     return y
 
 
@@ -91,11 +93,13 @@ def instance_norm(
     those of its samples, the variance unbiased; without, they normalize."""
     if not use_input_stats:
         return _inference(input, running_mean, running_var, weight, bias, eps)
+    if running_mean is None and running_var is None:
+        return _instance_norm.instance_norm(input, weight, bias, eps=eps)
     y, (mean, _, var) = _instance_norm.RULE.with_residuals(input, weight, bias, eps=eps)
     if input.numel():
         values = math.prod(input.shape[2:])
-        _move(running_mean, mean.mean(0), momentum)
-        _move(running_var, var.mean(0) * (values / (values - 1)), momentum)
+        ratio = values / (values - 1)
+        _move(running_mean, running_var, mean.mean(0), var.mean(0), ratio, momentum)
     return y
 
 
@@ -107,9 +111,15 @@ def _inference(input, running_mean, running_var, weight, bias, eps):
 
 
 @torch.no_grad()
-def _move(running, batch, momentum):
-    """running + momentum (batch - running), in place."""
-    if running is not None:
+def _move(running_mean, running_var, mean, var, ratio, momentum):
+    """running + momentum (batch - running), in place; the variance of the batch is ratio var."""
+    for running, batch in ((running_mean, mean), (running_var, var)):
+        if running is None:
+            continue
+        if batch is var and ratio != 1:
+            batch = batch * ratio
+        if batch.dtype != running.dtype:
+            batch = batch.to(running.dtype)
         if isinstance(momentum, torch.Tensor):
             momentum = momentum.to(running.dtype)
-        running.lerp_(batch.to(running.dtype), momentum)
+        running.lerp_(batch, momentum)

@@ -57,7 +57,9 @@ def _forward(owner, plan, run, arrays):
     elif not steps:
         raise Refused("nothing is done")
     else:
-        made = _made(steps, fresh, given, [y])
+        # what is kept without elements, whose address says nothing, is made beside the rest
+        empty = {at(r): r for r in residuals if r is not None and r.numel() == 0}
+        made = [*empty.values(), *_made(steps, fresh, given, [y])]
     places = Places(given, made)
     outputs = [r for r in residuals if r is not y]
     return _node.module().Callable(
@@ -66,6 +68,7 @@ def _forward(owner, plan, run, arrays):
         y,
         places.of(y),
         [places.of(given[i]) for i in run.kept] + [places.of(r) for r in residuals],
+        [places.of(r) for r in outputs],
         [places.of(r) if d else ABSENT for r, d in zip(outputs, run.derived, strict=False)],
         [torch.empty(()) if a is None else a for a in arrays] if run.linked else [],
         _slow(plan, run),

@@ -42,6 +42,8 @@ CASES = {
     "group_norm, no weight": ("group_norm", (draw(9, 8, 301), None, None), {"num_groups": 2}),
     "instance_norm": ("instance_norm", norm(5, 7, 33, 31), {}),
     "batch_norm": ("batch_norm", (*norm(9, 7, 19, 37), None, None), {"training": True}),
+    "batch_norm, short": ("batch_norm", (*norm(70, 301, 3), None, None), {"training": True}),
+    "batch_norm, short, running": ("batch_norm", (*norm(41, 37, 7, 9), *running(37)), {}),
     "batch_norm, rows": ("batch_norm", (*norm(1201, 53), None, None), {"training": True}),
     "batch_norm, running": ("batch_norm", (*norm(9, 7, 19, 37), *running(7)), {}),
     "batch_norm, rows, running": ("batch_norm", (*norm(601, 53), *running(53)), {}),
@@ -178,7 +180,7 @@ def test_channels_last_stays_channels_last(case):
         assert g.ndim < 4 or g.is_contiguous(memory_format=torch.channels_last)
 
 
-FAR = ("group_norm", "instance_norm", "batch_norm", "batch_norm, rows")
+FAR = ("group_norm", "instance_norm", "batch_norm", "batch_norm, short", "batch_norm, rows")
 
 
 @pytest.mark.parametrize("case", FAR)

@@ -33,7 +33,6 @@ typedef struct {
     double scale, softcap;
 } bpx_attention_sizes;
 
-static inline int64_t bpx_least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t bpx_most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Where a row of a head, counted over the batches, begins. */

@@ -1,11 +1,13 @@
 /* One element type (each_type.h). Included by batch_norm_rows_backward.c. */
+#include "statistics_body.h"
 
 typedef struct {
     const T *dy, *x;
-    const A *weight, *mean, *rstd;
+    const A *weight, *mean, *rstd; /* rstd: the variance where statistics are running ones */
     T *dx;
     A *dweight, *dbias, *drunning_mean, *drunning_var;
     int64_t rows, channels, running;
+    double eps;
 } FN(Backward);
 
 typedef struct {
@@ -13,7 +15,7 @@ typedef struct {
     int64_t chunks;
     double *totals;                         /* chunks x SUMS x channels */
     A *sums;                                /* the same, of one block */
-    A *weight, *shift, *about, *along;      /* by channel */
+    A *rstd, *weight, *shift, *about, *along; /* by channel */
 } FN(State);
 
 BPX_CLONES static void FN(add_rows)(const FN(State) *s, int64_t chunk, int64_t first,
@@ -22,7 +24,7 @@ BPX_CLONES static void FN(add_rows)(const FN(State) *s, int64_t chunk, int64_t f
     double *restrict totals = s->totals + chunk * SUMS * n;
     A *restrict xhats = s->sums + chunk * SUMS * n, *restrict gs = xhats + n;
     A *restrict gxs = gs + n, *restrict dys = gxs + n, *restrict dyxs = dys + n;
-    const A *restrict mean = s->c->mean, *restrict rstd = s->c->rstd, *restrict weight = s->weight;
+    const A *restrict mean = s->c->mean, *restrict rstd = s->rstd, *restrict weight = s->weight;
     memset(totals, 0, (size_t)(SUMS * n) * sizeof(double));
     for (int64_t at = first; at < last; at += BLOCK_ROWS) {
         const int64_t end = last - at < BLOCK_ROWS ? last : at + BLOCK_ROWS;
@@ -46,7 +48,7 @@ BPX_CLONES static void FN(add_rows)(const FN(State) *s, int64_t chunk, int64_t f
 
 BPX_CLONES static void FN(write_rows)(const FN(State) *s, int64_t first, int64_t last) {
     const int64_t n = s->c->channels;
-    const A *restrict mean = s->c->mean, *restrict rstd = s->c->rstd, *restrict weight = s->weight;
+    const A *restrict mean = s->c->mean, *restrict rstd = s->rstd, *restrict weight = s->weight;
     const A *restrict shift = s->shift, *restrict about = s->about, *restrict along = s->along;
     for (int64_t row = first; row < last; row++) {
         const T *restrict x = s->c->x + row * n, *restrict dy = s->c->dy + row * n;
@@ -82,7 +84,7 @@ static void FN(finish)(const FN(State) *s) {
                 t[which] += s->totals[(chunk * SUMS + which) * n + i];
         }
         const double count = (double)c->rows, shift = c->running ? 0 : t[XHAT] / count;
-        const A rstd = c->rstd[i];
+        const A rstd = s->rstd[i];
         const double about = c->running ? 0 : t[G] / count;
         s->shift[i] = (A)shift, s->about[i] = (A)about;
         s->along[i] = c->running ? 0 : (A)(t[GX] / count - shift * about);
@@ -100,12 +102,15 @@ BPX_EXPORT int FN(bpx_batch_norm_rows_backward)(const void *call, bpx_parallel_f
     const int64_t n = c->channels;
     FN(State) s = {.c = c, .chunks = bpx_chunks(c->rows, n)};
     const int64_t partial = s.chunks * SUMS * n;
-    s.totals = malloc((size_t)partial * sizeof(double) + (size_t)(partial + 4 * n) * sizeof(A));
+    s.totals = malloc((size_t)partial * sizeof(double) + (size_t)(partial + 5 * n) * sizeof(A));
     if (s.totals == NULL) return 1;
     s.sums = (A *)(s.totals + partial);
     s.weight = s.sums + partial, s.shift = s.weight + n, s.about = s.shift + n;
-    s.along = s.about + n;
-    for (int64_t i = 0; i < n; i++) s.weight[i] = c->weight == NULL ? 1 : c->weight[i];
+    s.along = s.about + n, s.rstd = s.along + n;
+    for (int64_t i = 0; i < n; i++) {
+        s.weight[i] = c->weight == NULL ? 1 : c->weight[i];
+        s.rstd[i] = c->running ? FN(reciprocal)(c->rstd[i], c->eps) : c->rstd[i];
+    }
     bpx_run(parallel, host, s.chunks, FN(add_task), &s);
     FN(finish)(&s);
     if (c->dx != NULL) bpx_run(parallel, host, s.chunks, FN(write_task), &s);

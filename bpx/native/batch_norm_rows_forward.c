@@ -5,10 +5,9 @@
  * squares, which are merged in double, and so are the chunks, in their order. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "standardize.h"
-
-enum { BLOCK_ROWS = 32 };
 
 #define BODY "batch_norm_rows_forward_body.h"
 #include "each_type.h"

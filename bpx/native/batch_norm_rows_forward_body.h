@@ -1,4 +1,6 @@
 /* One element type (each_type.h). Included by batch_norm_rows_forward.c. */
+#include "columns_body.h"
+#include "statistics_body.h"
 
 typedef struct {
     const T *x;
@@ -13,39 +15,15 @@ typedef struct {
     const FN(Forward) *c;
     int64_t chunks;
     bpx_moments *moments;           /* chunks x channels */
-    A *sums;                        /* chunks x (sum, distances, squares) x channels */
+    A *sums;                        /* chunks x 3 x channels: of column_moments */
     A *shift, *weight, *bias;       /* by channel */
 } FN(State);
 
 BPX_CLONES static void FN(moments_of)(const FN(State) *s, int64_t chunk, int64_t first,
                                       int64_t last) {
     const int64_t n = s->c->channels;
-    bpx_moments *m = s->moments + chunk * n;
-    A *restrict sum = s->sums + chunk * 3 * n, *restrict distances = sum + n; /* then the mean */
-    A *restrict squares = distances + n;
-    memset(m, 0, (size_t)n * sizeof *m);
-    for (int64_t at = first; at < last; at += BLOCK_ROWS) {
-        const int64_t end = last - at < BLOCK_ROWS ? last : at + BLOCK_ROWS;
-        memset(sum, 0, (size_t)(3 * n) * sizeof(A));
-        for (int64_t row = at; row < end; row++) {
-            const T *restrict x = s->c->x + row * n;
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++) sum[i] += LOAD(x[i]);
-        }
-        const A rows = (A)(end - at);
-        for (int64_t i = 0; i < n; i++) sum[i] /= rows;
-        for (int64_t row = at; row < end; row++) {
-            const T *restrict x = s->c->x + row * n;
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++) {
-                const A centred = LOAD(x[i]) - sum[i];
-                distances[i] += centred;
-                squares[i] += centred * centred;
-            }
-        }
-        for (int64_t i = 0; i < n; i++)
-            bpx_merge(&m[i], rows, rows * sum[i], sum[i], distances[i], squares[i]);
-    }
+    FN(column_moments)(s->moments + chunk * n, s->sums + chunk * 3 * n, s->c->x + first * n,
+                       last - first, n, 1, n);
 }
 
 BPX_CLONES static void FN(apply_rows)(const FN(State) *s, int64_t first, int64_t last) {
@@ -87,14 +65,9 @@ static void FN(finish)(const FN(State) *s) {
                 const bpx_moments *other = s->moments + chunk * c->channels + i;
                 bpx_merge(&m, other->count, other->sum, other->mean, 0, other->squares);
             }
-            const int whole = isfinite(m.sum);
-            const double mean = whole ? m.mean : m.sum / m.count;
-            c->mean[i] = (A)mean;
-            if (whole) s->shift[i] = (A)(mean - (double)c->mean[i]);
-            c->var[i] = (A)((m.squares < 0 ? 0 : m.squares) / m.count);
+            FN(statistics)(&m, &c->mean[i], &s->shift[i], &c->var[i]);
         }
-        /* 0 * var: an infinite one is NaN from here on, where 1 / inf would make zeros of it */
-        c->rstd[i] = 1 / SQRT(c->var[i] + (A)c->eps) + 0 * c->var[i];
+        c->rstd[i] = FN(reciprocal)(c->var[i], c->eps);
     }
 }
 

@@ -31,6 +31,8 @@
 #define BPX_INLINE static inline
 #endif
 
+static inline int64_t bpx_least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 /* Enough chunks to balance any pool, few enough that the partial sums are cheap to combine, and at
  * least 8192 elements in each, below which handing a chunk to another thread costs more than it. */
 enum { BPX_MAX_CHUNKS = 64, BPX_CHUNK_ELEMENTS = 8192 };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "labels.h"
+#include "turn.h"
 #include "vector_math.h"
 
 #define BODY "cross_entropy_body.h"

@@ -2,6 +2,7 @@
  *
  * wy is the weight of a row's label: 0 where it is ignored, NaN where it is no class. */
 #include "rows_body.h"
+#include "short_rows_body.h"
 
 typedef struct {
     const T *logits, *dy;
@@ -40,11 +41,14 @@ BPX_INLINE A FN(row_loss)(const FN(State) *s, const T *restrict x, int64_t label
 
 BPX_CLONES static void FN(loss_rows)(const FN(State) *s, int64_t first, int64_t last,
                                      double *loss_sum, double *count) {
+    A own[BPX_LANES];
     for (int64_t row = first; row < last; row++) {
         const T *restrict x = s->logits + row * s->labels.classes;
-        const int64_t label = bpx_label(&s->labels, row);
+        const int64_t label = bpx_label(&s->labels, row), lane = (row - first) % BPX_LANES;
         const A wy = FN(label_weight)(s, label);
-        const A lse = s->lse != NULL ? s->lse[row] : FN(row_lse)(x, s->labels.classes);
+        if (s->lse == NULL && lane == 0)
+            FN(rows_lse)(x, s->labels.classes, bpx_least(last - row, BPX_LANES), own);
+        const A lse = s->lse != NULL ? s->lse[row] : own[lane];
         if (s->lse_out != NULL) s->lse_out[row] = lse;
         A loss = 0;
         if (!bpx_is_ignored(&s->labels, label)) loss = FN(row_loss)(s, x, label, wy, lse);
@@ -62,58 +66,72 @@ BPX_CLONES static void FN(loss_rows)(const FN(State) *s, int64_t first, int64_t 
  *     dweight[c] = sum of g * (1 - s) (lse - logits[target]) over the rows with label c
  *                  - sum of g * y over them, in a mean             through sum(wy)
  *                  + sum of g * s/V (lse - logits[c]) over all rows that count */
-BPX_CLONES static void FN(gradient_rows)(const FN(State) *s, int64_t first, int64_t last,
-                                         A *restrict dweight) {
+BPX_INLINE void FN(gradient_row)(const FN(State) *s, int64_t row, const A *seen, A mass,
+                                 A *restrict dweight) {
     const int64_t classes = s->labels.classes;
     const A *restrict weight = s->weight;
-    for (int64_t row = first; row < last; row++) {
-        const T *restrict x = s->logits + row * classes;
-        T *restrict dx = s->out == NULL ? NULL : s->out + row * classes;
-        const int64_t label = bpx_label(&s->labels, row);
-        const int here = bpx_is_class(&s->labels, label);
-        if (bpx_is_ignored(&s->labels, label)) {
-            if (dx != NULL) memset(dx, 0, (size_t)classes * sizeof(T));
-            continue;
-        }
-        const A wy = FN(label_weight)(s, label), lse = s->lse[row];
-        const A g = s->reduction == BPX_NONE ? LOAD(s->dy[row]) : s->g;
-        const A hit = (1 - s->s) * wy, even = g * s->even;
-        if (dx != NULL) {
-            A pull = hit;
-            if (s->s != 0) pull += s->even * s->sum_weight;
-            pull = here ? g * pull : (A)NAN;
-            const A scale = pull / FN(row_mass)(x, dx, classes, lse);
-            const A of_label = scale * FN(row_exp)(x, dx, label * here, lse);
-            if (s->s == 0) {
+    const T *restrict x = s->logits + row * classes;
+    T *restrict dx = s->out == NULL ? NULL : s->out + row * classes;
+    const int64_t label = bpx_label(&s->labels, row);
+    const int here = bpx_is_class(&s->labels, label);
+    if (bpx_is_ignored(&s->labels, label)) {
+        if (dx != NULL) memset(dx, 0, (size_t)classes * sizeof(T));
+        return;
+    }
+    const A wy = FN(label_weight)(s, label), lse = s->lse[row];
+    const A g = s->reduction == BPX_NONE ? LOAD(s->dy[row]) : s->g;
+    const A hit = (1 - s->s) * wy, even = g * s->even;
+    if (dx != NULL) {
+        A pull = hit;
+        if (s->s != 0) pull += s->even * s->sum_weight;
+        pull = here ? g * pull : (A)NAN;
+        const A scale = pull / (seen != NULL ? mass : FN(row_mass)(x, dx, classes, lse));
+        const A of_label = scale * FN(row_exp)(x, dx, seen, label * here, lse);
+        if (s->s == 0) {
 #pragma omp simd
-                for (int64_t i = 0; i < classes; i++)
-                    dx[i] = STORE(scale * FN(row_exp)(x, dx, i, lse));
-            } else if (weight == NULL) {
+            for (int64_t i = 0; i < classes; i++)
+                dx[i] = STORE(scale * FN(row_exp)(x, dx, seen, i, lse));
+        } else if (weight == NULL) {
 #pragma omp simd
-                for (int64_t i = 0; i < classes; i++)
-                    dx[i] = STORE(scale * FN(row_exp)(x, dx, i, lse) - even);
-            } else {
-#pragma omp simd
-                for (int64_t i = 0; i < classes; i++)
-                    dx[i] = STORE(scale * FN(row_exp)(x, dx, i, lse) - even * weight[i]);
-            }
-            if (here) {
-                A at = of_label - g * hit;
-                if (s->s != 0) at -= even * (weight == NULL ? 1 : weight[label]);
-                dx[label] = STORE(at);
-            }
-        }
-        if (dweight == NULL) continue;
-        if (here) {
-            const A own = (1 - s->s) * (lse - LOAD(x[label]));
-            dweight[label] += g * (s->reduction == BPX_MEAN ? own - s->y : own);
+            for (int64_t i = 0; i < classes; i++)
+                dx[i] = STORE(scale * FN(row_exp)(x, dx, seen, i, lse) - even);
         } else {
-            dweight[0] += (A)NAN;
-        }
-        if (s->s != 0) {
 #pragma omp simd
-            for (int64_t i = 0; i < classes; i++) dweight[i] += even * (lse - LOAD(x[i]));
+            for (int64_t i = 0; i < classes; i++)
+                dx[i] = STORE(scale * FN(row_exp)(x, dx, seen, i, lse) - even * weight[i]);
         }
+        if (here) {
+            A at = of_label - g * hit;
+            if (s->s != 0) at -= even * (weight == NULL ? 1 : weight[label]);
+            dx[label] = STORE(at);
+        }
+    }
+    if (dweight == NULL) return;
+    if (here) {
+        const A own = (1 - s->s) * (lse - LOAD(x[label]));
+        dweight[label] += g * (s->reduction == BPX_MEAN ? own - s->y : own);
+    } else {
+        dweight[0] += (A)NAN;
+    }
+    if (s->s != 0) {
+#pragma omp simd
+        for (int64_t i = 0; i < classes; i++) dweight[i] += even * (lse - LOAD(x[i]));
+    }
+}
+
+BPX_CLONES static void FN(gradient_rows)(const FN(State) *s, int64_t first, int64_t last,
+                                         A *restrict dweight) {
+    const int64_t n = s->labels.classes;
+    if (s->out == NULL || !bpx_short(n)) {
+        for (int64_t row = first; row < last; row++) FN(gradient_row)(s, row, NULL, 0, dweight);
+        return;
+    }
+    A e[BPX_SHORT * BPX_LANES], mass[BPX_LANES];
+    for (int64_t at = first; at < last; at += BPX_LANES) {
+        const int64_t rows = bpx_least(last - at, BPX_LANES);
+        FN(short_masses)(s->logits + at * n, n, rows, s->lse + at, e, mass);
+        for (int64_t row = 0; row < rows; row++)
+            FN(gradient_row)(s, at + row, e + row * n, mass[row], dweight);
     }
 }
 

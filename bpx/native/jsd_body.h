@@ -29,15 +29,22 @@ BPX_INLINE A FN(both)(A x, A target) {
     return of_p + of_q;
 }
 
+/* A row, or where rows are no matter a block of the elements of all: what a vector leaves over at the end
+ * of each row costs as much as a vector for every element. */
+BPX_INLINE int64_t FN(stretch)(const FN(State) *s) {
+    return s->reduction == BPX_NONE ? s->classes : BPX_SUM_BLOCK;
+}
+
 BPX_CLONES static double FN(loss_rows)(const FN(State) *s, int64_t first, int64_t last) {
-    const int64_t n = s->classes;
+    const int64_t stretch = FN(stretch)(s), end = last * s->classes;
     double total = 0;
-    for (int64_t row = first; row < last; row++) {
-        const T *restrict x = s->x + row * n, *restrict target = s->target + row * n;
+    for (int64_t at = first * s->classes; at < end; at += stretch) {
+        const T *restrict x = s->x + at, *restrict target = s->target + at;
+        const int64_t n = bpx_least(stretch, end - at);
         A loss = 0;
         BPX_SUM(loss, i, n, FN(both)(LOAD(x[i]), LOAD(target[i])))
         loss *= (A)0.5;
-        if (s->y != NULL) s->y[row] = STORE(loss);
+        if (s->reduction == BPX_NONE) s->y[at / stretch] = STORE(loss);
         total += (double)loss;
     }
     return total;
@@ -45,11 +52,12 @@ BPX_CLONES static double FN(loss_rows)(const FN(State) *s, int64_t first, int64_
 
 /* dx = g/2 p (x - logm),  dtarget = g/2 q (target - logm); an absent one is written to no one's row */
 BPX_CLONES static void FN(gradient_rows)(const FN(State) *s, int64_t first, int64_t last) {
-    const int64_t n = s->classes;
-    for (int64_t row = first; row < last; row++) {
-        const T *restrict x = s->x + row * n, *restrict target = s->target + row * n;
-        const A g = (A)0.5 * (s->reduction == BPX_NONE ? LOAD(s->dy[row]) : s->g);
-        T *restrict dx = s->dx + row * n, *restrict dtarget = s->dtarget + row * n;
+    const int64_t stretch = FN(stretch)(s), end = last * s->classes;
+    for (int64_t at = first * s->classes; at < end; at += stretch) {
+        const T *restrict x = s->x + at, *restrict target = s->target + at;
+        const int64_t n = bpx_least(stretch, end - at);
+        const A g = (A)0.5 * (s->reduction == BPX_NONE ? LOAD(s->dy[at / stretch]) : s->g);
+        T *restrict dx = s->dx + at, *restrict dtarget = s->dtarget + at;
         A of_p, of_q;
         if (s->dx != NULL && s->dtarget != NULL) {
 #pragma omp simd private(of_p, of_q)
@@ -96,7 +104,7 @@ BPX_EXPORT int FN(bpx_jsd_forward)(const void *call, bpx_parallel_for parallel, 
     double losses[BPX_MAX_CHUNKS], loss = 0;
     FN(State) s = {.x = c->x, .target = c->target, .loss = losses};
     s.rows = c->rows, s.classes = c->classes, s.chunks = bpx_chunks(c->rows, c->classes);
-    if (c->reduction == BPX_NONE) s.y = c->y;
+    s.y = c->y, s.reduction = (int)c->reduction;
     bpx_run(parallel, host, s.chunks, FN(jsd_task), &s);
     for (int64_t chunk = 0; chunk < s.chunks; chunk++) loss += losses[chunk];
     if (c->reduction == BPX_MEAN) loss /= (double)c->rows;

@@ -44,6 +44,9 @@ BPX_INLINE A FN(row_mass)(const T *restrict x, T *restrict out, int64_t n, A lse
     return mass;
 }
 
-BPX_INLINE A FN(row_exp)(const T *restrict x, const T *restrict out, int64_t i, A lse) {
+/* `seen`: what short_masses made of the row, or NULL. */
+BPX_INLINE A FN(row_exp)(const T *restrict x, const T *restrict out, const A *seen, int64_t i,
+                         A lse) {
+    if (seen != NULL) return seen[i];
     return sizeof(T) == sizeof(A) ? LOAD(out[i]) : MATH(bpx_exp)(LOAD(x[i]) - lse);
 }

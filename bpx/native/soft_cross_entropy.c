@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "labels.h"
+#include "turn.h"
 #include "vector_math.h"
 
 #define BODY "soft_cross_entropy_body.h"

@@ -3,6 +3,7 @@
  * With s = label_smoothing: q = (1 - s) target + s/V, wq = weight q, and logp = logits - lse, 0 for a
  * class that is masked and not wanted. `weight` is never NULL here: ones stand for an absent one. */
 #include "rows_body.h"
+#include "short_rows_body.h"
 
 typedef struct {
     const T *logits, *target, *dy;
@@ -23,9 +24,12 @@ BPX_CLONES static double FN(loss_rows)(const FN(State) *s, int64_t first, int64_
     const A *restrict weight = s->weight;
     const A keep = s->keep, even = s->even;
     double total = 0;
+    A own[BPX_LANES];
     for (int64_t row = first; row < last; row++) {
         const T *restrict x = s->logits + row * n, *restrict target = s->target + row * n;
-        const A lse = FN(row_lse)(x, n);
+        const int64_t lane = (row - first) % BPX_LANES;
+        if (lane == 0) FN(rows_lse)(x, n, bpx_least(last - row, BPX_LANES), own);
+        const A lse = own[lane];
         A loss = 0;
         BPX_SUM(loss, i, n,
                 weight[i] * (keep * LOAD(target[i]) + even) *
@@ -40,40 +44,54 @@ BPX_CLONES static double FN(loss_rows)(const FN(State) *s, int64_t first, int64_
 /* With p = exp(logits - lse) / sum_V(exp(logits - lse)), which divides out the rounding of lse:
  *     dlogits = g * (sum_V(wq) p - wq)          through lse, through the logits
  *     dtarget = -g * (1 - s) weight logp,  dweight = -sum of g * q * logp over the rows */
-BPX_CLONES static void FN(gradient_rows)(const FN(State) *s, int64_t first, int64_t last,
-                                         A *restrict dweight) {
+BPX_INLINE void FN(gradient_row)(const FN(State) *s, int64_t row, const A *seen, A mass,
+                                 A *restrict dweight) {
     const int64_t n = s->classes;
     const A *restrict weight = s->weight;
     const A keep = s->keep, even = s->even;
-    for (int64_t row = first; row < last; row++) {
-        const T *restrict x = s->logits + row * n, *restrict target = s->target + row * n;
-        const A lse = s->lse[row], g = s->reduction == BPX_NONE ? LOAD(s->dy[row]) : s->g;
-        if (s->out != NULL) {
-            T *restrict dx = s->out + row * n;
-            A whole = 0;
-            BPX_SUM(whole, i, n, weight[i] * (keep * LOAD(target[i]) + even))
-            whole /= FN(row_mass)(x, dx, n, lse);
+    const T *restrict x = s->logits + row * n, *restrict target = s->target + row * n;
+    const A lse = s->lse[row], g = s->reduction == BPX_NONE ? LOAD(s->dy[row]) : s->g;
+    if (s->out != NULL) {
+        T *restrict dx = s->out + row * n;
+        A whole = 0;
+        BPX_SUM(whole, i, n, weight[i] * (keep * LOAD(target[i]) + even))
+        whole /= seen != NULL ? mass : FN(row_mass)(x, dx, n, lse);
 #pragma omp simd
-            for (int64_t i = 0; i < n; i++) {
-                const A wq = weight[i] * (keep * LOAD(target[i]) + even);
-                dx[i] = STORE(g * (whole * FN(row_exp)(x, dx, i, lse) - wq));
-            }
+        for (int64_t i = 0; i < n; i++) {
+            const A wq = weight[i] * (keep * LOAD(target[i]) + even);
+            dx[i] = STORE(g * (whole * FN(row_exp)(x, dx, seen, i, lse) - wq));
         }
-        if (s->dtarget != NULL) {
-            T *restrict dtarget = s->dtarget + row * n;
+    }
+    if (s->dtarget != NULL) {
+        T *restrict dtarget = s->dtarget + row * n;
 #pragma omp simd
-            for (int64_t i = 0; i < n; i++) {
-                const A wq = weight[i] * (keep * LOAD(target[i]) + even);
-                dtarget[i] = STORE(-g * keep * weight[i] * FN(logp)(LOAD(x[i]), lse, wq));
-            }
+        for (int64_t i = 0; i < n; i++) {
+            const A wq = weight[i] * (keep * LOAD(target[i]) + even);
+            dtarget[i] = STORE(-g * keep * weight[i] * FN(logp)(LOAD(x[i]), lse, wq));
         }
-        if (dweight != NULL) {
+    }
+    if (dweight != NULL) {
 #pragma omp simd
-            for (int64_t i = 0; i < n; i++) {
-                const A q = keep * LOAD(target[i]) + even;
-                dweight[i] -= g * q * FN(logp)(LOAD(x[i]), lse, weight[i] * q);
-            }
+        for (int64_t i = 0; i < n; i++) {
+            const A q = keep * LOAD(target[i]) + even;
+            dweight[i] -= g * q * FN(logp)(LOAD(x[i]), lse, weight[i] * q);
         }
+    }
+}
+
+BPX_CLONES static void FN(gradient_rows)(const FN(State) *s, int64_t first, int64_t last,
+                                         A *restrict dweight) {
+    const int64_t n = s->classes;
+    if (s->out == NULL || !bpx_short(n)) {
+        for (int64_t row = first; row < last; row++) FN(gradient_row)(s, row, NULL, 0, dweight);
+        return;
+    }
+    A e[BPX_SHORT * BPX_LANES], mass[BPX_LANES];
+    for (int64_t at = first; at < last; at += BPX_LANES) {
+        const int64_t rows = bpx_least(last - at, BPX_LANES);
+        FN(short_masses)(s->logits + at * n, n, rows, s->lse + at, e, mass);
+        for (int64_t row = 0; row < rows; row++)
+            FN(gradient_row)(s, at + row, e + row * n, mass[row], dweight);
     }
 }
 

@@ -2,14 +2,13 @@
  * bpx/layers/softmax.py, bpx/layers/log_softmax.py.
  *
  * x is (outer, axis, inner). With inner = 1 a task owns rows, which stay in cache between their passes;
- * otherwise columns, LANES of them at a time, beside each other in memory. */
+ * otherwise columns, BPX_LANES of them at a time, beside each other in memory. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "core.h"
+#include "turn.h"
 #include "vector_math.h"
-
-enum { LANES = 64 };
 
 #define BODY "softmax_body.h"
 #include "each_type.h"

@@ -10,6 +10,10 @@
 
 enum { BPX_BLOCK = 4096 }; /* elements that a first-level cache holds between two passes */
 
+/* A batch's channels of fewer places than BPX_SHORT_PLACES are taken as columns of rows, BPX_COLUMNS and
+ * BPX_BLOCK_ROWS at a time; a task has BPX_FEW_COLUMNS at least. */
+enum { BPX_SHORT_PLACES = 64, BPX_COLUMNS = 512, BPX_FEW_COLUMNS = 128, BPX_BLOCK_ROWS = 32 };
+
 typedef struct {
     int64_t sets, runs, places;
     int64_t step, stride;       /* from set to set, and from run to run of one set */
@@ -27,6 +31,17 @@ BPX_INLINE bpx_sets bpx_make_sets(int64_t batch, int64_t channels, int64_t place
         s.period = groups, s.step = s.runs * places, s.stride = places;
     }
     return s;
+}
+
+BPX_INLINE int bpx_are_columns(const bpx_sets *s, int64_t groups) {
+    return groups == 0 && s->places < BPX_SHORT_PLACES;
+}
+
+BPX_INLINE int64_t bpx_set_chunks(const bpx_sets *s, int64_t groups) {
+    const int64_t chunks = bpx_chunks(s->sets, s->runs * s->places);
+    if (!bpx_are_columns(s, groups)) return chunks;
+    const int64_t most = s->sets * s->places / BPX_FEW_COLUMNS;
+    return bpx_least(chunks, most < 1 ? 1 : most);
 }
 
 /* Mean and sum of squared distances of what was seen so far, and the plain sum, which alone says

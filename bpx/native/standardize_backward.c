@@ -2,6 +2,7 @@
  * bpx/layers/group_norm.py, instance_norm.py, batch_norm.py. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "standardize.h"
 

@@ -5,6 +5,7 @@
  * time from the first-level cache. The blocks are merged in double. */
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "standardize.h"
 

@@ -1,4 +1,6 @@
 /* One element type (each_type.h). Included by standardize_forward.c. */
+#include "columns_body.h"
+#include "statistics_body.h"
 
 typedef struct {
     const T *x;
@@ -40,7 +42,6 @@ BPX_INLINE bpx_moments FN(moments)(const T *x, int64_t runs, int64_t length, int
     return m;
 }
 
-/* mu + shift is the mean: mu alone is rounded to A, which is much beside a small deviation. */
 BPX_INLINE void FN(apply)(const T *restrict x, T *restrict y, int64_t n, A mu, A shift, A rstd,
                           A weight, A bias) {
 #pragma omp simd
@@ -61,14 +62,9 @@ BPX_CLONES static void FN(forward_sets)(const FN(State) *s, int64_t first, int64
         } else {
             const bpx_moments m = adjacent ? FN(moments)(x, 1, g->runs * g->places, 0)
                                            : FN(moments)(x, g->runs, g->places, g->stride);
-            const int whole = isfinite(m.sum);
-            const double mean = whole ? m.mean : m.sum / m.count;
-            mu = (A)mean;
-            shift = whole ? (A)(mean - (double)mu) : 0;
-            var = (A)((m.squares < 0 ? 0 : m.squares) / m.count);
+            FN(statistics)(&m, &mu, &shift, &var);
         }
-        /* 0 * var: an infinite one is NaN from here on, where 1 / inf would make zeros of it */
-        const A rstd = 1 / SQRT(var + (A)c->eps) + 0 * var;
+        const A rstd = FN(reciprocal)(var, c->eps);
         c->mean[set] = mu;
         c->rstd[set] = rstd;
         if (c->var != NULL) c->var[set] = var;
@@ -90,17 +86,55 @@ BPX_CLONES static void FN(forward_sets)(const FN(State) *s, int64_t first, int64
     }
 }
 
+/* Batch normalisation of short stretches, of as many channels at a time as BPX_COLUMNS hold. */
+BPX_CLONES static void FN(forward_short)(const FN(State) *s, int64_t first, int64_t last) {
+    const FN(Forward) *c = s->c;
+    const int64_t places = s->sets.places, block = BPX_COLUMNS / places;
+    bpx_moments m[BPX_COLUMNS];
+    A sums[3 * BPX_COLUMNS], mean[BPX_COLUMNS], scale[BPX_COLUMNS], bias[BPX_COLUMNS];
+    A rstd[BPX_COLUMNS], *shift = sums;
+    for (int64_t at = first; at < last; at += block) {
+        const int64_t channels = bpx_least(block, last - at), n = channels * places;
+        const T *x = c->x + at * places;
+        if (c->running_mean == NULL)
+            FN(column_moments)(m, sums, x, s->sets.runs, channels, places, s->sets.stride);
+        for (int64_t i = 0; i < channels; i++) {
+            A mu, away = 0, var;
+            if (c->running_mean != NULL) {
+                mu = c->running_mean[at + i], var = c->running_var[at + i];
+            } else {
+                FN(statistics)(&m[i], &mu, &away, &var);
+            }
+            const A r = FN(reciprocal)(var, c->eps);
+            c->mean[at + i] = mu, c->rstd[at + i] = r;
+            if (c->var != NULL) c->var[at + i] = var;
+            const A w = c->weight == NULL ? 1 : c->weight[at + i];
+            const A b = c->bias == NULL ? 0 : c->bias[at + i];
+            for (int64_t j = i * places; j < (i + 1) * places; j++)
+                mean[j] = mu, shift[j] = away, rstd[j] = r, scale[j] = w, bias[j] = b;
+        }
+        for (int64_t run = 0; run < s->sets.runs; run++) {
+            const T *restrict from = x + run * s->sets.stride;
+            T *restrict y = c->y + at * places + run * s->sets.stride;
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++)
+                y[i] = STORE((LOAD(from[i]) - mean[i] - shift[i]) * rstd[i] * scale[i] + bias[i]);
+        }
+    }
+}
+
 static void FN(forward_task)(void *state, int64_t chunk) {
     const FN(State) *s = state;
-    FN(forward_sets)(s, bpx_first_row(chunk, s->chunks, s->sets.sets),
-                     bpx_first_row(chunk + 1, s->chunks, s->sets.sets));
+    const int64_t first = bpx_first_row(chunk, s->chunks, s->sets.sets);
+    const int64_t last = bpx_first_row(chunk + 1, s->chunks, s->sets.sets);
+    (bpx_are_columns(&s->sets, s->c->groups) ? FN(forward_short) : FN(forward_sets))(s, first, last);
 }
 
 BPX_EXPORT int FN(bpx_standardize_forward)(const void *call, bpx_parallel_for parallel,
                                            void *host) {
     const FN(Forward) *c = call;
     FN(State) s = {.c = c, .sets = bpx_make_sets(c->batch, c->channels, c->places, c->groups)};
-    s.chunks = bpx_chunks(s.sets.sets, s.sets.runs * s.sets.places);
+    s.chunks = bpx_set_chunks(&s.sets, c->groups);
     bpx_run(parallel, host, s.chunks, FN(forward_task), &s);
     return 0;
 }

@@ -76,6 +76,7 @@ struct Forward {
     Array kind;                /* its */
     bool view = false;         /* made[0] is the first argument in this shape */
     std::vector<Place> saved;  /* in the order of the Function's saved_tensors */
+    std::vector<Place> residuals; /* but y */
     std::vector<Place> derived; /* outputs behind y; ABSENT has no derivative */
     std::vector<std::vector<int64_t>> linked; /* the arguments' shapes, where nothing of them is saved */
 };

@@ -34,9 +34,10 @@ inline void refuse_writing(const Tensor& view) {
         torch::autograd::CreationMeta::IN_CUSTOM_FUNCTION);
 }
 
-/* y, in a graph where any argument needs a gradient; which: backward_of. */
+/* y, in a graph where any argument needs a gradient; which: backward_of. `others`: for what forward kept
+ * beside, NULL where it is not asked for. */
 inline Tensor called(const std::shared_ptr<const Recorded>& recorded, const Tensors& given, bool any,
-                     size_t which) {
+                     size_t which, Tensors* others) {
     const auto& forward = recorded->forward;
     Tensors made;
     {
@@ -58,11 +59,17 @@ inline Tensor called(const std::shared_ptr<const Recorded>& recorded, const Tens
         }
         own->save(given, made);
     }
+    for (size_t i = 0; others != nullptr && i < forward.residuals.size(); i++) {
+        const Tensor* x = at_place(forward.residuals[i], given, made);
+        others->push_back(x == nullptr ? Tensor() : x->detach());
+    }
     return std::move(y);
 }
 
-/* y, or None where this call has to go another way: arrays with gaps, gradients not yet recorded. */
-inline PyObject* answer(const std::shared_ptr<const Recorded>& recorded, const Tensors& given) {
+/* y, or None where this call has to go another way: arrays with gaps, gradients not yet recorded. Where
+ * the `whole` is asked for, a tuple of y and the residuals. */
+inline PyObject* answer(const std::shared_ptr<const Recorded>& recorded, const Tensors& given,
+                        bool whole = false) {
     bool any = false;
     const bool wanted = at::GradMode::is_enabled();
     for (const auto& x : given) {
@@ -73,27 +80,45 @@ inline PyObject* answer(const std::shared_ptr<const Recorded>& recorded, const T
     const size_t which = any ? backward_of(*recorded, given) : 0;
     if (any && which == recorded->backwards.size()) Py_RETURN_NONE;
     Tensor y;
+    Tensors others;
     if (recorded->forward.view) {
-        y = called(recorded, given, any, which); /* over before another thread would take its turn */
+        y = called(recorded, given, any, which, nullptr); /* over before another thread's turn */
     } else {
         pybind11::gil_scoped_release release;
-        y = called(recorded, given, any, which);
+        y = called(recorded, given, any, which, whole ? &others : nullptr);
     }
-    return THPVariable_Wrap(std::move(y));
+    if (!whole) return THPVariable_Wrap(std::move(y));
+    pybind11::tuple found(1 + others.size());
+    found[0] = pybind11::reinterpret_steal<pybind11::object>(THPVariable_Wrap(std::move(y)));
+    for (size_t i = 0; i < others.size(); i++) {
+        found[i + 1] =
+            pybind11::reinterpret_steal<pybind11::object>(THPVariable_Wrap(std::move(others[i])));
+    }
+    return found.release().ptr();
 }
 
 /* The arguments one by one; the caller has looked at types, dtypes and shapes. */
-inline PyObject* call(PyObject* self, PyObject* const* args, size_t flags, PyObject*) {
-    HANDLE_TH_ERRORS
+inline PyObject* answer_to(PyObject* self, PyObject* const* args, size_t n, bool whole) {
     const auto recorded = reinterpret_cast<Callable*>(self)->recorded; /* `add` may replace it */
-    const size_t n = PyVectorcall_NARGS(flags);
     Tensors given;
     given.reserve(n);
     for (size_t i = 0; i < n; i++) {
         if (args[i] == Py_None) given.emplace_back();
         else given.push_back(THPVariable_Unpack(args[i]));
     }
-    return answer(recorded, given);
+    return answer(recorded, given, whole);
+}
+
+inline PyObject* call(PyObject* self, PyObject* const* args, size_t flags, PyObject*) {
+    HANDLE_TH_ERRORS
+    return answer_to(self, args, PyVectorcall_NARGS(flags), false);
+    END_HANDLE_TH_ERRORS
+}
+
+/* whole(*arrays) -> (y, *residuals but y), or None. */
+inline PyObject* call_whole(PyObject* self, PyObject* const* args, Py_ssize_t n) {
+    HANDLE_TH_ERRORS
+    return answer_to(self, args, static_cast<size_t>(n), true);
     END_HANDLE_TH_ERRORS
 }
 

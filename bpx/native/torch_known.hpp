@@ -107,11 +107,8 @@ inline bool asked(const Known* self) {
     return value != self->nothing;
 }
 
-/* known(arrays, options) -> y, or None where this is not a recorded call. */
-inline PyObject* known_call(PyObject* object, PyObject* const* args, size_t flags, PyObject*) {
-    HANDLE_TH_ERRORS
-    TORCH_CHECK_TYPE(PyVectorcall_NARGS(flags) == 2 && PyTuple_CheckExact(args[0]) &&
-                         PyDict_CheckExact(args[1]),
+inline PyObject* known_answer(PyObject* object, PyObject* const* args, Py_ssize_t n, bool whole) {
+    TORCH_CHECK_TYPE(n == 2 && PyTuple_CheckExact(args[0]) && PyDict_CheckExact(args[1]),
                      "expected a tuple of arrays and a dict of options");
     const auto* self = reinterpret_cast<Known*>(object);
     Tensors given;
@@ -120,9 +117,22 @@ inline PyObject* known_call(PyObject* object, PyObject* const* args, size_t flag
     for (auto at = first; at != last; ++at) {
         if (!same(at->second, args[1], given)) continue;
         const auto recorded = reinterpret_cast<Callable*>(at->second.callable.ptr())->recorded;
-        return answer(recorded, given);
+        return answer(recorded, given, whole);
     }
     Py_RETURN_NONE;
+}
+
+/* known(arrays, options) -> y, or None where this is not a recorded call. */
+inline PyObject* known_call(PyObject* object, PyObject* const* args, size_t flags, PyObject*) {
+    HANDLE_TH_ERRORS
+    return known_answer(object, args, PyVectorcall_NARGS(flags), false);
+    END_HANDLE_TH_ERRORS
+}
+
+/* whole(arrays, options) -> (y, *residuals but y), or None. */
+inline PyObject* known_whole(PyObject* object, PyObject* const* args, Py_ssize_t n) {
+    HANDLE_TH_ERRORS
+    return known_answer(object, args, n, true);
     END_HANDLE_TH_ERRORS
 }
 

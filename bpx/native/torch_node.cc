@@ -11,12 +11,13 @@ namespace {
 
 using namespace bpx;
 
-/* Callable(name, steps, made, y, place of y, saved, derived, linked, slow); without steps y is a view. */
+/* Callable(name, steps, made, y, place of y, saved, residuals, derived, linked, slow); without steps y is
+ * a view. */
 PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
     HANDLE_TH_ERRORS
     const auto given = py::reinterpret_borrow<py::tuple>(args);
-    TORCH_CHECK_TYPE(given.size() == 9,
-                     "expected name, steps, made, y, place, saved, derived, linked, slow");
+    TORCH_CHECK_TYPE(given.size() == 10,
+                     "expected name, steps, made, y, place, saved, residuals, derived, linked, slow");
     auto recorded = std::make_shared<Recorded>();
     auto& forward = recorded->forward;
     forward.name = given[0].cast<std::string>();
@@ -26,9 +27,10 @@ PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
     forward.kind = array(given[3]);
     forward.y = place(given[4]).index;
     forward.saved = places(given[5]);
-    forward.derived = places(given[6]);
-    for (const auto& a : arrays(given[7])) forward.linked.push_back(a.sizes);
-    recorded->slow = py::object(given[8]).release().ptr();
+    forward.residuals = places(given[6]);
+    forward.derived = places(given[7]);
+    for (const auto& a : arrays(given[8])) forward.linked.push_back(a.sizes);
+    recorded->slow = py::object(given[9]).release().ptr();
     PyObject* self = type->tp_alloc(type, 0);
     if (self == nullptr) throw python_error();
     auto* made = reinterpret_cast<Callable*>(self);
@@ -65,9 +67,21 @@ PyObject* add(PyObject* self, PyObject* args) {
     END_HANDLE_TH_ERRORS
 }
 
-PyMethodDef methods[] = {{"add", add, METH_VARARGS, "add(needs, steps, made, grads)"}, {}};
+/* A method of positional arguments alone. */
+PyMethodDef fast(const char* name, PyObject* (*method)(PyObject*, PyObject* const*, Py_ssize_t),
+                 const char* about) {
+    const auto any = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(method));
+    return {name, any, METH_FASTCALL, about};
+}
 
-PyMethodDef known_methods[] = {{"add", known_add, METH_VARARGS, "add(arrays, options, callable)"}, {}};
+PyMethodDef methods[] = {{"add", add, METH_VARARGS, "add(needs, steps, made, grads)"},
+                         fast("whole", call_whole, "whole(*arrays) -> (y, *residuals), or None"),
+                         {}};
+
+PyMethodDef known_methods[] = {
+    {"add", known_add, METH_VARARGS, "add(arrays, options, callable)"},
+    fast("whole", known_whole, "whole(arrays, options) -> (y, *residuals), or None"),
+    {}};
 
 PyTypeObject callable = {PyVarObject_HEAD_INIT(nullptr, 0)};
 PyTypeObject known = {PyVarObject_HEAD_INIT(nullptr, 0)};

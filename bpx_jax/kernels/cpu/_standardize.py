@@ -24,7 +24,7 @@ def backward(dy, x, weight, mean, rstd, needs, groups):
     results = [r if need else None for r, need in zip(made, needs, strict=True)]
     given = (dy.astype(dtype), x, as_type(weight, statistic), mean, rstd)
     return _ffi.call(
-        "standardize_backward", dtype, given, (*results, None, None), (*sizes(x), groups, 0)
+        "standardize_backward", dtype, given, (*results, None, None), (*sizes(x), groups, 0), (0.0,)
     )[:3]
 
 

@@ -31,7 +31,7 @@ def backward(dy, x, weight, mean, rstd, needs, groups):
     dweight = mean.new_empty(x.shape[1]) if needs[1] else None
     dbias = mean.new_empty(x.shape[1]) if needs[2] else None
     given = (dy, x, weight, mean, rstd, dx, dweight, dbias, None, None)
-    _call.run("standardize_backward", dtype, given, (*sizes(x), groups, 0))
+    _call.run("standardize_backward", dtype, given, (*sizes(x), groups, 0), (0.0,))
     return put_behind(dx) if behind and needs[0] else dx, dweight, dbias
 
 

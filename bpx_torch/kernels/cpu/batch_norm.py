@@ -4,7 +4,7 @@ bpx/layers/batch_norm.py."""
 
 import torch
 
-from bpx_torch._running import kept, nothing
+from bpx_torch._running import nothing
 from bpx_torch.kernels._layout import channels_behind
 from bpx_torch.kernels.cpu import _call
 from bpx_torch.kernels.cpu._call import arithmetic, readable
@@ -45,13 +45,15 @@ def backward(dy, arrays, residuals, needs, *, training, eps):
     dtype, statistic = x.dtype, arithmetic(x.dtype)
     rows = x.ndim == 2 or channels_behind(x)
     x, dy, weight = like(x, x, rows), like(dy, x, rows), readable(weight, statistic)
-    mean, rstd = (readable(s, statistic) for s in kept(arrays, residuals, training, eps))
+    # of running statistics the variance, whose root the kernel takes
+    read = residuals[:2] if training else arrays[3:]
+    mean, rstd = (readable(s, statistic) for s in read)
     dx = torch.empty_like(x) if needs[0] else None
     made = [torch.empty_like(mean) if need else None for need in needs[1:]]
     given = (dy, x, weight, mean, rstd, dx, *made)
     if rows:
         shape = (x.numel() // x.shape[1], x.shape[1], not training)
-        _call.run("batch_norm_rows_backward", dtype, given, shape)
+        _call.run("batch_norm_rows_backward", dtype, given, shape, (eps,))
     else:
-        _call.run("standardize_backward", dtype, given, (*sizes(x), 0, not training))
+        _call.run("standardize_backward", dtype, given, (*sizes(x), 0, not training), (eps,))
     return dx, *made
