@@ -166,13 +166,9 @@ class Fast:
         return found
 
     def _node(self, plan, arrays):
-        """The plan's node, or None. From the RECORDED-th call on it has one, where it can be
-        recorded."""
-        if plan.node is None and plan.calls < NEVER:
-            self._count(plan, arrays)
-        return plan.node
-
-    def _count(self, plan, arrays):
+        """The plan's node, made by the RECORDED-th call, or None where it cannot be recorded."""
+        if plan.node is not None or plan.calls >= NEVER:
+            return plan.node
         plan.calls = min(plan.calls + 1, RECORDED)
         if plan.calls == RECORDED and _node.module() is not None and not _node.followed():
             plan.node = recorded(self.owner, plan, arrays)
@@ -181,10 +177,10 @@ class Fast:
                 if self.known is None:
                     self.known = _node.module().Known(rule.USED, rule.NOTHING)
                 self.known.add(tuple(arrays), plan.given, plan.node)
+        return plan.node
 
     def _needs(self, plan, arrays):
-        """Whether the node did not know these needs and does now; arrays with gaps it never
-        takes."""
+        """Whether the node did not know these needs and does now; gaps it never takes."""
         needs = tuple(a is not None and a.requires_grad for a in arrays)
         if needs in plan.known or not (torch.is_grad_enabled() and any(needs)):
             return False
