@@ -17,6 +17,7 @@ from bpx import rule
 from bpx_torch import _node
 from bpx_torch._arguments import check_indices, check_types
 from bpx_torch._function import on_its_own
+from bpx_torch._given import bounds, packed
 from bpx_torch._recording import add, recorded
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -139,9 +140,8 @@ class Fast:
         )
 
     def call(self, plan, arrays):
-        if self.indices:
-            check_indices(self.owner.spec, arrays, plan.dims, plan.options)
         if (node := self._node(plan, arrays)) is not None:
+            arrays = packed(self.owner.spec.name, arrays)
             y = node(*arrays)
             if y is None and self._needs(plan, arrays):
                 y = node(*arrays)
@@ -156,31 +156,31 @@ class Fast:
 
     def whole(self, plan, arrays):
         """(y, *residuals but y) of a call that is a node, or None."""
-        if self.indices:
-            check_indices(self.owner.spec, arrays, plan.dims, plan.options)
-        if (node := self._node(plan, arrays)) is None:
-            return None
-        found = node.whole(*arrays)
-        if found is None and self._needs(plan, arrays):
+        node = self._node(plan, arrays)
+        found = None if node is None else node.whole(*arrays)
+        if found is None and node is not None and self._needs(plan, arrays):
             found = node.whole(*arrays)
         return found
 
     def _node(self, plan, arrays):
-        """The plan's node, made by the RECORDED-th call, or None where it cannot be recorded."""
+        """The plan's node, or None; SpecError for indices that are out of bounds."""
+        if self.indices:
+            check_indices(self.owner.spec, arrays, plan.dims, plan.options)
         if plan.node is not None or plan.calls >= NEVER:
             return plan.node
         plan.calls = min(plan.calls + 1, RECORDED)
         if plan.calls == RECORDED and _node.module() is not None and not _node.followed():
             plan.node = recorded(self.owner, plan, arrays)
             plan.calls = NEVER
-            if plan.node is not None and not self.indices:
+            if plan.node is not None:
                 if self.known is None:
                     self.known = _node.module().Known(rule.USED, rule.NOTHING)
-                self.known.add(tuple(arrays), plan.given, plan.node)
+                held = bounds(self.owner.spec, plan.dims, plan.options)
+                self.known.add(tuple(arrays), plan.given, held, plan.node)
         return plan.node
 
     def _needs(self, plan, arrays):
-        """Whether the node did not know these needs and does now; gaps it never takes."""
+        """Whether the node did not know these needs, and now does; gaps it never takes."""
         needs = tuple(a is not None and a.requires_grad for a in arrays)
         if needs in plan.known or not (torch.is_grad_enabled() and any(needs)):
             return False

@@ -35,6 +35,8 @@ def scaled_dot_product_attention(
         attn_mask is None or not is_causal,
         f"{NAME}: attn_mask is given and is_causal is True, expected one of them",
     )
+    if dims == 4 and attn_mask is None and _alike(*arrays, enable_gqa):
+        return _run(query, key, value, None, None, dropout_p, causal=is_causal, scale=scale)
     # no leading dims, one head, where there are none
     wide = [a[(None,) * (4 - dims)] if dims < 4 else a for a in arrays]
     lead = torch.broadcast_shapes(*(a.shape[:-3] for a in wide))
@@ -55,6 +57,13 @@ def scaled_dot_product_attention(
     bias, mask = _one_of(None if attn_mask is None else _four(attn_mask, lead))
     y = _run(q, k, v, bias, mask, dropout_p, causal=is_causal, scale=scale)
     return y.reshape(*lead, *y.shape[1:])[(0,) * (4 - dims) if dims < 4 else ...]
+
+
+def _alike(query, key, value, grouped):
+    """Whether batches and heads are what the rule takes as they are."""
+    b, h = query.shape[:2]
+    several = key.shape[1] if grouped else h
+    return key.shape[:2] == value.shape[:2] == (b, several)
 
 
 def _four(mask, lead):

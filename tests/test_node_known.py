@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(_node.build() is not None, reason=str(_node.avai
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_bits_of_the_function(name, monkeypatch):
-    """Of other numbers than were recorded. Indices are looked at in Python, before every call."""
+    """Of other numbers than were recorded."""
     rule, runner, found = RULES[name], RUNNER("cpu"), 0
     for case in reference.cases(rule.spec):
         options = dict(case.options)
@@ -42,9 +42,6 @@ def test_the_bits_of_the_function(name, monkeypatch):
             a if a is None else a.clone().requires_grad_(i == first) for i, a in enumerate(arrays)
         ]
         rule(*own, **options)  # whose needs are recorded
-        if rule.fast.indices:
-            assert rule.fast.known is None
-            continue
         if plan.node(*own) is None:  # their gradients are not recorded
             assert rule.fast.known(tuple(own), options) is None
             continue
@@ -56,7 +53,7 @@ def test_the_bits_of_the_function(name, monkeypatch):
         dy = torch.linspace(-1, 2, y.numel()).reshape(y.shape)
         exactly(*(torch.autograd.grad(z, own[first], dy)[0] for z in (y, want)))
         found += 1
-    assert (found == 0) == (name in NOT_RECORDED or rule.fast.indices)
+    assert (found == 0) == (name in NOT_RECORDED)
 
 
 RULE = bpx_torch.RULES["threshold"]

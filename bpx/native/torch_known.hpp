@@ -10,9 +10,19 @@
 
 namespace bpx {
 
+/* What the numbers of an index may be: 0 <= number < below, or `ignored`. */
+struct Bound {
+    size_t at; /* which argument */
+    int64_t below;
+    std::optional<int64_t> ignored;
+};
+
+constexpr int64_t kFewIndices = 1 << 16; /* more are looked at by several threads, in Python's call */
+
 struct Seen {
     std::vector<std::pair<py::object, py::object>> options; /* as given, in that order */
     std::vector<std::optional<Array>> arrays;
+    std::vector<Bound> bounds;
     py::object callable;
 };
 
@@ -70,6 +80,30 @@ inline bool same(const Seen& seen, PyObject* options, const Tensors& given) {
     return true;
 }
 
+template <class T>
+bool inside(const Tensor& x, const Bound& bound) {
+    const T* numbers = x.const_data_ptr<T>();
+    bool all = true;
+    for (int64_t i = 0; i < x.numel(); i++) {
+        const int64_t n = numbers[i];
+        all &= (n >= 0 && n < bound.below) || (bound.ignored && n == *bound.ignored);
+    }
+    return all;
+}
+
+/* Whether the indices are known to be what they may be; the error is for Python to make. */
+inline bool inside(const std::vector<Bound>& bounds, const Tensors& given) {
+    for (const auto& bound : bounds) {
+        const Tensor& x = given[bound.at];
+        if (!x.defined()) continue;
+        if (!x.is_contiguous() || !plain(x) || x.numel() > kFewIndices) return false;
+        const bool wide = x.scalar_type() == at::kLong;
+        if (!wide && x.scalar_type() != at::kInt) return false;
+        if (!(wide ? inside<int64_t>(x, bound) : inside<int32_t>(x, bound))) return false;
+    }
+    return true;
+}
+
 inline uint64_t mixed(uint64_t hash, uint64_t n) { return (hash ^ n) * 0x9e3779b97f4a7c15u; }
 
 inline uint64_t hashed(const Tensors& given) {
@@ -116,6 +150,7 @@ inline PyObject* known_answer(PyObject* object, PyObject* const* args, Py_ssize_
     const auto [first, last] = self->seen.equal_range(hashed(given));
     for (auto at = first; at != last; ++at) {
         if (!same(at->second, args[1], given)) continue;
+        if (!inside(at->second.bounds, given)) break;
         const auto recorded = reinterpret_cast<Callable*>(at->second.callable.ptr())->recorded;
         return answer(recorded, given, whole);
     }
@@ -136,11 +171,13 @@ inline PyObject* known_whole(PyObject* object, PyObject* const* args, Py_ssize_t
     END_HANDLE_TH_ERRORS
 }
 
-/* add(arrays, options, callable): what such calls are from now on. */
+/* add(arrays, options, bounds, callable): what such calls are from now on; bounds are of (argument, below,
+ * ignored or None). */
 inline PyObject* known_add(PyObject* object, PyObject* args) {
     HANDLE_TH_ERRORS
-    PyObject *arrays, *options, *callable;
-    if (!PyArg_ParseTuple(args, "O!O!O", &PyTuple_Type, &arrays, &PyDict_Type, &options, &callable))
+    PyObject *arrays, *options, *bounds, *callable;
+    if (!PyArg_ParseTuple(args, "O!O!OO", &PyTuple_Type, &arrays, &PyDict_Type, &options, &bounds,
+                          &callable))
         return nullptr;
     Tensors given;
     TORCH_CHECK_TYPE(taken(arrays, given), "expected plain tensors");
@@ -153,6 +190,13 @@ inline PyObject* known_add(PyObject* object, PyObject* args) {
     for (const auto& x : given) {
         auto& a = made.arrays.emplace_back();
         if (x.defined()) a = Array{x.sizes().vec(), x.scalar_type()};
+    }
+    for (const auto& item : py::reinterpret_borrow<py::sequence>(bounds)) {
+        const auto parts = py::reinterpret_borrow<py::sequence>(item);
+        auto& bound = made.bounds.emplace_back();
+        bound.at = parts[0].cast<size_t>();
+        bound.below = parts[1].cast<int64_t>();
+        if (!parts[2].is_none()) bound.ignored = parts[2].cast<int64_t>();
     }
     made.callable = py::reinterpret_borrow<py::object>(callable);
     reinterpret_cast<Known*>(object)->seen.emplace(hashed(given), std::move(made));

@@ -79,7 +79,7 @@ PyMethodDef methods[] = {{"add", add, METH_VARARGS, "add(needs, steps, made, gra
                          {}};
 
 PyMethodDef known_methods[] = {
-    {"add", known_add, METH_VARARGS, "add(arrays, options, callable)"},
+    {"add", known_add, METH_VARARGS, "add(arrays, options, bounds, callable)"},
     fast("whole", known_whole, "whole(arrays, options) -> (y, *residuals), or None"),
     {}};
 

@@ -1,0 +1,23 @@
+"""The arguments of recorded calls: what indices may be, and small arrays without their gaps."""
+
+SMALL = 1 << 16  # bytes, up to which a copy takes less time than Python's way around the node
+# rules whose kernel copies arrays with gaps, and gives the same layouts for the copies
+PACKED = frozenset(
+    "cross_entropy soft_cross_entropy nll_loss glu swiglu geglu reglu softmax log_softmax".split()
+)
+
+
+def bounds(spec, dims, options):
+    """(place, below, ignored or None) of each argument that holds indices."""
+    return [
+        (i, dims[arg.below], None if arg.ignore is None else options[arg.ignore])
+        for i, arg in enumerate(spec.args)
+        if arg.kind == "index"
+    ]
+
+
+def packed(name, arrays):
+    """The arrays, of a rule that reads them without gaps small ones so."""
+    if name not in PACKED or sum(a.nbytes for a in arrays if a is not None) > SMALL:
+        return arrays
+    return tuple(a if a is None else a.contiguous() for a in arrays)
