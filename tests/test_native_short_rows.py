@@ -107,3 +107,19 @@ def test_a_row_touches_no_other_of_its_block(name):
         assert torch.equal(a[rest], b[rest])
     for at in (0, -1):  # y and the gradient of x
         assert torch.equal(dirty[at].isnan(), plain[at].isnan())
+
+
+@pytest.mark.parametrize("case", ["cross_entropy", "soft_cross_entropy"])
+def test_every_row_has_its_own_scale(case):
+    """Rows far from each other, whose sums of exponentials differ by the rounding of lse."""
+    name, made = CASES[case]
+    for n in (2, 10, 50):
+        (x, *others), options = made(n)
+        x = x + 1000 * (torch.arange(ROWS) % 5 - 2).unsqueeze(1)
+        arrays = cast((x, *others), torch.float32)
+        place = {"cross_entropy": -1, "soft_cross_entropy": -2}[case]  # of the logits' gradient
+        found = both(RULES[name], arrays, options, "cpu", torch.float32)[place]
+        wide = cast(arrays, torch.float64)
+        want = both(RULES[name], wide, options, "plain", torch.float32)[place]
+        bound = 64 * torch.finfo(torch.float32).eps * want.abs().max()
+        assert (found.double() - want).abs().max() <= bound
