@@ -13,10 +13,9 @@ import math
 import torch
 
 from bpx.spec import require
-from bpx_torch._functional_dropout import dropout
+from bpx_torch._attention_weights import with_weights
 from bpx_torch.layers import attention as _attention
 from bpx_torch.layers import linear as _linear
-from bpx_torch.layers import softmax as _softmax
 
 NAME, MULTI = "scaled_dot_product_attention", "multi_head_attention_forward"
 
@@ -157,7 +156,7 @@ def multi_head_attention_forward(
     bias, mask = _masks(None if causal else attn_mask, key_padding_mask, q, k.shape[2], added)
     p = dropout_p if training else 0.0
     if need_weights:
-        y, w = _with_weights(q, k, v, bias, mask, p)
+        y, w = with_weights(q, k, v, bias, mask, p)
         w = w.mean(1) if average_attn_weights else w
     else:
         y, w = _run(q, k, v, bias, mask, p, causal=causal), None
@@ -231,20 +230,3 @@ def _longer(name, mask, s, added, *shapes):
         f"{' or '.join(map(str, expected))}",
     )
     return torch.nn.functional.pad(mask, (0, added))
-
-
-def _with_weights(q, k, v, bias, mask, p):
-    """(y, weights): the products by the linear rule, head by head."""
-    s = _product(q * q.shape[-1] ** -0.5, k)
-    s = s if bias is None else s + bias
-    s = s if mask is None else s.masked_fill(~mask, -torch.inf)
-    blind = (s == -torch.inf).all(-1, keepdim=True)
-    w = _softmax.softmax(s.masked_fill(blind, 0.0), dim=-1).masked_fill(blind, 0.0)
-    w = dropout(w, p) if p else w
-    return _product(w, v.mT), w
-
-
-def _product(a, b):
-    """a b^T for each of the leading dims."""
-    y = torch.func.vmap(_linear.linear)(a.flatten(0, 1), b.flatten(0, 1))
-    return y.unflatten(0, a.shape[:2])

@@ -1,0 +1,69 @@
+"""The products of attention that gives its weights: every derivative of them, and what autocast and
+torch.func make of them."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from bpx_torch._attention_weights import product, with_weights
+
+
+def draw(*shape, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=dtype).requires_grad_()
+
+
+def pair():
+    return draw(2, 3, 4, 5), draw(2, 3, 6, 5, seed=1)
+
+
+def test_derivatives_of_both_orders_in_both_modes():
+    assert torch.autograd.gradcheck(product, pair(), check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(product, pair(), check_fwd_over_rev=True)
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_one_argument_alone(wanted):
+    arrays = [a if i == wanted else a.detach() for i, a in enumerate(pair())]
+    dy = draw(2, 3, 4, 6, seed=2).detach()
+    (grad,) = torch.autograd.grad(product(*arrays), arrays[wanted], dy)
+    full = torch.autograd.grad(torch.matmul(arrays[0], arrays[1].mT), arrays[wanted], dy)[0]
+    torch.testing.assert_close(grad, full)
+
+
+def test_under_torch_func():
+    a, b = pair()
+    batched = torch.func.vmap(product)(a.detach(), b.detach())
+    torch.testing.assert_close(batched, (a @ b.mT).detach())
+    one = torch.func.grad(lambda x: product(x, b.detach()).sin().sum())(a.detach())
+    y = (a @ b.detach().mT).sin().sum()
+    torch.testing.assert_close(one, torch.autograd.grad(y, a)[0])
+
+
+def test_autocast_is_that_of_a_linear_layer():
+    a, b = (x.detach().float().requires_grad_() for x in pair())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = product(a, b)
+        wide = product(a.double(), b.double())
+    assert y.dtype == torch.bfloat16
+    assert wide.dtype == torch.float64
+    y.backward(torch.ones_like(y))
+    assert a.grad.dtype == b.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["none", "mask", "bias"])
+def test_y_and_weights_beside_torchs(kind):
+    q, k, v = draw(2, 3, 4, 5), draw(2, 3, 6, 5, seed=1), draw(2, 3, 6, 7, seed=2)
+    mask = draw(2, 1, 4, 6, seed=3).detach() > -0.5 if kind == "mask" else None
+    bias = draw(2, 3, 4, 6, seed=3) if kind == "bias" else None
+    y, w = with_weights(q, k, v, bias, mask, 0.0)
+    scores = q @ k.mT / 5**0.5
+    scores = scores if bias is None else scores + bias
+    scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+    want = scores.softmax(-1)
+    torch.testing.assert_close(w, want)
+    dy, dw = torch.sin(y.detach() * 3), torch.cos(w.detach() * 2)
+    arrays = [a for a in (q, k, v, bias) if a is not None]
+    got = torch.autograd.grad([y, w], arrays, [dy, dw])
+    for a, b in zip(got, torch.autograd.grad([want @ v, want], arrays, [dy, dw]), strict=True):
+        torch.testing.assert_close(a, b)
