@@ -2,13 +2,14 @@
 
 import torch
 
+from bpx_torch._function import Function, forward_mode_depth, without_autocast
 from bpx_torch._functional_dropout import dropout
 from bpx_torch.layers import softmax as _softmax
 
 
 def with_weights(q, k, v, bias, mask, p):
-    """(y, weights) of heads of queries, keys and values (B, H, T, D); weights (B, H, T, S) of a query
-    that sees no key are 0."""
+    """(y, weights) of heads of queries, keys and values (B, H, T, D); the weights (B, H, T, S) of a
+    query that sees no key are 0."""
     s = product(q * q.shape[-1] ** -0.5, k)
     s = s if bias is None else s + bias
     if bias is None and mask is None:
@@ -25,6 +26,11 @@ def product(a, b):
     """a b^T for each of the leading dims, which are the same; as a linear layer, in the dtype of
     autocast where it is on."""
     device = a.device.type
+    if forward_mode_depth() > 1:
+        raise NotImplementedError(
+            "multi_head_attention_forward: forward mode inside forward mode would give zeros in "
+            "torch; use torch.func.hessian or jacfwd of jacrev"
+        )
     if not torch.is_autocast_enabled(device):
         return _Product.apply(a, b)
     dtype = torch.get_autocast_dtype(device)
@@ -33,7 +39,7 @@ def product(a, b):
         return _Product.apply(a, b)
 
 
-class _Product(torch.autograd.Function):
+class _Product(Function):
     """y = a b^T, with
     da = dy b       through a
     db = dy^T a     through b
@@ -56,8 +62,9 @@ class _Product(torch.autograd.Function):
         if dy is None:
             return None, None
         a, b = ctx.saved_tensors
-        da = _Product.apply(dy, b.mT) if ctx.needs_input_grad[0] else None
-        return da, _Product.apply(dy.mT, a.mT) if ctx.needs_input_grad[1] else None
+        with without_autocast(dy):
+            da = _Product.apply(dy, b.mT) if ctx.needs_input_grad[0] else None
+            return da, _Product.apply(dy.mT, a.mT) if ctx.needs_input_grad[1] else None
 
     @staticmethod
     def jvp(ctx, da, db):

@@ -40,6 +40,23 @@ def test_under_torch_func():
     torch.testing.assert_close(one, torch.autograd.grad(y, a)[0])
 
 
+def test_forward_mode_in_forward_mode_is_refused():
+    a, b = (x.detach() for x in pair())
+    jvp = torch.func.jvp
+    with pytest.raises(NotImplementedError, match="forward mode inside forward mode"):
+        jvp(lambda y: jvp(lambda x: product(x, b), (y,), (a,))[1], (a,), (a,))
+
+
+def test_a_backward_in_a_region_of_autocast_keeps_its_dtype():
+    a, b = (x.detach().float().requires_grad_() for x in pair())
+    y, dy = product(a, b), draw(2, 3, 4, 6, seed=2).detach().float()
+    outside = torch.autograd.grad(y, (a, b), dy, retain_graph=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = torch.autograd.grad(y, (a, b), dy)
+    for one, other in zip(outside, inside, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_autocast_is_that_of_a_linear_layer():
     a, b = (x.detach().float().requires_grad_() for x in pair())
     with torch.autocast("cpu", dtype=torch.bfloat16):
