@@ -8,12 +8,15 @@ PACKED = frozenset(
 
 
 def bounds(spec, dims, options):
-    """(place, below, ignored or None) of each argument that holds indices."""
-    return [
-        (i, dims[arg.below], None if arg.ignore is None else options[arg.ignore])
-        for i, arg in enumerate(spec.args)
-        if arg.kind == "index"
-    ]
+    """(place, below, ignored or None) of each argument that holds indices; None too for what no
+    index can be."""
+    held = []
+    for i, arg in enumerate(spec.args):
+        if arg.kind == "index":
+            ignored = None if arg.ignore is None else options[arg.ignore]
+            possible = ignored is not None and -(2**63) <= ignored < 2**63
+            held.append((i, dims[arg.below], ignored if possible else None))
+    return held
 
 
 def packed(name, arrays):
