@@ -229,7 +229,8 @@ def differentiable(spec, plain, kernel, trim, part):
     run.function = KernelFunction
     run.shapes = shapes
     # of a call that a node of torch's graph can stand for (bpx_torch/_recording.py)
-    run.kept, run.shaped, run.linked = None if part or trim else kept, seen, linked
+    run.kept, run.shaped, run.linked = None if part else kept, seen, linked
+    run.trimmed = trimmed if trim else None
     run.early = kernel.early
     run.derived = derived if any(derived) else []
     run.saving = functools.cache(

@@ -52,7 +52,7 @@ class RNNCell(torch.nn.RNNCell):
     def forward(self, input, hx=None):
         x, (h0,) = _cell_input(self, "rnn", input, None if hx is None else (hx,), 1)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        y = _rnn.rnn(x, h0, *weights, nonlinearity=self.nonlinearity)[0]
+        y = _rnn.rnn(x, h0, *weights, nonlinearity=self.nonlinearity).squeeze(0)
         return y if input.dim() == 2 else y[0]
 
 
@@ -60,7 +60,8 @@ class RNNCell(torch.nn.RNNCell):
 class GRUCell(torch.nn.GRUCell):
     def forward(self, input, hx=None):
         x, (h0,) = _cell_input(self, "gru", input, None if hx is None else (hx,), 1)
-        y = _gru.gru(x, h0, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)[0]
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        y = _gru.gru(x, h0, *weights).squeeze(0)
         return y if input.dim() == 2 else y[0]
 
 
@@ -69,7 +70,7 @@ class LSTMCell(torch.nn.LSTMCell):
     def forward(self, input, hx=None):
         x, state = _cell_input(self, "lstm", input, hx, 2)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        h, c = _lstm.lstm(x, *state, *weights)[:, 0]
+        h, c = _lstm.lstm(x, *state, *weights).squeeze(1)
         return (h, c) if input.dim() == 2 else (h[0], c[0])
 
 

@@ -51,6 +51,8 @@ def _forward(owner, plan, run, arrays):
     steps, fresh, (y, residuals) = watched(lambda: plan.forward(*given, **options), plan.view)
     if len(residuals) > len(owner.spec.residuals):
         raise Refused("forward takes gradients, by which of them are asked for")
+    outputs = [r for r in residuals if r is not y]
+    kept, residuals = _kept(run, plan, given, residuals)
     if plan.view:
         _same(y, given[0])
         made = [y]
@@ -61,13 +63,12 @@ def _forward(owner, plan, run, arrays):
         empty = {at(r): r for r in residuals if r is not None and r.numel() == 0}
         made = [*empty.values(), *_made(steps, fresh, given, [y])]
     places = Places(given, made)
-    outputs = [r for r in residuals if r is not y]
     return _node.module().Callable(
         f"{owner.spec.name}_{owner.kernels[plan.place].name}Backward",
         *_packed_steps(steps, made, places),
         y,
         places.of(y),
-        [places.of(given[i]) for i in run.kept] + [places.of(r) for r in residuals],
+        [places.of(a) for a in (*kept, *residuals)],
         [places.of(r) for r in outputs],
         [places.of(r) if d else ABSENT for r, d in zip(outputs, run.derived, strict=False)],
         [torch.empty(()) if a is None else a for a in arrays] if run.linked else [],
@@ -79,9 +80,10 @@ def _backward(owner, plan, run, arrays, needs):
     given = _copies(arrays)
     y, residuals = plan.forward(*given, **plan.options)
     dy = torch.zeros(y.shape, dtype=y.dtype)
+    kept, residuals = _kept(run, plan, given, residuals)
     rest = [None] * len(given)
-    for i in run.kept:
-        rest[i] = given[i]
+    for i, a in zip(run.kept, kept, strict=True):
+        rest[i] = a
     for i, a in zip(run.shaped, plan.unseen, strict=True):
         rest[i] = a
     steps, fresh, grads = watched(
@@ -91,7 +93,7 @@ def _backward(owner, plan, run, arrays, needs):
     for g, a in zip(grads, arrays, strict=True):
         if g is not None and (g.dtype, g.shape) != (a.dtype, a.shape):
             raise Refused("a gradient is converted")
-    known = [dy, *(given[i] for i in run.kept), *residuals]
+    known = [dy, *kept, *residuals]
     made = [g for g in grads if g is not None and g is not dy]
     if plan.view:
         for g in made:
@@ -102,6 +104,14 @@ def _backward(owner, plan, run, arrays, needs):
         made = _made(steps, fresh, known, made)
     places = Places(known, made)
     return *_packed_steps(steps, made, places), [places.of(g) for g in grads]
+
+
+def _kept(run, plan, given, residuals):
+    """(arguments, residuals) as they are saved."""
+    saved = *(given[i] for i in run.kept), *residuals
+    if run.trimmed is not None:
+        saved = run.trimmed(saved, given, plan.options)
+    return saved[: len(run.kept)], saved[len(run.kept) :]
 
 
 def _packed_steps(steps, made, places):

@@ -22,7 +22,7 @@ VIEWING = frozenset({"aten.view.default", DETACH})
 OPERATIONS = frozenset(
     "aten.convolution.default aten.mm.default aten.addmm.default aten.t.default aten.view.default "
     "aten._unsafe_view.default aten.transpose.int aten.permute.default aten.unsqueeze.default "
-    "aten.slice.Tensor aten.sum.dim_IntList".split()
+    "aten.slice.Tensor aten.select.int aten.sum.dim_IntList".split()
 )
 CONSTANTS = (type(None), bool, int, float, torch.dtype)
 

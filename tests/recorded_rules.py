@@ -16,8 +16,6 @@ NOT_RECORDED = {
     "gradient_clip_norm": "reads a number",
     "info_nce": "keeps less in some calls",
     "linear_recurrence": "keeps a part of y",
-    "lstm": "keeps less in some calls",
-    "rnn": "keeps less in some calls",
 }
 
 

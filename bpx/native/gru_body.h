@@ -84,7 +84,7 @@ static void FN(forward_task)(void *state, int64_t chunk) {
                 memcpy(sums, s->bias, bytes);
             }
         }
-        FN(bpx_product)(b.count, s->rows, s->units, b.h, s->units, 1, s->packed, b.sums, b.wide);
+        FN(recur)(s, &b);
         int64_t next;
         const A *a = FN(input)(s, &b, t, &next);
         FN(forward_gates)(s, &b, t, a, next);
@@ -99,6 +99,7 @@ static void FN(backward_task)(void *state, int64_t chunk) {
         const int64_t next = joined ? 4 * s->units : s->rows, row = (t * s->batch + b.first) * next;
         const A *du = joined ? s->da + row : s->du + row, *du_n = du + (joined ? 3 : 2) * s->units;
         FN(backward_gates)(s, &b, t);
+        if (s->packed == NULL) continue;
         FN(bpx_product_part)(b.count, s->units, 2 * s->units, du, next, 1, s->packed, s->rows, b.sums,
                              b.wide);
         FN(bpx_product_part)(b.count, s->units, s->units, du_n, next, 1,
@@ -112,7 +113,7 @@ static void FN(backward_task)(void *state, int64_t chunk) {
 }
 
 typedef struct {
-    const A *a, *h0, *w_hh, *b_hh, *w_ih, *b_ih;
+    const A *a, *h0, *w_hh, *b_hh, *w_ih, *b_ih; /* without w_hh, b_ih is u */
     const void *lengths;
     T *y, *gates;
     int64_t steps, batch, units, bytes, ins;
@@ -121,7 +122,7 @@ typedef struct {
 BPX_EXPORT int FN(bpx_gru_forward)(const void *call, bpx_parallel_for parallel, void *host) {
     const FN(Forward) *c = call;
     FN(State) s = {.a = c->a, .h0 = c->h0, .bias = c->b_hh, .lengths = c->lengths};
-    s.w_ih = c->w_ih, s.b_ih = c->b_ih, s.ins = c->ins;
+    s.w_ih = c->w_ih, s.b_ih = c->b_ih, s.u = c->b_ih, s.ins = c->ins;
     s.y_made = c->y, s.gates_made = c->gates;
     s.steps = c->steps, s.batch = c->batch, s.units = c->units, s.bytes = c->bytes;
     s.rows = 3 * s.units;
@@ -130,7 +131,7 @@ BPX_EXPORT int FN(bpx_gru_forward)(const void *call, bpx_parallel_for parallel, 
 
 typedef struct {
     const T *dy, *y, *gates;
-    const A *h0, *w_hh, *w_ih;
+    const A *h0, *w_hh, *w_ih; /* without w_hh, what flows through du is not in dh0 */
     const void *lengths;
     A *da, *du, *dh0;
     T *dx; /* made where w_ih is given */

@@ -77,7 +77,7 @@ static void FN(forward_task)(void *state, int64_t chunk) {
     A *own = b.sums;
     for (int64_t t = 0; t < s->steps; t++) {
         FN(begin)(s, &b, own, t);
-        FN(bpx_product)(b.count, s->rows, s->units, b.h, s->units, 1, s->packed, b.sums, b.wide);
+        FN(recur)(s, &b);
         FN(forward_gates)(s, &b, t);
     }
 }
@@ -87,6 +87,7 @@ static void FN(backward_task)(void *state, int64_t chunk) {
     FN(Block) b = FN(block)(s, chunk, s->units);
     for (int64_t t = s->steps - 1; t >= 0; t--) {
         FN(backward_gates)(s, &b, t);
+        if (s->packed == NULL) continue;
         memset(b.sums, 0, (size_t)(b.count * b.wide) * sizeof(A));
         FN(bpx_product)(b.count, s->units, s->rows, s->da + (t * s->batch + b.first) * s->rows,
                         s->rows, 1, s->packed, b.sums, b.wide);
@@ -94,13 +95,14 @@ static void FN(backward_task)(void *state, int64_t chunk) {
     }
     for (int64_t r = 0; r < b.count; r++) {
         const size_t bytes = (size_t)s->units * sizeof(A);
-        memcpy(s->dh0 + (b.first + r) * s->units, b.sums + r * b.wide, bytes);
+        if (s->packed != NULL)
+            memcpy(s->dh0 + (b.first + r) * s->units, b.sums + r * b.wide, bytes);
         memcpy(s->dc0 + (b.first + r) * s->units, b.c + r * s->units, bytes);
     }
 }
 
 typedef struct {
-    const A *a, *h0, *c0, *w_hh, *w_ih, *b_ih;
+    const A *a, *h0, *c0, *w_hh, *w_ih, *b_ih; /* without w_hh, b_ih is u */
     const void *lengths;
     T *y, *gates;
     int64_t steps, batch, units, bytes, ins;
@@ -109,7 +111,7 @@ typedef struct {
 BPX_EXPORT int FN(bpx_lstm_forward)(const void *call, bpx_parallel_for parallel, void *host) {
     const FN(Forward) *c = call;
     FN(State) s = {.a = c->a, .h0 = c->h0, .c0 = c->c0, .lengths = c->lengths};
-    s.w_ih = c->w_ih, s.b_ih = c->b_ih, s.ins = c->ins;
+    s.w_ih = c->w_ih, s.b_ih = c->b_ih, s.u = c->b_ih, s.ins = c->ins;
     s.y_made = c->y, s.gates_made = c->gates;
     s.steps = c->steps, s.batch = c->batch, s.units = c->units, s.bytes = c->bytes;
     s.rows = 4 * s.units;
@@ -118,7 +120,7 @@ BPX_EXPORT int FN(bpx_lstm_forward)(const void *call, bpx_parallel_for parallel,
 
 typedef struct {
     const T *dy, *y, *gates;
-    const A *c0, *w_hh, *w_ih;
+    const A *c0, *w_hh, *w_ih; /* without w_hh, dh0 is the caller's to make */
     const void *lengths;
     A *da, *dh0, *dc0;
     T *dx; /* made where w_ih is given */

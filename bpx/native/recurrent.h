@@ -24,6 +24,9 @@ enum { BPX_RECURRENT_DEPTH = 256 };
 /* Below so many multiplications another thread costs more than it takes over. */
 enum { BPX_RECURRENT_SERIAL = 1 << 18 };
 
+/* Multiplications that take as long as an element of a gate does. */
+enum { BPX_RECURRENT_GATE = 16 };
+
 #define SIGMOID(x)                                                                                 \
     (sizeof(A) == 8 ? (A)bpx_sigmoid_f64((double)(x)) : (A)bpx_sigmoid_f32((float)(x)))
 #define TANH(x) (sizeof(A) == 8 ? (A)bpx_tanh_f64((double)(x)) : (A)bpx_tanh_f32((float)(x)))

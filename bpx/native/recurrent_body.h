@@ -5,12 +5,13 @@ typedef struct {
     const A *a, *h0, *c0, *bias;      /* a: x w_ih^T + biases of all steps, */
     const A *w_ih, *b_ih;             /* or, with w_ih, x: then a of some steps at a time is made here;
                                        * backward: with w_ih, dx is */
+    const A *u;                       /* forward of one step, without w_hh: h0 w_hh^T (+ b_hh) */
     const void *lengths;              /* integers of `bytes` bytes, or NULL */
     T *y_made, *gates_made, *dx;      /* forward; backward */
     A *da, *du, *dh0, *dc0;           /* backward: gradients of x w_ih^T, of h w_hh^T */
     int64_t steps, batch, units, rows, bytes, relu; /* rows: of w_hh */
     int64_t ins;                                    /* of x */
-    A *packed, *packed_ih, *memory;
+    A *packed, *packed_ih, *memory;                 /* packed: NULL without w_hh */
     int64_t room;
 } FN(State);
 
@@ -75,6 +76,20 @@ static inline void FN(begin)(const FN(State) *s, FN(Block) *b, A *own, int64_t t
         memcpy(own + r * b->wide, a + r * next, (size_t)s->rows * sizeof(A));
 }
 
+/* h w_hh^T added to `sums`. */
+static void FN(recur)(const FN(State) *s, const FN(Block) *b) {
+    if (s->packed != NULL) {
+        FN(bpx_product)(b->count, s->rows, s->units, b->h, s->units, 1, s->packed, b->sums, b->wide);
+        return;
+    }
+    for (int64_t r = 0; r < b->count; r++) {
+        A *restrict sums = b->sums + r * b->wide;
+        const A *restrict u = s->u + (b->first + r) * s->rows;
+#pragma omp simd
+        for (int64_t i = 0; i < s->rows; i++) sums[i] += u[i];
+    }
+}
+
 /* dx = da w_ih of the steps from t on, the last that were made; from a row of da to the next. Parts of
  * panels stay in the first-level cache. */
 static void FN(unproject)(const FN(State) *s, const FN(Block) *b, int64_t t, int64_t next) {
@@ -100,11 +115,13 @@ static void FN(unproject)(const FN(State) *s, const FN(Block) *b, int64_t t, int
 }
 
 /* The task for every block of sequences, with right[k, j] = w_hh[j * column_step + k * depth_step] of
- * the product packed. */
+ * the product packed. Without w_hh there is one step, and its products are the caller's: packing costs
+ * more than it saves there. */
 static int FN(walk)(FN(State) *s, bpx_task task, const A *w_hh, int64_t columns, int64_t depth,
                     int64_t column_step, int64_t depth_step, bpx_parallel_for parallel, void *host) {
     const int64_t chunks = (s->batch + BPX_RECURRENT_ROWS - 1) / BPX_RECURRENT_ROWS;
-    const int64_t line = 64 / sizeof(A), wide = bpx_padded(columns, sizeof(A)), packed = wide * depth;
+    const int64_t line = 64 / sizeof(A), wide = bpx_padded(columns, sizeof(A));
+    const int64_t packed = w_hh == NULL ? 0 : wide * depth;
     const int back = s->dx != NULL; /* w_ih is read along its rows */
     const int64_t columns_ih = back ? s->ins : s->rows, depth_ih = back ? s->rows : s->ins;
     const int64_t wide_ih = s->w_ih == NULL ? 0 : bpx_padded(columns_ih, sizeof(A));
@@ -116,10 +133,15 @@ static int FN(walk)(FN(State) *s, bpx_task task, const A *w_hh, int64_t columns,
     s->packed = (A *)(((uintptr_t)memory + 63) / 64 * 64);
     s->packed_ih = s->packed + packed;
     s->memory = s->packed_ih + wide_ih * depth_ih;
-    FN(bpx_pack)(columns, depth, w_hh, column_step, depth_step, s->packed);
+    if (w_hh == NULL) {
+        s->packed = NULL;
+    } else {
+        FN(bpx_pack)(columns, depth, w_hh, column_step, depth_step, s->packed);
+    }
     if (s->w_ih != NULL)
         FN(bpx_pack)(columns_ih, depth_ih, s->w_ih, back ? 1 : s->ins, back ? s->ins : 1, s->packed_ih);
-    const int64_t work = s->steps * s->batch * s->rows * s->units;
+    const int64_t each = w_hh == NULL ? BPX_RECURRENT_GATE : s->units;
+    const int64_t work = s->steps * s->batch * s->rows * each;
     bpx_run(work < BPX_RECURRENT_SERIAL ? NULL : parallel, host, chunks, task, s);
     free(memory);
     return 0;

@@ -58,7 +58,7 @@ static void FN(forward_task)(void *state, int64_t chunk) {
     A *own = b.sums;
     for (int64_t t = 0; t < s->steps; t++) {
         FN(begin)(s, &b, own, t);
-        FN(bpx_product)(b.count, units, units, b.h, units, 1, s->packed, b.sums, b.wide);
+        FN(recur)(s, &b);
         FN(forward_states)(s, &b, t);
     }
 }
@@ -69,6 +69,7 @@ static void FN(backward_task)(void *state, int64_t chunk) {
     FN(Block) b = FN(block)(s, chunk, units);
     for (int64_t t = s->steps - 1; t >= 0; t--) {
         FN(backward_states)(s, &b, t);
+        if (s->packed == NULL) return;
         memset(b.sums, 0, (size_t)(b.count * b.wide) * sizeof(A));
         FN(bpx_product)(b.count, units, units, s->da + (t * s->batch + b.first) * units, units, 1,
                         s->packed, b.sums, b.wide);
@@ -79,7 +80,7 @@ static void FN(backward_task)(void *state, int64_t chunk) {
 }
 
 typedef struct {
-    const A *a, *h0, *w_hh, *w_ih, *b_ih;
+    const A *a, *h0, *w_hh, *w_ih, *b_ih; /* without w_hh, b_ih is u */
     const void *lengths;
     T *y;
     int64_t steps, batch, units, bytes, relu, ins;
@@ -88,7 +89,7 @@ typedef struct {
 BPX_EXPORT int FN(bpx_rnn_forward)(const void *call, bpx_parallel_for parallel, void *host) {
     const FN(Forward) *c = call;
     FN(State) s = {.a = c->a, .h0 = c->h0, .lengths = c->lengths, .y_made = c->y};
-    s.w_ih = c->w_ih, s.b_ih = c->b_ih, s.ins = c->ins;
+    s.w_ih = c->w_ih, s.b_ih = c->b_ih, s.u = c->b_ih, s.ins = c->ins;
     s.steps = c->steps, s.batch = c->batch, s.bytes = c->bytes, s.relu = c->relu;
     s.units = s.rows = c->units;
     return FN(walk)(&s, FN(forward_task), c->w_hh, s.units, s.units, s.units, 1, parallel, host);
@@ -96,7 +97,7 @@ BPX_EXPORT int FN(bpx_rnn_forward)(const void *call, bpx_parallel_for parallel, 
 
 typedef struct {
     const T *dy, *y;
-    const A *w_hh, *w_ih;
+    const A *w_hh, *w_ih; /* without w_hh, dh0 is the caller's to make */
     const void *lengths;
     A *da, *dh0;
     T *dx; /* made where w_ih is given */

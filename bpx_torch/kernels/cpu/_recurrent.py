@@ -11,7 +11,8 @@ LARGE = 1 << 16
 
 
 def refuses(arrays, dims):
-    if dims["T"] * dims["B"] < FEW and arrays[-4].numel() > LARGE:
+    few = dims["T"] * dims["B"] < FEW and arrays[-4].numel() > LARGE
+    if few and not alone(arrays[0], arrays[-1]):
         return f"it packs w_hh, which does not pay for {dims['T'] * dims['B']} rows"
     x = arrays[0]
     for a in arrays:
@@ -30,6 +31,31 @@ def projected(x, w_ih, *biases):
     else:
         a = rows @ w
     return readable(a, wide).view(*x.shape[:2], -1)
+
+
+def alone(x, lengths):
+    """Whether there is one step, as a cell has: its products are torch's, and the core is called
+    without w_hh."""
+    return len(x) == 1 and lengths is None
+
+
+def added(rows, w, bias):
+    """rows w^T + bias of rows (B I), in the arithmetic type."""
+    wide = arithmetic(rows.dtype)
+    rows, w = rows.to(wide), w.to(wide).T
+    return rows @ w if bias is None else torch.addmm(bias.to(wide), rows, w)
+
+
+def of_step(da, du, x, h0, w_ih, w_hh, needs, dh0=None):
+    """(dx, dh0, dw_ih, dw_hh, db_ih, db_hh) of one step, of the gradients (B G) of
+    a = x w_ih^T + b_ih and of u = h0 w_hh^T + b_hh; dh0: what flows to h0 beside u."""
+    # dx = da w_ih,  dh0 = du w_hh;  dw_ih = da^T x,  dw_hh = du^T h0,  db_ih, db_hh = da, du summed
+    wide, w = da.dtype, w_hh.to(da.dtype)
+    dx = (da @ w_ih.to(wide)).view(x.shape) if needs[0] else None
+    dh0 = (du @ w if dh0 is None else torch.addmm(dh0, du, w)) if needs[1] else None
+    dw_ih = da.T @ x[0].to(wide) if needs[2] else None
+    dw_hh = du.T @ h0.to(wide) if needs[3] else None
+    return dx, dh0, dw_ih, dw_hh, da.sum(0) if needs[4] else None, du.sum(0) if needs[5] else None
 
 
 def counts(lengths):
