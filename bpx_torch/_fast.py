@@ -18,7 +18,7 @@ from bpx_torch import _node
 from bpx_torch._arguments import check_indices, check_types
 from bpx_torch._function import on_its_own
 from bpx_torch._given import bounds, packed
-from bpx_torch._recording import add, recorded
+from bpx_torch._recording import add, record
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 KERNELS = ("cpu", "triton", "plain")
@@ -61,7 +61,8 @@ class Plan:
     sizes: list[Any]  # shapes of all arguments
     calls: int  # until it is recorded
     view: bool  # y is the argument in another shape
-    node: Any = None  # the call as a node of torch's own graph, where it is recorded
+    node: Any = None  # the call as a node of torch's own graph, where it is recorded,
+    packs: bool = False  # of copies without gaps
     known: set[Any] = field(default_factory=set)  # needs that were recorded, or could not be
 
 
@@ -94,6 +95,8 @@ class Fast:
                 key.append(a.device)
             key.append(a.dtype)
             key.append(a.shape)
+            if not a.is_contiguous():
+                key.append(a.stride())
         key = tuple(key)
         try:
             return self.plans[key]
@@ -118,8 +121,7 @@ class Fast:
             return None
         if place not in self.places:
             return None
-        run = owner.runs[place]
-        kernel = owner.kernels[place].loaded()
+        run, kernel = owner.runs[place], owner.kernels[place].loaded()
         floats = {a.dtype for a in arrays if a is not None and a.is_floating_point()}
         shapes = run.shapes(arrays)
         return Plan(
@@ -141,7 +143,7 @@ class Fast:
 
     def call(self, plan, arrays):
         if (node := self._node(plan, arrays)) is not None:
-            arrays = packed(self.owner.spec.name, arrays)
+            arrays = packed(self.owner.spec.name, arrays) if plan.packs else arrays
             y = node(*arrays)
             if y is None and self._needs(plan, arrays):
                 y = node(*arrays)
@@ -170,11 +172,10 @@ class Fast:
             return plan.node
         plan.calls = min(plan.calls + 1, RECORDED)
         if plan.calls == RECORDED and _node.module() is not None and not _node.followed():
-            plan.node = recorded(self.owner, plan, arrays)
             plan.calls = NEVER
-            if plan.node is not None:
-                if self.known is None:
-                    self.known = _node.module().Known(rule.USED, rule.NOTHING)
+            record(self.owner, plan, arrays)
+            if plan.node is not None and not plan.packs:
+                self.known = self.known or _node.module().Known(rule.USED, rule.NOTHING)
                 held = bounds(self.owner.spec, plan.dims, plan.options)
                 self.known.add(tuple(arrays), plan.given, held, plan.node)
         return plan.node
@@ -189,10 +190,9 @@ class Fast:
 
 
 def saving(name, function, kernel, spec, kept, given, trimmed):
-    """The kernel's Function that saves in its forward; `kept` are the places of what it saves.
-    given(ctx, arrays, y, residuals) -> (all outputs, what of them is saved) where a second
-    derivative takes more outputs than y, else None. trimmed(saved, arrays, options) -> what is
-    saved, or None."""
+    """The kernel's Function that saves in its forward what is at the places `kept`. given(ctx,
+    arrays, y, residuals) -> (all outputs, what of them is saved) where a second derivative takes
+    more outputs than y, else None. trimmed(saved, arrays, options) -> what is saved, or None."""
     backward_by_value = function.backward
     n_args = len(spec.args)
     every = kept == tuple(range(n_args))

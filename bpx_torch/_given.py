@@ -1,5 +1,7 @@
 """The arguments of recorded calls: what indices may be, and small arrays without their gaps."""
 
+import torch
+
 SMALL = 1 << 16  # bytes, up to which a copy takes less time than Python's way around the node
 # rules whose kernel copies arrays with gaps, and gives the same layouts for the copies
 PACKED = frozenset(
@@ -19,8 +21,16 @@ def bounds(spec, dims, options):
     return held
 
 
+def whole(a):
+    """Whether an array has no gaps, whatever the order of its axes."""
+    return a is None or a.is_contiguous() or torch.empty_like(a).stride() == a.stride()
+
+
 def packed(name, arrays):
     """The arrays, of a rule that reads them without gaps small ones so."""
-    if name not in PACKED or sum(a.nbytes for a in arrays if a is not None) > SMALL:
+    given = [a for a in arrays if a is not None]
+    if name not in PACKED or sum(a.nbytes for a in given) > SMALL:
+        return arrays
+    if all(a.is_contiguous() for a in given):
         return arrays
     return tuple(a if a is None else a.contiguous() for a in arrays)

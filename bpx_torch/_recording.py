@@ -17,9 +17,19 @@ from types import SimpleNamespace
 import torch
 
 from bpx_torch import _node
+from bpx_torch._given import packed, whole
 from bpx_torch._steps import ABSENT, Operation, Places, Refused, at, watched
 
 LARGEST = 1 << 25  # bytes of arguments beyond which a call's own work is all that counts
+
+
+def record(owner, plan, arrays):
+    """Give a plan its node, of arrays as they are given or of copies without their gaps."""
+    if all(map(whole, arrays)):
+        plan.node = recorded(owner, plan, arrays)
+    given = packed(owner.spec.name, arrays)
+    if plan.node is None and given is not arrays:
+        plan.node, plan.packs = recorded(owner, plan, given), True
 
 
 def recorded(owner, plan, arrays):
@@ -30,7 +40,7 @@ def recorded(owner, plan, arrays):
     if not plan.view and sum(a.nbytes for a in arrays if a is not None) > LARGEST:
         return None
     try:
-        return _forward(owner, plan, run, arrays)
+        return _forward(owner, plan, run, _copies(arrays))
     except Refused:
         return None
 
@@ -44,10 +54,10 @@ def add(owner, plan, arrays, needs):
     return True
 
 
-def _forward(owner, plan, run, arrays):
-    given, options = _copies(arrays), plan.options
+def _forward(owner, plan, run, given):
+    options = plan.options
     if run.early:
-        options = {**options, "needs": tuple(a is not None for a in arrays)}
+        options = {**options, "needs": tuple(a is not None for a in given)}
     steps, fresh, (y, residuals) = watched(lambda: plan.forward(*given, **options), plan.view)
     if len(residuals) > len(owner.spec.residuals):
         raise Refused("forward takes gradients, by which of them are asked for")
@@ -71,7 +81,8 @@ def _forward(owner, plan, run, arrays):
         [places.of(a) for a in (*kept, *residuals)],
         [places.of(r) for r in outputs],
         [places.of(r) if d else ABSENT for r, d in zip(outputs, run.derived, strict=False)],
-        [torch.empty(()) if a is None else a for a in arrays] if run.linked else [],
+        [torch.empty(()) if a is None else a for a in given] if run.linked else [],
+        given,
         _slow(plan, run),
     )
 
@@ -79,7 +90,7 @@ def _forward(owner, plan, run, arrays):
 def _backward(owner, plan, run, arrays, needs):
     given = _copies(arrays)
     y, residuals = plan.forward(*given, **plan.options)
-    dy = torch.zeros(y.shape, dtype=y.dtype)
+    dy = torch.zeros_like(y)
     kept, residuals = _kept(run, plan, given, residuals)
     rest = [None] * len(given)
     for i, a in zip(run.kept, kept, strict=True):
@@ -144,11 +155,8 @@ def _slow(plan, run):
 
 
 def _copies(arrays):
-    """Each on its own memory, so that an address tells which it is."""
-    return [
-        None if a is None else a.detach().clone(memory_format=torch.contiguous_format)
-        for a in arrays
-    ]
+    """Each on its own memory, so that an address tells which it is, its axes in their order."""
+    return [None if a is None else a.detach().clone() for a in arrays]
 
 
 def _made(steps, fresh, given, results):
@@ -169,7 +177,8 @@ def _made(steps, fresh, given, results):
     for a in (*results, *made):
         if at(a) not in known:
             raise Refused("a result is not of a step")
-        if not (a.is_contiguous() and a.untyped_storage().nbytes() == a.nbytes):
+        turned = not a.is_contiguous() and a.data_ptr() not in fresh  # of what an operation gave
+        if turned or a.untyped_storage().nbytes() != a.nbytes:
             raise Refused("an array is a part of another")
     taken = {a.untyped_storage().data_ptr() for a in given if a is not None}
     for a in results:

@@ -12,7 +12,7 @@ typedef struct {
     A *dweight;           /* chunks x classes of partial sums */
     double *loss, *count; /* partial sums of each chunk */
     bpx_labels labels;
-    int64_t rows, chunks;
+    int64_t rows, chunks, inner; /* inner: places side by side, from a class to the next; 1 for rows */
     int reduction, whole; /* whether the losses of the rows are wanted to reduce them */
     A s, even;            /* label smoothing, and it over the number of classes */
     A g, y, sum_weight;   /* cotangent of each row, the reduced loss, sum of the class weights */
@@ -23,6 +23,8 @@ BPX_INLINE A FN(label_weight)(const FN(State) *s, int64_t label) {
     if (!bpx_is_class(&s->labels, label)) return (A)NAN;
     return s->weight == NULL ? 1 : s->weight[label];
 }
+
+#include "cross_entropy_lanes_body.h"
 
 /* The loss of one row that is not ignored. */
 BPX_INLINE A FN(row_loss)(const FN(State) *s, const T *restrict x, int64_t label, A wy, A lse) {
@@ -141,7 +143,7 @@ static void FN(loss_task)(void *state, int64_t chunk) {
     const int64_t last = bpx_first_row(chunk + 1, s->chunks, s->rows);
     double loss = 0, count = 0;
     if (s->whole) {
-        FN(loss_rows)(s, first, last, &loss, &count);
+        (s->inner > 1 ? FN(loss_columns) : FN(loss_rows))(s, first, last, &loss, &count);
     } else {
         for (int64_t row = first; row < last; row++)
             count += (double)FN(label_weight)(s, bpx_label(&s->labels, row));
@@ -155,8 +157,9 @@ static void FN(gradient_task)(void *state, int64_t chunk) {
     A *dweight = s->dweight == NULL ? NULL : s->dweight + chunk * classes;
     if (dweight != NULL)
         for (int64_t i = 0; i < classes; i++) dweight[i] = 0;
-    FN(gradient_rows)(s, bpx_first_row(chunk, s->chunks, s->rows),
-                      bpx_first_row(chunk + 1, s->chunks, s->rows), dweight);
+    (s->inner > 1 ? FN(gradient_columns) : FN(gradient_rows))(
+        s, bpx_first_row(chunk, s->chunks, s->rows), bpx_first_row(chunk + 1, s->chunks, s->rows),
+        dweight);
 }
 
 /* Runs loss_task and adds up the chunks. */
@@ -171,12 +174,12 @@ static void FN(sum_losses)(FN(State) *s, bpx_parallel_for parallel, void *host, 
 }
 
 typedef struct {
-    int64_t rows, classes, label_bytes, ignores, ignored, reduction;
+    int64_t rows, classes, inner, label_bytes, ignores, ignored, reduction;
     double smoothing;
 } FN(Options);
 
 static FN(State) FN(state)(const FN(Options) *o, const void *target, const A *weight) {
-    FN(State) s = {.rows = o->rows, .weight = weight, .reduction = (int)o->reduction};
+    FN(State) s = {.rows = o->rows, .inner = o->inner, .weight = weight, .reduction = (int)o->reduction};
     s.labels = (bpx_labels){target, o->label_bytes, o->classes, o->ignores, o->ignored};
     s.chunks = bpx_chunks(o->rows, o->classes);
     s.s = (A)o->smoothing, s.even = (A)(o->smoothing / (double)o->classes);

@@ -34,11 +34,21 @@ struct Place {
     size_t index;
 };
 
-/* An array without gaps. */
+/* An array without gaps; `strides` where its axes are in another order than those of memory. */
 struct Array {
     std::vector<int64_t> sizes;
     at::ScalarType dtype;
+    std::vector<int64_t> strides;
 };
+
+/* The strides of an array whose axes are not in the order of memory, else none. */
+inline std::vector<int64_t> order(const Tensor& x) {
+    return x.is_contiguous() ? std::vector<int64_t>() : x.strides().vec();
+}
+
+inline bool lies(const Tensor& x, const std::vector<int64_t>& strides) {
+    return strides.empty() ? x.is_contiguous() : x.strides() == c10::IntArrayRef(strides);
+}
 
 struct Call {
     bpx_kernel kernel = nullptr;
@@ -74,6 +84,7 @@ struct Forward {
     std::vector<Array> made;   /* before the first step: what the core writes */
     size_t y = 0;              /* which of those made */
     Array kind;                /* its */
+    std::vector<std::vector<int64_t>> orders; /* of the arguments: Array::strides */
     bool view = false;         /* made[0] is the first argument in this shape */
     std::vector<Place> saved;  /* in the order of the Function's saved_tensors */
     std::vector<Place> residuals; /* but y */
@@ -96,14 +107,18 @@ inline bool plain(const Tensor& x) {
 }
 
 inline bool readable(const Tensor& x, const Array& expected) {
-    return plain(x) && x.scalar_type() == expected.dtype && x.is_contiguous() &&
-           x.sizes() == c10::IntArrayRef(expected.sizes);
+    return plain(x) && x.scalar_type() == expected.dtype &&
+           x.sizes() == c10::IntArrayRef(expected.sizes) && lies(x, expected.strides);
 }
 
 inline Tensors make(const std::vector<Array>& arrays) {
     Tensors found;
     found.reserve(arrays.size());
-    for (const auto& a : arrays) found.emplace_back(at::detail::empty_cpu(a.sizes, a.dtype));
+    for (const auto& a : arrays) {
+        found.emplace_back(a.strides.empty()
+                               ? at::detail::empty_cpu(a.sizes, a.dtype)
+                               : at::detail::empty_strided_cpu(a.sizes, a.strides, a.dtype));
+    }
     return found;
 }
 

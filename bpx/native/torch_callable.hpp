@@ -66,15 +66,16 @@ inline Tensor called(const std::shared_ptr<const Recorded>& recorded, const Tens
     return std::move(y);
 }
 
-/* y, or None where this call has to go another way: arrays with gaps, gradients not yet recorded. Where
- * the `whole` is asked for, a tuple of y and the residuals. */
+/* y, or None where this call has to go another way: arrays that lie otherwise than recorded, gradients
+ * not yet recorded. Where the `whole` is asked for, a tuple of y and the residuals. */
 inline PyObject* answer(const std::shared_ptr<const Recorded>& recorded, const Tensors& given,
                         bool whole = false) {
     bool any = false;
     const bool wanted = at::GradMode::is_enabled();
-    for (const auto& x : given) {
+    for (size_t i = 0; i < given.size(); i++) {
+        const auto& x = given[i];
         if (!x.defined()) continue;
-        if (!x.is_contiguous() || !plain(x)) Py_RETURN_NONE;
+        if (!lies(x, recorded->forward.orders[i]) || !plain(x)) Py_RETURN_NONE;
         any |= wanted && x.requires_grad();
     }
     const size_t which = any ? backward_of(*recorded, given) : 0;

@@ -74,7 +74,8 @@ inline bool same(const Seen& seen, PyObject* options, const Tensors& given) {
     for (size_t i = 0; i < given.size(); i++) {
         const auto& a = seen.arrays[i];
         if (given[i].defined() != a.has_value()) return false;
-        if (a && (given[i].scalar_type() != a->dtype || given[i].sizes() != c10::IntArrayRef(a->sizes)))
+        if (a && (given[i].scalar_type() != a->dtype ||
+                  given[i].sizes() != c10::IntArrayRef(a->sizes) || !lies(given[i], a->strides)))
             return false;
     }
     return true;
@@ -189,7 +190,7 @@ inline PyObject* known_add(PyObject* object, PyObject* args) {
     }
     for (const auto& x : given) {
         auto& a = made.arrays.emplace_back();
-        if (x.defined()) a = Array{x.sizes().vec(), x.scalar_type()};
+        if (x.defined()) a = Array{x.sizes().vec(), x.scalar_type(), order(x)};
     }
     for (const auto& item : py::reinterpret_borrow<py::sequence>(bounds)) {
         const auto parts = py::reinterpret_borrow<py::sequence>(item);

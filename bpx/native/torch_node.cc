@@ -11,13 +11,13 @@ namespace {
 
 using namespace bpx;
 
-/* Callable(name, steps, made, y, place of y, saved, residuals, derived, linked, slow); without steps y is
- * a view. */
+/* Callable(name, steps, made, y, place of y, saved, residuals, derived, linked, given, slow); without
+ * steps y is a view. `given` are the arguments it was recorded of, None where absent. */
 PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
     HANDLE_TH_ERRORS
     const auto given = py::reinterpret_borrow<py::tuple>(args);
-    TORCH_CHECK_TYPE(given.size() == 10,
-                     "expected name, steps, made, y, place, saved, residuals, derived, linked, slow");
+    TORCH_CHECK_TYPE(given.size() == 11, "expected name, steps, made, y, place, saved, residuals, "
+                                         "derived, linked, given, slow");
     auto recorded = std::make_shared<Recorded>();
     auto& forward = recorded->forward;
     forward.name = given[0].cast<std::string>();
@@ -30,7 +30,11 @@ PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
     forward.residuals = places(given[6]);
     forward.derived = places(given[7]);
     for (const auto& a : arrays(given[8])) forward.linked.push_back(a.sizes);
-    recorded->slow = py::object(given[9]).release().ptr();
+    for (const auto& a : py::reinterpret_borrow<py::sequence>(given[9])) {
+        auto& strides = forward.orders.emplace_back();
+        if (!a.is_none()) strides = array(a).strides;
+    }
+    recorded->slow = py::object(given[10]).release().ptr();
     PyObject* self = type->tp_alloc(type, 0);
     if (self == nullptr) throw python_error();
     auto* made = reinterpret_cast<Callable*>(self);

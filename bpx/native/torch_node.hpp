@@ -92,12 +92,12 @@ struct KernelNode : public Node {
             const Tensor* x = at_place(p, given, made);
             if (x == nullptr) {
                 saved.emplace_back();
-                kinds.push_back({{}, at::kFloat});
+                kinds.push_back({{}, at::kFloat, {}});
                 continue;
             }
             const bool own = p.source == MADE && x->requires_grad(); /* an output of this node */
             saved.emplace_back(*x, own);
-            kinds.push_back({x->sizes().vec(), x->scalar_type()});
+            kinds.push_back({x->sizes().vec(), x->scalar_type(), order(*x)});
         }
     }
 

@@ -16,7 +16,7 @@ def refuses(arrays, dims):
 
 def sizes(logits, target, ignore_index, reduction):
     of_labels = target.dtype.itemsize, *ignoring(ignore_index)
-    return target.size, logits.shape[-1], *of_labels, REDUCTIONS[reduction]
+    return target.size, logits.shape[-1], 1, *of_labels, REDUCTIONS[reduction]
 
 
 def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):

@@ -1,6 +1,7 @@
 """cross_entropy for torch on the CPU: the native core by pointer.
 
-Each row of logits is read once in forward, once in backward, whatever the options.
+Each row of logits is read once in forward, once in backward, whatever the options. Logits of which
+the classes lie before the places, as an image's are handed over, are read as they lie.
 Maths, shapes and source: bpx/losses/cross_entropy.py.
 """
 
@@ -17,12 +18,19 @@ def refuses(arrays, dims):
 
 def sizes(logits, target, ignore_index, reduction):
     label = target.element_size(), *ignoring(ignore_index)
-    return target.numel(), logits.shape[-1], *label, REDUCTIONS[reduction]
+    inner = 1 if logits.is_contiguous() else logits.stride(-1)
+    return target.numel(), logits.shape[-1], inner, *label, REDUCTIONS[reduction]
+
+
+def in_place(logits):
+    """The logits, or a copy, with the classes last or, of all places of a row, before them."""
+    classes_first = logits.ndim > 2 and logits.movedim(-1, 1).is_contiguous()
+    return logits if classes_first else readable(logits, logits.dtype)
 
 
 def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
     dtype, wide = logits.dtype, arithmetic(logits.dtype)
-    logits, weight = readable(logits, dtype), readable(weight, wide)
+    logits, weight = in_place(logits), readable(weight, wide)
     target = readable(target, target.dtype)
     lse = torch.empty(target.shape, dtype=wide)
     y = torch.empty(target.shape if reduction == "none" else (), dtype=dtype)
@@ -35,7 +43,7 @@ def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing)
 def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing):
     logits, target, weight = arrays
     dtype, wide = logits.dtype, arithmetic(logits.dtype)
-    logits, weight, dy = readable(logits, dtype), readable(weight, wide), readable(dy, dtype)
+    logits, weight, dy = in_place(logits), readable(weight, wide), readable(dy, dtype)
     target, lse = readable(target, target.dtype), readable(residuals[0], wide)
     dlogits = torch.empty_like(logits) if needs[0] else None
     dweight = torch.empty_like(weight) if needs[2] else None
