@@ -8,6 +8,8 @@ where it computes the weights. What masks and projections need is the same for e
 is repeated for heads.
 """
 
+import functools
+import inspect
 import math
 
 import torch
@@ -94,7 +96,8 @@ def _run(q, k, v, bias, mask, p, **options):
     return _attention.attention(q, k, v, bias, mask, words, dropout_p=p, **options)
 
 
-def multi_head_attention_forward(
+def multi_head(
+    batch_first,
     query,
     key,
     value,
@@ -121,13 +124,15 @@ def multi_head_attention_forward(
     average_attn_weights=True,
     is_causal=False,
 ):
+    """torch's multi_head_attention_forward, of arrays (T B E) or (B T E)."""
     batched = query.dim() == 3
     _check(query, key, value, embed_dim_to_check, num_heads)
+    lead = 0 if batch_first else 1  # where the batch is
     if not batched:
         alone = query is key, key is value
-        query = query.unsqueeze(1)
-        key = query if alone[0] else key.unsqueeze(1)
-        value = key if alone[1] else value.unsqueeze(1)
+        query = query.unsqueeze(lead)
+        key = query if alone[0] else key.unsqueeze(lead)
+        value = key if alone[1] else value.unsqueeze(lead)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     require(
         attn_mask is not None or not is_causal,
@@ -138,13 +143,16 @@ def multi_head_attention_forward(
     else:
         weights = in_proj_weight
     q, k, v = _projected(query, key, value, weights, in_proj_bias)
-    n = query.shape[1]
+    n = query.shape[lead]
     if bias_k is not None:
+        shape = (n, 1, -1) if batch_first else (1, n, -1)
         k, v = (
-            torch.cat([a, b.to(a.dtype).expand(1, n, -1)]) for a, b in ((k, bias_k), (v, bias_v))
+            torch.cat([a, b.to(a.dtype).expand(shape)], 1 - lead)
+            for a, b in ((k, bias_k), (v, bias_v))
         )
-    # (T, B, E) as (B, H, T, D)
-    q, k, v = (a.unflatten(2, (num_heads, -1)).permute(1, 2, 0, 3) for a in (q, k, v))
+    # (T, B, H, D) or (B, T, H, D) as (B, H, T, D)
+    order = (0, 2, 1, 3) if batch_first else (1, 2, 0, 3)
+    q, k, v = (a.unflatten(2, (num_heads, -1)).permute(order) for a in (q, k, v))
     k, v = (
         a if given is None else given.unflatten(0, (n, num_heads))
         for a, given in ((k, static_k), (v, static_v))
@@ -160,8 +168,17 @@ def multi_head_attention_forward(
         w = w.mean(1) if average_attn_weights else w
     else:
         y, w = _run(q, k, v, bias, mask, p, causal=causal), None
-    y = _linear.linear(y.permute(2, 0, 1, 3).flatten(2), out_proj_weight, out_proj_bias)
-    return (y, w) if batched else (y.squeeze(1), None if w is None else w.squeeze(0))
+    y = y.permute((0, 2, 1, 3) if batch_first else (2, 0, 1, 3)).flatten(2)
+    y = _linear.linear(y, out_proj_weight, out_proj_bias)
+    return (y, w) if batched else (y.squeeze(lead), None if w is None else w.squeeze(0))
+
+
+def multi_head_attention_forward(*args, **kwargs):
+    return multi_head(False, *args, **kwargs)
+
+
+_SIGNATURE = inspect.signature(functools.partial(multi_head, False))
+multi_head_attention_forward.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
 
 
 def _check(query, key, value, width, heads):

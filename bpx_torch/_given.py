@@ -1,7 +1,5 @@
 """The arguments of recorded calls: what indices may be, and small arrays without their gaps."""
 
-import torch
-
 SMALL = 1 << 16  # bytes, up to which a copy takes less time than Python's way around the node
 # rules whose kernel copies arrays with gaps, and gives the same layouts for the copies
 PACKED = frozenset(
@@ -21,9 +19,22 @@ def bounds(spec, dims, options):
     return held
 
 
-def whole(a):
-    """Whether an array has no gaps, whatever the order of its axes."""
-    return a is None or a.is_contiguous() or torch.empty_like(a).stride() == a.stride()
+def apart(a):
+    """Whether no two elements of an array share a place in memory."""
+    if a is None or a.is_contiguous():
+        return True
+    reach = 0  # of the axes within
+    for step, size in sorted(zip(a.stride(), a.shape, strict=True)):
+        if size > 1 and step <= reach:
+            return False
+        reach += (size - 1) * step
+    return True
+
+
+def extent(a):
+    """Bytes from the first element of an array to its last, gaps included."""
+    last = sum((n - 1) * step for n, step in zip(a.shape, a.stride(), strict=True))
+    return (last + 1) * a.element_size() if a.numel() else 0
 
 
 def packed(name, arrays):

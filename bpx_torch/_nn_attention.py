@@ -44,13 +44,8 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
                 ~m if m is not None and m.dtype == torch.bool else m
                 for m in (attn_mask, key_padding_mask)
             )
-        turn = self.batch_first and query.dim() == 3
-        if turn:  # one tensor stays one: it is projected once
-            same = query is key, key is value
-            query = query.transpose(0, 1)
-            key = query if same[0] else key.transpose(0, 1)
-            value = key if same[1] else value.transpose(0, 1)
-        y, weights = F.multi_head_attention_forward(
+        return F.multi_head(
+            self.batch_first,
             query,
             key,
             value,
@@ -75,7 +70,6 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             average_attn_weights=average_attn_weights,
             is_causal=is_causal,
         )
-        return (y.transpose(0, 1) if turn else y), weights
 
 
 class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):

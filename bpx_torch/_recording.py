@@ -17,15 +17,15 @@ from types import SimpleNamespace
 import torch
 
 from bpx_torch import _node
-from bpx_torch._given import packed, whole
+from bpx_torch._given import apart, extent, packed
 from bpx_torch._steps import ABSENT, Operation, Places, Refused, at, watched
 
 LARGEST = 1 << 25  # bytes of arguments beyond which a call's own work is all that counts
 
 
 def record(owner, plan, arrays):
-    """Give a plan its node, of arrays as they are given or of copies without their gaps."""
-    if all(map(whole, arrays)):
+    """Give a plan its node, of arrays as they lie or of copies without their gaps."""
+    if all(map(apart, arrays)):
         plan.node = recorded(owner, plan, arrays)
     given = packed(owner.spec.name, arrays)
     if plan.node is None and given is not arrays:
@@ -37,7 +37,7 @@ def recorded(owner, plan, arrays):
     run = owner.runs[plan.place]
     if run.kept is None or any(a is not None and not a.is_cpu for a in arrays):
         return None
-    if not plan.view and sum(a.nbytes for a in arrays if a is not None) > LARGEST:
+    if not plan.view and sum(extent(a) for a in arrays if a is not None) > LARGEST:
         return None
     try:
         return _forward(owner, plan, run, _copies(arrays))
@@ -155,8 +155,11 @@ def _slow(plan, run):
 
 
 def _copies(arrays):
-    """Each on its own memory, so that an address tells which it is, its axes in their order."""
-    return [None if a is None else a.detach().clone() for a in arrays]
+    """Each on its own memory, so that an address tells which it is, and as it lies."""
+    return [
+        None if a is None else a.new_empty_strided(a.shape, a.stride()).copy_(a.detach())
+        for a in arrays
+    ]
 
 
 def _made(steps, fresh, given, results):

@@ -84,3 +84,55 @@ def test_y_and_weights_beside_torchs(kind):
     got = torch.autograd.grad([y, w], arrays, [dy, dw])
     for a, b in zip(got, torch.autograd.grad([want @ v, want], arrays, [dy, dw]), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def attending(kind):
+    """(the call that gives y and weights, its floats), one query of which sees no key."""
+    q, k, v = draw(2, 1, 3, 2), draw(2, 1, 4, 2, seed=1), draw(2, 1, 4, 3, seed=2)
+    bias = draw(1, 1, 3, 4, seed=3) if kind == "bias" else None
+    mask = None
+    if kind == "mask":
+        mask = draw(2, 1, 3, 4, seed=3).detach() > -0.5
+        mask[1, 0, 2] = False
+    floats = [a for a in (q, k, v, bias) if a is not None]
+    return lambda q, k, v, bias=None: with_weights(q, k, v, bias, mask, 0.0), floats
+
+
+@pytest.mark.parametrize("kind", ["none", "mask", "bias"])
+def test_derivatives_of_y_and_weights(kind):
+    f, floats = attending(kind)
+    assert torch.autograd.gradcheck(f, floats, check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(f, floats, check_fwd_over_rev=True)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_output_and_one_argument_alone(which):
+    f, floats = attending("bias")
+    dy = draw(*f(*floats)[which].shape, seed=5).detach()
+    for i in range(4 - which):  # the weights do not depend on v
+        i += i == 2 and which
+        full = torch.autograd.grad(f(*floats)[which], floats[i], dy)[0]
+        alone = [a if j == i else a.detach() for j, a in enumerate(floats)]
+        (one,) = torch.autograd.grad(f(*alone)[which], alone[i], dy)
+        torch.testing.assert_close(one, full)
+
+
+def test_y_and_weights_under_torch_func():
+    f, (q, k, v) = attending("none")
+    q, k, v = (torch.stack([a, 2 * a]).detach() for a in (q, k, v))
+    for found, want in zip(torch.func.vmap(f)(q, k, v), f(*(a[1] for a in (q, k, v))), strict=True):
+        torch.testing.assert_close(found[1], want)
+    each = torch.func.vmap(torch.func.grad(lambda *a: f(*a)[0].sin().sum()))(q, k, v)
+    own = [a[1].requires_grad_() for a in (q, k, v)]
+    torch.testing.assert_close(each[1], torch.autograd.grad(f(*own)[0].sin().sum(), own[0])[0])
+
+
+def test_dropout_of_the_weights_is_another_way():
+    _, floats = attending("mask")
+    torch.manual_seed(3)
+    y, w = with_weights(*floats, None, None, 0.5)
+    assert (w == 0).any()
+    torch.testing.assert_close(y, w @ floats[2])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, w = with_weights(*(a.float() for a in floats), None, None, 0.0)
+    assert y.dtype == torch.bfloat16

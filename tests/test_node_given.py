@@ -125,3 +125,20 @@ def test_large_arrays_with_gaps_are_not_copied_first():
     small = (x[:5, ::2], x[:5, 1::2])
     assert all(a.is_contiguous() for a in _given.packed("glu", small))
     assert _given.packed("attention", small) is small
+
+
+def test_which_arrays_share_no_place():
+    x = draw(4, 6)
+    for a in (x, x.t(), x[::2, 1:4], x[:1].expand(1, 6), x[:, :1].t(), None):
+        assert _given.apart(a)
+    for a in (x[:1].expand(3, 6), x[:, :1].expand(4, 2), x.as_strided((3, 3), (1, 1))):
+        assert not _given.apart(a)
+    assert not _given.apart(x.as_strided((2, 3), (2, 1)))
+    assert _given.apart(x.as_strided((2, 3), (3, 1)))
+
+
+def test_an_extent_has_the_gaps():
+    x = draw(4, 6)
+    assert _given.extent(x) == x.nbytes == _given.extent(x.t())
+    assert _given.extent(x[::3, 1:3]) == 20 * x.element_size()
+    assert _given.extent(x[:, :0]) == 0

@@ -68,7 +68,8 @@ BPX_INLINE void FN(loss_lanes)(const FN(State) *s, const T *restrict x, int64_t 
 typedef struct {
     int64_t label[BPX_LANES]; /* -1 where it is ignored or no class */
     A lse[BPX_LANES], g[BPX_LANES], hit[BPX_LANES];
-    A scale[BPX_LANES], even[BPX_LANES], kept[BPX_LANES]; /* 0 where the row is ignored */
+    A scale[BPX_LANES], even[BPX_LANES];
+    A kept[BPX_LANES]; /* 0 where the row is ignored */
 } FN(Lanes);
 
 /* The labels and what multiplies p; the masses of exponentials are divided out by the caller. */
@@ -84,7 +85,7 @@ BPX_INLINE void FN(prepare_lanes)(const FN(State) *s, int64_t row, int64_t lanes
         l->label[j] = here && l->kept[j] != 0 ? label : -1;
         l->lse[j] = s->lse[row + j], l->g[j] = g, l->hit[j] = hit;
         l->scale[j] = here ? g * pull : (A)NAN;
-        l->even[j] = l->kept[j] != 0 ? g * s->even : 0;
+        l->even[j] = g * s->even;
     }
 }
 

@@ -34,15 +34,15 @@ struct Place {
     size_t index;
 };
 
-/* An array without gaps; `strides` where its axes are in another order than those of memory. */
+/* An array; `strides` where its elements do not lie one behind another in the order of its axes. */
 struct Array {
     std::vector<int64_t> sizes;
     at::ScalarType dtype;
     std::vector<int64_t> strides;
 };
 
-/* The strides of an array whose axes are not in the order of memory, else none. */
-inline std::vector<int64_t> order(const Tensor& x) {
+/* Array::strides of a tensor. */
+inline std::vector<int64_t> strides(const Tensor& x) {
     return x.is_contiguous() ? std::vector<int64_t>() : x.strides().vec();
 }
 
@@ -84,7 +84,7 @@ struct Forward {
     std::vector<Array> made;   /* before the first step: what the core writes */
     size_t y = 0;              /* which of those made */
     Array kind;                /* its */
-    std::vector<std::vector<int64_t>> orders; /* of the arguments: Array::strides */
+    std::vector<std::vector<int64_t>> strides; /* of the arguments: Array::strides */
     bool view = false;         /* made[0] is the first argument in this shape */
     std::vector<Place> saved;  /* in the order of the Function's saved_tensors */
     std::vector<Place> residuals; /* but y */

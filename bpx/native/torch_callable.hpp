@@ -75,7 +75,7 @@ inline PyObject* answer(const std::shared_ptr<const Recorded>& recorded, const T
     for (size_t i = 0; i < given.size(); i++) {
         const auto& x = given[i];
         if (!x.defined()) continue;
-        if (!lies(x, recorded->forward.orders[i]) || !plain(x)) Py_RETURN_NONE;
+        if (!lies(x, recorded->forward.strides[i]) || !plain(x)) Py_RETURN_NONE;
         any |= wanted && x.requires_grad();
     }
     const size_t which = any ? backward_of(*recorded, given) : 0;

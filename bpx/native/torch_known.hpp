@@ -190,7 +190,7 @@ inline PyObject* known_add(PyObject* object, PyObject* args) {
     }
     for (const auto& x : given) {
         auto& a = made.arrays.emplace_back();
-        if (x.defined()) a = Array{x.sizes().vec(), x.scalar_type(), order(x)};
+        if (x.defined()) a = Array{x.sizes().vec(), x.scalar_type(), strides(x)};
     }
     for (const auto& item : py::reinterpret_borrow<py::sequence>(bounds)) {
         const auto parts = py::reinterpret_borrow<py::sequence>(item);

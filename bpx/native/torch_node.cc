@@ -31,7 +31,7 @@ PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
     forward.derived = places(given[7]);
     for (const auto& a : arrays(given[8])) forward.linked.push_back(a.sizes);
     for (const auto& a : py::reinterpret_borrow<py::sequence>(given[9])) {
-        auto& strides = forward.orders.emplace_back();
+        auto& strides = forward.strides.emplace_back();
         if (!a.is_none()) strides = array(a).strides;
     }
     recorded->slow = py::object(given[10]).release().ptr();

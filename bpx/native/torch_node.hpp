@@ -97,7 +97,7 @@ struct KernelNode : public Node {
             }
             const bool own = p.source == MADE && x->requires_grad(); /* an output of this node */
             saved.emplace_back(*x, own);
-            kinds.push_back({x->sizes().vec(), x->scalar_type(), order(*x)});
+            kinds.push_back({x->sizes().vec(), x->scalar_type(), strides(*x)});
         }
     }
 

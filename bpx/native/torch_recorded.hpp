@@ -74,7 +74,7 @@ inline std::vector<Step> recorded_steps(py::handle list) {
 
 inline Array array(py::handle tensor) {
     const Tensor& x = THPVariable_Unpack(tensor.ptr());
-    return {x.sizes().vec(), x.scalar_type(), order(x)};
+    return {x.sizes().vec(), x.scalar_type(), strides(x)};
 }
 
 inline std::vector<Array> arrays(py::handle tensors) {
