@@ -78,15 +78,19 @@ def _alpha_dropout(name, input, p, training, broadcast_dims):
     if not training or p == 0 or not input.numel():
         return input
     key = torch.randint(0, 2**32, (2,), device=input.device).to(torch.uint32)
-    bits = _dropout.keep_bits(key, mask_shape(tuple(input.shape), broadcast_dims), p=p)
     options = {"p": p, "broadcast_dims": broadcast_dims}
-    kept = _dropout.dropout(input, bits, **options)
     if p == 1:
-        return kept
-    dropped = _dropout.dropout(torch.ones_like(input), bits, **options) == 0
-    scale = 1 / sqrt((1 - p) * (1 + p * SATURATION**2))
-    shift = scale * SATURATION * (dropped.to(input.dtype) - p)
-    return kept * (scale * (1 - p)) + shift
+        return _dropout.drawn(input, key, **options)
+    # with k = 1 / (1 - p) where x is kept, else 0:  scale (k x + (1 - k) SATURATION)
+    scale = (1 - p) / sqrt((1 - p) * (1 + p * SATURATION**2))
+    if not broadcast_dims:  # or SATURATION + k (x - SATURATION)
+        kept = _dropout.drawn(input - SATURATION, key, **options)
+        return torch.add(kept.new_tensor(scale * SATURATION), kept, alpha=scale)
+    shape = mask_shape(tuple(input.shape), broadcast_dims)
+    bits = _dropout.keep_bits(key, shape, p=p)
+    k = _dropout.dropout(input.new_ones(shape), bits, p=p)
+    shift = (1 - k) * (scale * SATURATION)
+    return torch.add(shift, _dropout.dropout(input, bits, **options), alpha=scale)
 
 
 def multilabel_soft_margin_loss(

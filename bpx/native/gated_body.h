@@ -42,35 +42,45 @@ BPX_INLINE A FN(reglu_gate)(A g, A *slope) {
     return g <= 0 ? 0 : g;
 }
 
-/* dx = dy f(gate),  dgate = dy f'(gate) x, which overflows only where the product does. `again` gives
- * y too, for a backward that reads it and did not keep it. */
+/* Elements first ... last - 1 of y, row by row of x and gate. */
+#define EACH_OF_ROWS(...)                                                                          \
+    for (int64_t begin = first, end; begin < last; begin = end) {                                  \
+        const int64_t at = begin / c->row * (c->step - c->row);                                    \
+        end = bpx_least(last, (begin / c->row + 1) * c->row);                                      \
+        const T *restrict x = c->x + at, *restrict gate = c->gate + at;                            \
+        _Pragma("omp simd") for (int64_t i = begin; i < end; i++) __VA_ARGS__                      \
+    }
+
+/* dx = dy f(gate),  dgate = dy f'(gate) x, which overflows only where the product does. x and gate may be
+ * halves of one array: `row` elements side by side, from a row to the next `step`. `again` gives y too, for
+ * a backward that reads it and did not keep it. */
 #define GATED(name)                                                                                \
-    ELEMENTS(name##_forward, const T *x; const T *gate; T *y;, const T *restrict x = c->x;         \
-             const T *restrict gate = c->gate; T *restrict y = c->y; EACH {                        \
+    ELEMENTS(name##_forward, const T *x; const T *gate; T *y; int64_t row; int64_t step;           \
+             , T *restrict y = c->y; EACH_OF_ROWS({                                                \
                  A slope;                                                                          \
                  y[i] = STORE(LOAD(x[i]) * FN(name##_gate)(LOAD(gate[i]), &slope));                \
-             })                                                                                    \
+             }))                                                                                   \
     ELEMENTS(name##_backward, const T *dy; const T *x; const T *gate; T *dx; T *dgate;             \
-             , const T *restrict dy = c->dy; const T *restrict x = c->x;                           \
-             const T *restrict gate = c->gate; T *restrict dx = c->dx;                             \
-             T *restrict dgate = c->dgate; if (dx != NULL && dgate != NULL) {             \
-                 EACH {                                                                            \
+             int64_t row; int64_t step;, const T *restrict dy = c->dy; T *restrict dx = c->dx;     \
+             T *restrict dgate = c->dgate; if (dx != NULL && dgate != NULL) {                      \
+                 EACH_OF_ROWS({                                                                    \
                      A up;                                                                         \
                      const A v = LOAD(dy[i]);                                                      \
                      dx[i] = STORE(v * FN(name##_gate)(LOAD(gate[i]), &up));                       \
                      dgate[i] = STORE(v * up * LOAD(x[i]));                                        \
-                 }                                                                                 \
+                 })                                                                                \
              } else if (dx != NULL) {                                                              \
-                 EACH {                                                                            \
+                 EACH_OF_ROWS({                                                                    \
                      A up;                                                                         \
+                     (void)x;                                                                      \
                      dx[i] = STORE(LOAD(dy[i]) * FN(name##_gate)(LOAD(gate[i]), &up));             \
-                 }                                                                                 \
+                 })                                                                                \
              } else if (dgate != NULL) {                                                           \
-                 EACH {                                                                            \
+                 EACH_OF_ROWS({                                                                    \
                      A up;                                                                         \
                      (void)FN(name##_gate)(LOAD(gate[i]), &up);                                    \
                      dgate[i] = STORE(LOAD(dy[i]) * up * LOAD(x[i]));                              \
-                 }                                                                                 \
+                 })                                                                                \
              })                                                                                    \
     ELEMENTS(name##_again, const T *dy; const T *x; const T *gate; T *y; T *dx; T *dgate;          \
              , const T *restrict dy = c->dy; const T *restrict x = c->x;                           \
@@ -91,3 +101,4 @@ GATED(geglu_tanh)
 GATED(reglu)
 
 #undef GATED
+#undef EACH_OF_ROWS

@@ -17,7 +17,8 @@ def kernel(spec):
     def forward(x, gate, **options):
         name, numbers = called(spec, options)
         given, result = (x, gate.astype(x.dtype)), ((x.shape, x.dtype),)
-        (y,) = _ffi.call(f"{name}_forward", x.dtype, given, result, (x.size,), numbers, fold=0)
+        sizes = (x.size,) * 3  # one row
+        (y,) = _ffi.call(f"{name}_forward", x.dtype, given, result, sizes, numbers, fold=2)
         return y, ()
 
     def backward(dy, arrays, residuals, needs, **options):
@@ -25,6 +26,7 @@ def kernel(spec):
         x, gate = arrays
         given = (dy.astype(x.dtype), x, gate.astype(x.dtype))
         results = [(x.shape, x.dtype) if need else None for need in needs]
-        return _ffi.call(f"{name}_backward", x.dtype, given, results, (x.size,), numbers, fold=0)
+        sizes = (x.size,) * 3
+        return _ffi.call(f"{name}_backward", x.dtype, given, results, sizes, numbers, fold=2)
 
     return Kernel("cpu", forward, backward, refuses=refuses)

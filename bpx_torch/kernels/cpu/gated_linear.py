@@ -25,8 +25,8 @@ def run(activation, way, given, made):
     first = given[0]
     arrays = [readable(a, first.dtype) for a in given]
     made = [torch.empty_like(arrays[0]) if wanted else None for wanted in made]
-    name = f"{UNITS[activation]}_{way}"
-    _call.run(name, first.dtype, (*arrays, *made), (first.numel(),), (0.0, 0.0))
+    name, sizes = f"{UNITS[activation]}_{way}", (first.numel(),) * (1 if way == "again" else 3)
+    _call.run(name, first.dtype, (*arrays, *made), sizes, (0.0, 0.0))
     return made
 
 
