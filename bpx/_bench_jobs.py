@@ -1,5 +1,5 @@
-"""What `python -m bpx bench` measures: entries at their sizes, optimizers, whole training steps,
-what health adds to them, and one size or the threads growing."""
+"""What `python -m bpx bench` measures: entries at their sizes, optimizers, names of torch.nn, whole
+training steps, what health adds to them, and one size or the threads growing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import bpx
 from bpx import _bench_health, _bench_huge
 from bpx import bench_rows as rows
 from bpx._timing import Prepared, rounds, spread
+from bpx.bench_faces import FACES, LIMITS
 
 Row = dict[str, Any]
 
@@ -74,6 +75,12 @@ def jobs(module: Any, bench: Any, args: argparse.Namespace) -> list[Job]:
             dims = {"N": _bench_huge.ELEMENTS}
             prepare = partial(bench.prepare_huge_step, o.name, dims, args.dtype, args.seed)
             add(_row(o.name, _bench_huge.LABEL, dims), prepare, _bench_huge.STEP_LIMIT)
+    for name, calls in FACES.items():
+        if asked(name, tuple(FACES)) and (module.NAME, args.device) == ("torch", "cpu"):
+            for label, call in calls.items():
+                if label in args.size:
+                    row = {**_row(name, label, {}), "size": call.size()}
+                    add(row, partial(_face, name, label, args), LIMITS[label])
     for name in MODELS:
         if asked(name, MODELS) and args.device == "cpu" and "typical" in args.size:
             if name not in TORCH_ONLY or module.NAME == "torch":
@@ -114,6 +121,12 @@ def _model(module: Any, name: str, args: Any) -> Callable[[], Prepared]:
         return found
 
     return prepare
+
+
+def _face(name: str, label: str, args: Any) -> Prepared:
+    faces = importlib.import_module("bpx_torch._bench_faces")
+    found: Prepared = faces.prepare(name, label, args.dtype, args.seed)
+    return found
 
 
 def _health(module: Any, dims: rows.Row, args: Any) -> Callable[[], Prepared]:

@@ -33,14 +33,14 @@ def machine() -> str:
     return f"{model}, {cores} cores, {platform.system()} {platform.machine()}"
 
 
-def write_page(report: Report, folder: Path) -> None:
-    """bench.md and its plots in `folder`. Raises CommandError where matplotlib is missing or a file
-    cannot be written."""
+def write_page(report: Report, folder: Path, name: str = NAME, title: str = "Benchmark") -> None:
+    """<name>.md and its plots in `folder`. Raises CommandError where matplotlib is missing or a
+    file cannot be written."""
     plt = plotting()
     try:
-        plots = [*_ratios(plt, report, folder), *_growth(plt, report, folder)]
-        text = "\n".join([*_head(report), *plots, *_tables(report)])
-        (folder / f"{NAME}.md").write_text(text.rstrip() + "\n")
+        plots = [*_ratios(plt, report, folder, name), *_growth(plt, report, folder)]
+        text = "\n".join([*_head(report, title), *plots, *_tables(report)])
+        (folder / f"{name}.md").write_text(text.rstrip() + "\n")
     except OSError as error:
         raise CommandError(f"--page {folder}: {error.strerror}") from error
 
@@ -56,12 +56,12 @@ def plotting() -> Any:
     return importlib.import_module("matplotlib.pyplot")
 
 
-def _head(report: Report) -> Iterator[str]:
+def _head(report: Report, title: str) -> Iterator[str]:
     versions = ", ".join(
         f"{name} {about[name]} ({about.get('threads') or 'all'} threads)"
         for name, about in report["frameworks"].items()
     )
-    yield f"# Benchmark\n\n{report['machine']}; Python {report['python']}; {versions}; "
+    yield f"# {title}\n\n{report['machine']}; Python {report['python']}; {versions}; "
     yield f"{report['dtype']}; {report['date'][:10]}. Written by `python -m bpx bench --page`.\n"
     pooled = ""
     if (processes := report.get("processes", 1)) > 1:
@@ -89,7 +89,7 @@ def _head(report: Report) -> Iterator[str]:
     yield ""
 
 
-def _ratios(plt: Any, report: Report, folder: Path) -> Iterator[str]:
+def _ratios(plt: Any, report: Report, folder: Path, name: str) -> Iterator[str]:
     """A plot for each framework and size: one bar for each entry."""
     for framework in report["frameworks"]:
         for label in ("small", "typical", "large", "odd"):
@@ -101,7 +101,7 @@ def _ratios(plt: Any, report: Report, folder: Path) -> Iterator[str]:
             ]
             if not rows:
                 continue
-            path = folder / f"{NAME}-{framework}-{label}.svg"
+            path = folder / f"{name}-{framework}-{label}.svg"
             yield bars(plt, rows, framework, path, f"{framework}, {label} sizes")
 
 

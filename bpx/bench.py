@@ -1,10 +1,11 @@
 """python -m bpx bench: rules and kernels, forward + backward, beside the framework's own operation.
 
 The sizes are those in the entries (`Op.bench`), the inputs come from the entries too
-(`bpx._inputs`). Candidates take turns in short rounds (`bpx._timing`); the ratio is a candidate's
-time over that of the framework's own operation in the same round, so below 1 the candidate is
-faster. `--size huge` fills a GPU (`bpx._bench_huge`), `--processes` pools the rounds of several
-processes (`bpx._bench_processes`).
+(`bpx._inputs`); the names that bpx_torch.nn and bpx_torch.functional offer are timed beside
+torch's at the sizes of `bpx.bench_faces`. Candidates take turns in short rounds (`bpx._timing`);
+the ratio is a candidate's time over that of the framework's own operation in the same round, so
+below 1 the candidate is faster. `--size huge` fills a GPU (`bpx._bench_huge`), `--processes` pools
+the rounds of several processes (`bpx._bench_processes`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from bpx._bench_page import write_page
 from bpx._bench_processes import together
 from bpx._bench_table import table
 from bpx._command import CommandError, needs, unknown
+from bpx.bench_faces import FACES
 from bpx.bench_rows import SIZES
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -36,7 +38,7 @@ Row = dict[str, Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="entries and optimizers; default all"
+        "names", nargs="*", metavar="NAME", help="entries, optimizers, torch's names; default all"
     )
     parser.add_argument("--framework", choices=FRAMEWORKS, help="default: those that are installed")
     parser.add_argument(
@@ -113,17 +115,22 @@ def _print(console: Any, args: argparse.Namespace, report: Row, name: str, dtype
 
 
 def _write_pages(report: Row, folder: Path) -> None:
-    """The page of the entries' own sizes, and that of those which fill a GPU."""
+    """The page of the entries' own sizes, those of torch.nn's names and of what fills a GPU."""
     huge = [row for row in report["rows"] if row["label"] == LABEL]
-    others = [row for row in report["rows"] if row["label"] != LABEL]
-    if others or not huge:
+    rest = [row for row in report["rows"] if row["label"] != LABEL]
+    faces = [row for row in rest if row["entry"] in FACES]
+    others = [row for row in rest if row["entry"] not in FACES]
+    if others or not (huge or faces):
         write_page({**report, "rows": others}, folder)
+    if faces:
+        write_page({**report, "rows": faces}, folder, "faces", "Benchmark of torch.nn's names")
     if huge:
         write_gpu_page({**report, "rows": huge}, folder)
 
 
 def _check(args: argparse.Namespace, dtypes: list[str]) -> None:
-    known = [*(op.name for op in bpx.ALL), *(o.name for o in bpx.OPTIMIZERS), *MODELS, HEALTH]
+    known = [op.name for op in bpx.ALL] + [o.name for o in bpx.OPTIMIZERS]
+    known += [*FACES, *MODELS, HEALTH]
     for name in args.names:
         if name not in known:
             raise unknown(name, known)
