@@ -50,6 +50,8 @@ def embedding_bag(
     padding_idx = _prepared(
         "embedding_bag", input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
     )
+    if input.ndim == 2 and mode != "max" and padding_idx is None:
+        return _of_one_length(input, weight, mode, per_sample_weights)
     counts = _counts(input, offsets, include_last_offset)
     bag = torch.repeat_interleave(torch.arange(len(counts), device=input.device), counts)
     index, shares = input.flatten(), per_sample_weights
@@ -67,6 +69,15 @@ def embedding_bag(
     wide = at_least_float32(rows)
     y = wide.new_zeros(len(counts), rows.shape[1]).index_add(0, bag, wide)
     y = y / counts.clamp(min=1).unsqueeze(1) if mode == "mean" else y
+    return y.to(rows.dtype)
+
+
+def _of_one_length(input, weight, mode, shares):
+    """Bags that are the rows of input: nothing is looked up to know which row is whose."""
+    rows = _embedding.embedding(input, weight)
+    wide = at_least_float32(rows if shares is None else rows * shares.unsqueeze(2))
+    y = wide.sum(1)
+    y = y / max(input.shape[1], 1) if mode == "mean" else y
     return y.to(rows.dtype)
 
 
