@@ -12,10 +12,10 @@ The mean divides by the weights of the labels, for the smoothed part too, as in 
 weights sum to 0 (no rows, all ignored) the mean is 0 with gradient 0 (torch: NaN). An ignored row
 has loss 0 and gradient 0 whatever its logits; ignore_index=None ignores none. A class with logit
 -inf has probability 0; as a target it has loss inf and a finite gradient; under smoothing its loss
-is inf, as in torch. A row of -inf alone has no distribution: loss and gradient are NaN. weight has
-a gradient (torch: none). A label outside 0 <= target < V raises where its value can be seen;
-elsewhere (GPU, jit, vmap) wy is NaN, so that its loss, its gradient row and any mean are NaN; no
-label ever counts as another class.
+is inf, as in torch. A row of -inf alone, or with +inf, has no distribution: loss and gradient are
+NaN. weight has a gradient (torch: none). A label outside 0 <= target < V raises where its value can
+be seen; elsewhere (GPU, jit, vmap) wy is NaN, so that its loss, its gradient row and any mean are
+NaN; no label ever counts as another class.
 Source: Bridle 1990, "Training Stochastic Model Recognition Algorithms as Networks can lead to
 Maximum Mutual Information Estimation of Parameters", NeurIPS 2; smoothing: Szegedy et al. 2016,
 arXiv:1512.00567, section 7; weights and reductions as in torch.nn.CrossEntropyLoss.

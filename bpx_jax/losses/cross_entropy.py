@@ -12,6 +12,7 @@ from bpx_jax._rule import Rule
 
 def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
     lse = jax.nn.logsumexp(at_least_float32(logits), -1)
+    lse = jnp.where(lse == jnp.inf, jnp.nan, lse)  # no distribution
     options = ignore_index, reduction, label_smoothing
     return _class_losses.loss_of(logits, target, weight, lse, *options), (lse,)
 

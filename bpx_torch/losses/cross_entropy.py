@@ -35,6 +35,7 @@ def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing)
     x, weight = widened(logits, weight)
     rows = counted(x, target, weight, ignore_index)
     lse = torch.logsumexp(x, -1)
+    lse = torch.where(lse == torch.inf, torch.nan, lse)  # no distribution
     loss = row_losses(x, lse, weight, rows, label_smoothing)
     if reduction != "none":
         loss = loss.sum()
