@@ -7,6 +7,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from bpx.verify.legs import asked_together
+from bpx_torch._layouts import LAYOUTS, expanded
 
 ODD = 3.0  # the factor of a backward scaled on purpose
 
@@ -68,62 +69,41 @@ def needs(runner, rule, kernel, case, dtype):
             _close(g, full[id(a)], f"gradient when {chosen} are asked for", dtype)
 
 
-def _strided(t):
-    """The same values in every second place of a larger storage, with an offset."""
-    if not t.dim():
-        return torch.stack([t, t + 1])[0]
-    size, fill = (*t.shape[:-1], 2 * t.shape[-1] + 1), 9.5 if t.is_floating_point() else 0
-    wide = torch.full(size, fill, dtype=t.dtype, device=t.device)
-    view = wide[..., 1 : 1 + 2 * t.shape[-1] : 2]
-    view.copy_(t)
-    return view
-
-
-def _transposed(t):
-    return t.transpose(0, -1).contiguous().transpose(0, -1) if t.dim() > 1 else t
-
-
-def _row_of_cat(t):
-    return torch.stack([t, t + 1])[0] if t.is_floating_point() else t
-
-
-def _channels_last(t):
-    """A picture or volume with its channels innermost."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return t.contiguous(memory_format=formats[t.dim()]) if t.dim() in formats else t
-
-
-def _expanded(t):
-    return t[:1].expand(t.shape) if t.dim() else t  # the first row in every row, without a copy
-
-
-LAYOUTS = {
-    "strided": _strided,
-    "transposed": _transposed,
-    "row of cat": _row_of_cat,
-    "channels_last": _channels_last,
-}
-
-
 def layouts(runner, rule, kernel, case, dtype):
-    """Inputs, and the incoming gradient, in every legal layout."""
+    """Inputs, and the incoming gradient, in every legal layout; inputs that the kernel refuses are
+    another kernel's."""
     call = Call(runner, rule, kernel, case, dtype)
     want, given = call.grads(), [a.detach() for a in call.arrays if a is not None]
+    shapes = tuple(None if a is None else tuple(a.shape) for a in call.arrays)
+    dims, left_out = rule.bind(shapes, case.options)[1], None
+
+    def refuses(arrays):
+        with call.using():
+            return rule.kernel(kernel).refuses(tuple(arrays), dims)
+
     for name, change in LAYOUTS.items():  # one that leaves all as it is was computed: `want`
         if any(change(a) is not a for a in given):
-            for g, w in zip(call.grads(call.fresh(change)), want, strict=True):
-                _close(g, w, f"{name} inputs", dtype)
+            inputs = call.fresh(change)
+            if (reason := refuses(inputs)) is not None:
+                left_out = f"{name} inputs: {reason}"
+            else:
+                for g, w in zip(call.grads(inputs), want, strict=True):
+                    _close(g, w, f"{name} inputs", dtype)
         if (dy := change(call.dy)) is not call.dy:
             for g, w in zip(call.grads(dy=dy), want, strict=True):
                 _close(g, w, f"{name} incoming gradient", dtype)
-    inputs = call.fresh(_expanded), call.fresh(lambda t: _expanded(t).contiguous())
-    for g, w in zip(*map(call.grads, inputs), strict=True):
-        _close(g, w, "expanded inputs", dtype)
+    inputs = call.fresh(expanded), call.fresh(lambda t: expanded(t).contiguous())
+    if (reason := refuses(inputs[0])) is not None:
+        left_out = f"expanded inputs: {reason}"
+    else:
+        for g, w in zip(*map(call.grads, inputs), strict=True):
+            _close(g, w, "expanded inputs", dtype)
     one = torch.full((), 0.7, dtype=call.dy.dtype, device=call.dy.device).expand(call.dy.shape)
-    for dy in (one, _expanded(call.dy)):
+    for dy in (one, expanded(call.dy)):
         both = call.grads(dy=dy), call.grads(dy=dy.contiguous())
         for g, w, beside in zip(*both, want, strict=True):  # one dy for all may leave nothing
             _close(g, w, "expanded incoming gradient", dtype, beside)
+    return left_out
 
 
 def unchanged(runner, rule, kernel, case, dtype):
