@@ -104,3 +104,15 @@ def test_the_face_gives_gradients_without_turned_axes(shape):
     (want,) = torch.autograd.grad(torch.nn.functional.cross_entropy(x, target), x)
     torch.testing.assert_close(found, want)
     assert found.is_contiguous()
+
+
+def test_a_pending_sign_is_no_part_of_the_memory():
+    x, target, _ = given(10, {}, False)
+    negative = torch._neg_view(classes_first(x))
+    assert negative.is_neg()
+    assert negative.movedim(-1, 1).is_contiguous()
+    found = both(RULE, (negative, target, None), {}, "cpu", torch.float64)
+    for got, want in zip(
+        found, both(RULE, (-x, target, None), {}, "cpu", torch.float64), strict=True
+    ):
+        torch.testing.assert_close(got, want)

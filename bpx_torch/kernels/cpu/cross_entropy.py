@@ -25,7 +25,9 @@ def sizes(logits, target, ignore_index, reduction):
 def in_place(logits):
     """The logits, or a copy, with the classes last or, of all places of a row, before them."""
     classes_first = logits.ndim > 2 and logits.movedim(-1, 1).is_contiguous()
-    return logits if classes_first else readable(logits, logits.dtype)
+    if classes_first and not (logits.is_neg() or logits._is_zerotensor()):
+        return logits
+    return readable(logits, logits.dtype)
 
 
 def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
