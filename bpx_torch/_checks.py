@@ -43,11 +43,16 @@ class Call:
         return self.rule(*arrays, **self.options)
 
     def grads(self, arrays=None, dy=None, f=None):
+        return self.whole(arrays, dy, f)[1:]
+
+    def whole(self, arrays=None, dy=None, f=None):
+        """(y, *gradients)"""
         arrays = self.arrays if arrays is None else arrays
         dy = self.dy if dy is None else dy
         with self.using():
             y = (f or self.f)(*arrays)
-            return torch.autograd.grad(y, _asked(arrays), dy, retain_graph=True)
+            grads = torch.autograd.grad(y, _asked(arrays), dy, retain_graph=True)
+        return y.detach(), *grads
 
     def fresh(self, change=lambda a: a):
         """New leaves with the same values, each passed through `change` without its graph."""
@@ -73,7 +78,7 @@ def layouts(runner, rule, kernel, case, dtype):
     """Inputs, and the incoming gradient, in every legal layout; inputs that the kernel refuses are
     another kernel's."""
     call = Call(runner, rule, kernel, case, dtype)
-    want, given = call.grads(), [a.detach() for a in call.arrays if a is not None]
+    want, given = call.whole(), [a.detach() for a in call.arrays if a is not None]
     shapes = tuple(None if a is None else tuple(a.shape) for a in call.arrays)
     dims, left_out = rule.bind(shapes, case.options)[1], None
 
@@ -87,20 +92,20 @@ def layouts(runner, rule, kernel, case, dtype):
             if (reason := refuses(inputs)) is not None:
                 left_out = f"{name} inputs: {reason}"
             else:
-                for g, w in zip(call.grads(inputs), want, strict=True):
+                for g, w in zip(call.whole(inputs), want, strict=True):
                     _close(g, w, f"{name} inputs", dtype)
         if (dy := change(call.dy)) is not call.dy:
-            for g, w in zip(call.grads(dy=dy), want, strict=True):
+            for g, w in zip(call.whole(dy=dy), want, strict=True):
                 _close(g, w, f"{name} incoming gradient", dtype)
     inputs = call.fresh(expanded), call.fresh(lambda t: expanded(t).contiguous())
     if (reason := refuses(inputs[0])) is not None:
         left_out = f"expanded inputs: {reason}"
     else:
-        for g, w in zip(*map(call.grads, inputs), strict=True):
+        for g, w in zip(*map(call.whole, inputs), strict=True):
             _close(g, w, "expanded inputs", dtype)
     one = torch.full((), 0.7, dtype=call.dy.dtype, device=call.dy.device).expand(call.dy.shape)
     for dy in (one, expanded(call.dy)):
-        both = call.grads(dy=dy), call.grads(dy=dy.contiguous())
+        both = call.whole(dy=dy), call.whole(dy=dy.contiguous())
         for g, w, beside in zip(*both, want, strict=True):  # one dy for all may leave nothing
             _close(g, w, "expanded incoming gradient", dtype, beside)
     return left_out

@@ -28,6 +28,11 @@ def _channels_last(t):
     return t.contiguous(memory_format=formats[t.dim()]) if t.dim() in formats else t
 
 
+def _sign_pending(t):
+    """Minus its memory: what torch makes of the imaginary part of a conjugate."""
+    return torch._neg_view(-t) if t.is_floating_point() else t
+
+
 def expanded(t):
     return t[:1].expand(t.shape) if t.dim() else t  # the first row in every row, without a copy
 
@@ -37,4 +42,5 @@ LAYOUTS = {
     "transposed": _transposed,
     "row of cat": _row_of_cat,
     "channels_last": _channels_last,
+    "sign pending": _sign_pending,
 }

@@ -39,6 +39,11 @@ def _channels_last(t: torch.Tensor) -> torch.Tensor:
     return t.contiguous(memory_format=formats[t.dim()]) if t.dim() in formats else t
 
 
+def _sign_pending(t: torch.Tensor) -> torch.Tensor:
+    """Minus its memory: what torch makes of the imaginary part of a conjugate."""
+    return torch._neg_view(-t) if t.is_floating_point() else t
+
+
 def _expanded(t: torch.Tensor) -> torch.Tensor:
     """The first entry along the first dim, in every place without a copy."""
     return t[:1].expand(t.shape) if t.dim() and t.shape[0] else t
@@ -49,6 +54,7 @@ LAYOUTS = {
     "strided": _strided,
     "row of cat": _row_of_cat,
     "channels last": _channels_last,
+    "sign pending": _sign_pending,
 }
 
 
@@ -67,7 +73,8 @@ def checks(trial: Any, quick: bool) -> list[Check]:
 
 def _is_new(tensors: Any, change: Any) -> bool:
     return any(
-        (t is not None and change(t.detach()).stride() != t.stride()) or change is _row_of_cat
+        (t is not None and change(t.detach()).stride() != t.stride())
+        or change in (_row_of_cat, _sign_pending)
         for t in tensors
     )
 

@@ -11,6 +11,8 @@ POOLS = {3: F.max_pool1d, 4: F.max_pool2d, 5: F.max_pool3d}
 
 
 def forward(x, **options):
+    if x.ndim == 3:  # torch's own without places reads the memory of one whose sign is pending
+        return F.max_pool1d(x, **options, return_indices=True)[0], ()
     return POOLS[x.ndim](x, **options), ()
 
 
