@@ -75,7 +75,7 @@ def main(arguments):
             print(f"{architecture}:", flush=True)
             for command in (
                 ["-m", "bpx", "verify", "--framework", "torch", *kernels()],
-                [str(ROOT / "tests" / "native_fuzz.py"), *arguments],
+                ["-m", "tests.native_fuzz", *arguments],
                 ["-m", "pytest", "-qrs", str(ROOT / "tests" / "test_native_recurrent_jax.py")],
             ):
                 code = subprocess.run([sys.executable, *command], env=environment).returncode
