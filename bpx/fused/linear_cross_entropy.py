@@ -73,9 +73,9 @@ def _of_rows(options: Options) -> Options:
 def forward(
     x: Any, weight: Any, target: Any, bias: Any = None, class_weight: Any = None, **options: Any
 ) -> Any:
-    _, _, z, _, wy, total = _lines(x, weight, target, bias, class_weight, options)
+    keep, _, z, _, wy, total = _lines(x, weight, target, bias, class_weight, options)
     loss, (lse,) = cross_entropy.forward(z, target, class_weight, **_of_rows(options))
-    loss = loss + options["z_loss"] * wy * lse * lse
+    loss = loss + options["z_loss"] * wy * np.where(keep, lse * lse, 0)
     top = z.real.max(-1)
     kept = top, np.log(np.exp(z - top[..., None]).sum(-1))
     if options["reduction"] == "none":

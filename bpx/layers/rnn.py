@@ -43,7 +43,7 @@ def forward(
     for t, x_t in enumerate(x):
         a = x_t @ w_ih.T + (0 if b_ih is None else b_ih)
         a = a + h @ w_hh.T + (0 if b_hh is None else b_hh)
-        new = np.tanh(a) if nonlinearity == "tanh" else np.where(a.real > 0, a, 0.0)
+        new = np.tanh(a) if nonlinearity == "tanh" else np.where(a.real <= 0, 0.0, a)
         h = np.where(running(lengths, t), new, h)
         states.append(np.where(running(lengths, t), h, 0.0))
     y = np.stack(states)

@@ -25,14 +25,20 @@ from bpx.losses._terms import terms
 from bpx.spec import Arg, Case, Options, Reject, number, require
 
 
+def _top(z: Any) -> Any:
+    """What exp(z) is shifted by: none for an infinite z."""
+    return np.where(np.isinf(z.real), 0, np.maximum(z.real, 0))
+
+
 def _softplus(z: Any) -> Any:
-    top = np.maximum(z.real, 0)
+    top = _top(z)
     return top + np.log(np.exp(-top) + np.exp(z - top))
 
 
 def _sigmoid(z: Any) -> Any:
-    top = np.maximum(z.real, 0)
-    return np.exp(z - top) / (np.exp(-top) + np.exp(z - top))
+    top = _top(z)
+    p = np.exp(z - top) / (np.exp(-top) + np.exp(z - top))
+    return np.where(np.isposinf(z.real), 1, p)
 
 
 def _lines(z: Any, target: Any, alpha: float | None) -> Any:

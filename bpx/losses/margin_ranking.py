@@ -24,7 +24,7 @@ KINKS = "1 for the slope of max(z, 0) at z = 0 (as torch)"
 
 def f(x1: Any, x2: Any, target: Any, *, margin: float) -> Any:
     z = margin - target * (x1 - x2)
-    return np.where(z.real >= 0, z, 0)
+    return np.where(z.real < 0, 0, z)
 
 
 def adjoint(dloss: Any, x1: Any, x2: Any, target: Any, *, margin: float) -> Any:

@@ -33,7 +33,7 @@ def _lines(x: Any, target: Any, weight: Any, p: int, margin: float) -> Any:
     w = np.ones(x.shape[-1]) if weight is None else weight
     wy = w[target]
     z = margin - np.take_along_axis(x, target[..., None], -1) + x
-    counts = (z.real > 0) & (np.arange(x.shape[-1]) != target[..., None])
+    counts = ~(z.real <= 0) & (np.arange(x.shape[-1]) != target[..., None])
     return w, wy, z, counts, np.where(counts, z**p, 0)
 
 

@@ -21,15 +21,20 @@ from bpx.losses._terms import terms
 from bpx.spec import Arg, Case
 
 
+def _top(z: Any) -> Any:
+    """What exp(z) is shifted by: none for an infinite z."""
+    return np.where(np.isinf(z), 0, np.maximum(z, 0))
+
+
 def f(x: Any, target: Any) -> Any:
     z = -target * x
-    top = np.maximum(z.real, 0)
+    top = _top(z.real)
     return top + np.log(np.exp(-top) + np.exp(z - top))
 
 
 def adjoint(dloss: Any, x: Any, target: Any) -> Any:
     z = -target * x
-    top = np.maximum(z, 0)
+    top = _top(z)
     mass = np.exp(-top) + np.exp(z - top)
     dmass = dloss / mass  # loss = top + log(mass); top is a shift: its paths cancel
     dz = dmass * np.exp(z - top)  # mass = exp(-top) + exp(z - top)

@@ -61,7 +61,7 @@ def forward(
 ) -> Any:
     u, _, z = _lines(anchor, positive, negative, margin, swap, eps)
     kept = (u[0], u[1], np.stack(u)[2 : 2 + swap])
-    return reduce(np.where(z.real >= 0, z, 0), reduction), kept
+    return reduce(np.where(z.real < 0, 0, z), reduction), kept
 
 
 def backward(
