@@ -95,8 +95,6 @@ def run(
         return f"there is no kernel {call.kernel} for a GPU"
     if (reason := held.take(call, ps, gs, states, counts)) is not None:
         return reason
-    if 0 in held.table[n : 2 * n]:
-        return "a gradient has no memory"
     if found.product is not None and not all(s[found.product].is_cpu for s in states):
         return f"{found.product} is not on the CPU"
     ts = [cell.value + 1 for cell in held.counts]

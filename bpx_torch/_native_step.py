@@ -95,7 +95,8 @@ class Held:
         if [*map(Tensor.numel, gs)] != self.sizes:
             return "a gradient has another size than its parameter"
         self.table[n : 2 * n] = array("q", map(Tensor.data_ptr, gs))
-        return None
+        # zeros that torch knows of without holding them: parameters without elements are not taken
+        return "a gradient has no memory" if 0 in self.table[n : 2 * n] else None
 
     def look(self, ps: list[Any], columns: list[Any], counts: list[Any]) -> str | None:
         """None, or why these cannot be stepped. `columns`: the states by the kernel's places, None
@@ -108,6 +109,8 @@ class Held:
             return MIXED
         if any(p.stride() != torch.empty_like(p).stride() for p in ps if not p.is_contiguous()):
             return "a parameter has gaps"
+        if any(map(Tensor.is_neg, ps)):
+            return "a parameter's sign is pending"
         wanted, sizes = arithmetic(dtype), [*map(Tensor.numel, ps)]
         for column in columns:
             for p, a in zip(ps, column or (), strict=column is not None):

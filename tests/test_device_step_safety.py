@@ -135,6 +135,9 @@ def test_what_is_refused_is_stepped_by_the_loop(said: Any) -> None:
     def negated(p: Any) -> None:
         p.grad = torch._neg_view(p.grad)
 
+    def no_memory(p: Any) -> None:
+        p.grad = torch._efficientzerotensor(p.shape)
+
     def subclass(p: Any) -> None:
         p.grad = p.grad.as_subclass(type("Mine", (torch.Tensor,), {}))
 
@@ -142,6 +145,7 @@ def test_what_is_refused_is_stepped_by_the_loop(said: Any) -> None:
         ("a parameter or gradient is not contiguous", (4, 3), turned),
         ("a parameter or gradient is not contiguous", (4, 3), negated),
         ("a parameter has gaps", (4, 3), gaps),
+        ("a gradient has no memory", (4, 3), no_memory),
         ("a parameter or gradient is of a subclass", (4, 3), subclass),
         ("a parameter has no elements", (0, 3), None),
     ]
