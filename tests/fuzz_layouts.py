@@ -69,7 +69,7 @@ def drawn(a, rng, values=True):
         return as_it_is
     ways = STRIDED + ((expanded,) if values else ())
     way = ways[rng.integers(len(ways))]
-    if not a.is_floating_point() or (mark := rng.random()) > 0.2:
+    if not a.dtype.is_signed or (mark := rng.random()) > 0.2:
         return way
     if values and mark > 0.12:
         return no_memory

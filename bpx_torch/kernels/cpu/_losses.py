@@ -27,7 +27,7 @@ def labels_inside(target, classes, ignore_index):
     """Whether a kernel saw that every label is a class or ignored; False where none could look."""
     if type(target) is not torch.Tensor or not target.is_contiguous():
         return False
-    if native.available() is not None:
+    if target.is_neg() or target._is_zerotensor() or native.available() is not None:
         return False
     call = target.data_ptr(), target.numel(), target.element_size(), classes
     packed = PACK(*call, *ignoring(ignore_index))
