@@ -12,7 +12,7 @@ import warnings
 import torch
 
 from bpx.profiles import profiled
-from bpx.spec import number, require
+from bpx.spec import SpecError, number
 from bpx_torch.layers import dropout as _dropout
 
 
@@ -45,17 +45,17 @@ def dropout3d(input, p=0.5, training=True, inplace=False):
 
 def _channels(name, input, p, training, known):
     """One decision for a channel, which is dim 1 of the largest known number of dims."""
-    require(
-        input.ndim in known,
-        f"{name}: input has {input.ndim} dims, expected {' or '.join(map(str, known))}",
-    )
+    if input.ndim not in known:
+        expected = " or ".join(map(str, known))
+        raise SpecError(f"{name}: input has {input.ndim} dims, expected {expected}")
     first = 2 if input.ndim == max(known) else 1
     return _drop(name, input, p, training, tuple(range(first, input.ndim)))
 
 
 def _drop(name, input, p, training, broadcast_dims):
     number(name, "p", p)
-    require(0 <= p <= 1, f"{name}: p is {p}, expected 0 <= p <= 1")
+    if not 0 <= p <= 1:
+        raise SpecError(f"{name}: p is {p}, expected 0 <= p <= 1")
     if not training or p == 0 or not input.numel():
         return input
     key = torch.randint(0, 2**32, (2,), device=input.device).to(torch.uint32)

@@ -23,7 +23,7 @@ import numpy as np
 
 from bpx import random
 from bpx.dims import Dims
-from bpx.spec import Arg, Case, Op, Options, Reject, number, require
+from bpx.spec import Arg, Case, Op, Options, Reject, SpecError, number, require
 
 
 def mask_shape(shape: tuple[int, ...], broadcast_dims: tuple[int, ...]) -> tuple[int, ...]:
@@ -34,7 +34,8 @@ def mask_shape(shape: tuple[int, ...], broadcast_dims: tuple[int, ...]) -> tuple
 
 def checked_rate(p: Any) -> None:
     number("dropout", "p", p)
-    require(0 <= p <= 1, f"dropout: p is {p}, expected 0 <= p <= 1")
+    if not 0 <= p <= 1:
+        raise SpecError(f"dropout: p is {p}, expected 0 <= p <= 1")
 
 
 def threshold(p: float) -> int:
