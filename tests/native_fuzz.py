@@ -1,9 +1,10 @@
 """Random shapes, strides, dtypes and options through every native kernel, beside the plain rule.
 
-    python -m tests.native_fuzz [--calls 100000] [--seed 0] [--names NAME ...]
+    python -m tests.native_fuzz [--calls 100000] [--seed 0] [--kernel cpu] [--names NAME ...]
 
 The options come from the cases of an entry, the sizes are drawn anew; a call that the entry refuses
 is drawn again. Run under a sanitizer (`make sanitize`) it finds what reads or writes out of bounds.
+Kernels of Triton are interpreted, on small arrays.
 """
 
 import argparse
@@ -25,7 +26,8 @@ from tests import fuzz_layouts
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 100)
 LARGE = (255, 257, 1023, 1025, 8191, 8193, 20_000)
-ELEMENTS = 60_000  # of one array
+ELEMENTS = {"cpu": 60_000, "triton": 1500}  # of one array
+DRAWS = 30  # of an entry, until one fits and runs
 AGAIN = 5  # calls of one shape: the third is recorded, the others follow it
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 ROUGHLY = {torch.float32: 2.0**-11, torch.float64: 2.0**-40, torch.bfloat16: 2.0**-3}
@@ -69,7 +71,7 @@ def _attention(bound):
     return whole | {k: whole[k[0]] for k in bound if k[1:] in ("1", "2")}
 
 
-def draw(spec, rng):
+def draw(spec, rng, largest=ELEMENTS["cpu"]):
     """(what draws arrays in float64, options) of a call that the entry takes, or None."""
     cases = [c for c in spec.cases(Draw(spec.name)) if all(np.size(a) for a in c.arrays.values())]
     case = cases[rng.integers(len(cases))]
@@ -91,7 +93,7 @@ def draw(spec, rng):
     shapes = [
         dim.shape(a.dims, bound) if g else None for a, g in zip(spec.args, there, strict=True)
     ]
-    if any(s is not None and np.prod(s) > ELEMENTS for s in shapes):
+    if any(s is not None and np.prod(s) > largest for s in shapes):
         return None
 
     def arrays():
@@ -117,10 +119,10 @@ def size_(rng):
     return int(rng.choice(LARGE)) if rng.random() < 0.04 else int(rng.choice(SIZES))
 
 
-def several(chosen, rng):
+def several(chosen, rng, kernel="cpu"):
     """(calls that ran, "ran" or why not) of one shape: a call that comes again is another's way
     (bpx_torch/_fast.py), in a node of its own. Raises AssertionError."""
-    drawn = draw(chosen.spec, rng)
+    drawn = draw(chosen.spec, rng, ELEMENTS[kernel])
     if drawn is None:
         return 0, "does not fit"
     numbers, options = drawn
@@ -140,21 +142,26 @@ def several(chosen, rng):
                 if arg.kind == "float" and rng.random() < 0.8:
                     a.requires_grad_()
             arrays.append(a)
-        outcome = one(chosen, arrays, options, dtype, rng, asked=i % 2 == 0)
+        asked = kernel if kernel != "cpu" or i % 2 == 0 else None  # found by itself otherwise
+        outcome = one(chosen, arrays, options, dtype, rng, asked)
         if outcome != "ran":
             return i, outcome
     return AGAIN, "ran"
 
 
-def one(chosen, arrays, options, dtype, rng, asked=True):
-    """One forward and backward through the cpu kernel, asked for or found, beside the plain one on
-    arrays in order."""
+def using(kernel):
+    return nullcontext() if kernel is None else rule.use(kernel, interpret=kernel == "triton")
+
+
+def one(chosen, arrays, options, dtype, rng, kernel):
+    """One forward and backward, by this kernel or by what is found, beside the plain one on arrays
+    in order."""
     beside = [fuzz_layouts.packed(a) for a in arrays]
     try:
-        with rule.use("cpu") if asked else nullcontext():
+        with using(kernel):
             y = chosen(*arrays, **options)
     except SpecError as error:
-        return "cpu refuses" if "cpu:" in str(error) else "does not fit"
+        return "refuses" if f"{kernel}:" in str(error) else "does not fit"
     try:
         with rule.use("plain"):
             want = chosen(*beside, **options)
@@ -171,7 +178,8 @@ def one(chosen, arrays, options, dtype, rng, asked=True):
     steep /= options.get("temperature", 1.0)
     dy = torch.from_numpy(np.array(rng.standard_normal(tuple(y.shape)))).to(y.dtype)
     dy = fuzz_layouts.drawn(dy, rng)(dy, rng)
-    grads = torch.autograd.grad(y, wrt, dy, allow_unused=True)
+    with using(kernel):
+        grads = torch.autograd.grad(y, wrt, dy, allow_unused=True)
     wanted = torch.autograd.grad(want, beside, fuzz_layouts.packed(dy), allow_unused=True)
     for got, expected in zip(grads, wanted, strict=True):
         assert (got is None) == (expected is None), chosen.spec.name
@@ -192,24 +200,28 @@ def near(spec, what, got, want, dtype, scale=1.0):
     assert error <= ROUGHLY[dtype] * scale, f"{spec.name}: {what} is {error:.3g} off {scale:.3g}"
 
 
-def fuzz(calls, seed, names=()):
+def fuzz(calls, seed, names=(), kernel="cpu"):
     """Counter of (entry, outcome); the first difference raises."""
     rules = {
         name: chosen
         for name, chosen in bpx_torch.RULES.items()
-        if any(k.name == "cpu" for k in chosen.kernels) and (not names or name in names)
+        if any(k.name == kernel for k in chosen.kernels) and (not names or name in names)
     }
     counts, ran, turn = Counter(), 0, 0
     while ran < calls and rules:
         name = list(rules)[turn % len(rules)]
-        rng = np.random.default_rng([seed, turn])
-        try:
-            done, outcome = several(rules[name], rng)
-        except AssertionError as error:
-            raise AssertionError(f"{name}, --seed {seed}, turn {turn}: {error}") from error
-        counts[name, "ran"] += done
-        counts[name, outcome] += outcome != "ran"
-        ran += done
+        for again in range(DRAWS):
+            rng = np.random.default_rng([seed, turn, again])
+            try:
+                done, outcome = several(rules[name], rng, kernel)
+            except AssertionError as error:
+                where = f"{name}, --seed {seed}, turn {turn}, {again}"
+                raise AssertionError(f"{where}: {error}") from error
+            counts[name, "ran"] += done
+            counts[name, outcome] += outcome != "ran"
+            ran += done
+            if done:
+                break
         turn += 1
         if turn > 50 * calls + 10_000:
             break
@@ -220,12 +232,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kernel", choices=ELEMENTS, default="cpu")
     parser.add_argument("--names", nargs="*", default=())
     args = parser.parse_args()
-    if (reason := native.available()) is not None:
+    if args.kernel == "cpu" and (reason := native.available()) is not None:
         sys.exit(reason)
-    counts = fuzz(args.calls, args.seed, args.names)
-    for outcome in ("ran", "cpu refuses", "does not fit"):
+    counts = fuzz(args.calls, args.seed, args.names, args.kernel)
+    for outcome in ("ran", "refuses", "does not fit"):
         print(f"{outcome}: {sum(n for (_, o), n in counts.items() if o == outcome)}")
     for name in sorted({name for name, _ in counts}):
         print(f"  {name}: {counts[name, 'ran']}")

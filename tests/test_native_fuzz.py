@@ -1,4 +1,5 @@
-"""Random calls through the native kernels, and that the fuzzer sees what is wrong."""
+"""Random calls through the kernels that hide their arithmetic, and that the fuzzer sees what is
+wrong."""
 
 import dataclasses
 
@@ -19,6 +20,13 @@ pytestmark = [
 def test_random_calls_agree_with_the_plain_rules():
     counts = native_fuzz.fuzz(1500, seed=0)
     assert sum(n for (_, outcome), n in counts.items() if outcome == "ran") >= 1500
+    for name in {name for name, _ in counts}:
+        assert counts[name, "ran"], f"{name} never ran"
+
+
+def test_random_calls_of_the_interpreted_kernels():
+    pytest.importorskip("triton")
+    counts = native_fuzz.fuzz(400, seed=0, kernel="triton")
     for name in {name for name, _ in counts}:
         assert counts[name, "ran"], f"{name} never ran"
 
