@@ -34,8 +34,7 @@ def one_of(entry: str, option: str, value: object, allowed: tuple[object, ...]) 
 
 def number(entry: str, option: str, value: object) -> None:
     """Raise unless an option is one real number."""
-    if not isinstance(value, Real):  # the sentence is written where it is needed: a call is short
-        raise SpecError(f"{entry}: {option} is {value!r}, expected a number")
+    require(isinstance(value, Real), f"{entry}: {option} is {value!r}, expected a number")
 
 
 KINDS = ("float", "index", "bits", "mask", "key")

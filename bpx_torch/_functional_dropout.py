@@ -53,7 +53,8 @@ def _channels(name, input, p, training, known):
 
 
 def _drop(name, input, p, training, broadcast_dims):
-    number(name, "p", p)
+    if type(p) is not float:  # which writes its sentence of any number
+        number(name, "p", p)
     if not 0 <= p <= 1:
         raise SpecError(f"{name}: p is {p}, expected 0 <= p <= 1")
     if not training or p == 0 or not input.numel():
