@@ -173,9 +173,10 @@ def one(chosen, arrays, options, dtype, rng, kernel):
     wrt, beside = ([a for a in b if a is not None and a.requires_grad] for b in (arrays, beside))
     if not wrt or not y.requires_grad:
         return "ran"
-    # what cancels where rows are expanded: that of one number divided by sqrt(eps), logits alike
+    # what cancels: rows of one number divided by sqrt(eps), like logits, directions of short rows
     steep = options["eps"] ** -0.5 if name.endswith("_norm") and options.get("eps") else 1.0
-    steep /= options.get("temperature", 1.0)
+    short = [a.detach().norm(dim=-1).min() for a in arrays[:2]] if "cosine" in name else [1.0]
+    steep /= options.get("temperature", 1.0) * max(1e-6, float(min(short)))
     dy = torch.from_numpy(np.array(rng.standard_normal(tuple(y.shape)))).to(y.dtype)
     dy = fuzz_layouts.drawn(dy, rng)(dy, rng)
     with using(kernel):
