@@ -110,8 +110,9 @@ def backward(
         dloss = dloss / total  # y = sum(loss) / total
         if options["num_items"] is None:
             dwy = dwy - dy * loss.sum() / total**2  # total = sum(wy)
-    dwy = dwy + dloss * z_loss * lse * lse  # loss = loss + z_loss * wy * lse * lse
-    dlse = 2 * dloss * z_loss * wy * lse
+    # loss = loss + z_loss * wy * where(keep, lse * lse, 0)
+    dwy = dwy + dloss * z_loss * np.where(keep, lse * lse, 0)
+    dlse = np.where(keep, 2 * dloss * z_loss * wy * lse, 0)
     # loss, lse = cross_entropy(z, target, class_weight);  lse = log(sum(exp(z)))
     dz, _, dcw = cross_entropy.backward(dloss, z, target, class_weight, **_of_rows(options))
     dz = dz + dlse[..., None] * np.exp(z - lse[..., None])
