@@ -24,8 +24,8 @@ def x64():
         yield
 
 
-# (steps, batch, outs, ins): one task, many rows, many outs, odd ends of both
-SIZES = (1, 3, 5, 7), (150, 9, 33, 40), (40, 16, 530, 35), (9, 64, 8, 1)
+# (steps, batch, outs, ins): one task, many rows, many outs, odd ends of both, many rows and outs
+SIZES = (1, 3, 5, 7), (150, 9, 33, 40), (40, 16, 530, 35), (9, 64, 8, 1), (97, 17, 1035, 34)
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -55,7 +55,7 @@ def test_weight_gradient_is_the_product_over_all_rows(dtype, after, sizes):
 
 
 # (outs, low, step): a gap within a block of lines, between blocks, in another task, at the end
-@pytest.mark.parametrize("columns", [(21, 14, 28), (24, 16, 32), (300, 262, 310), (12, 12, 19)])
+@pytest.mark.parametrize("columns", [(21, 15, 28), (24, 16, 32), (300, 262, 310), (12, 12, 19)])
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_weight_gradient_of_the_first_and_last_columns(dtype, columns):
     outs, low, step = columns

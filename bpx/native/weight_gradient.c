@@ -10,9 +10,13 @@
 #include "core.h"
 #include "product.h"
 
-/* Rows packed at once: a panel of x stays in the first-level cache. Outs of a task, and the least rows,
- * below which adding the tasks' sums costs more than another thread takes over. */
-enum { DEPTH = 128, LINES = 8, OUTS = 256, LEAST = 512, TASKS = 4 };
+/* Rows packed at once: a panel of x stays in the first-level cache. The least rows of a task, below which
+ * adding the tasks' sums costs more than another thread takes over. */
+enum { DEPTH = 128, LINES = 8, LEAST = 512, TASKS = 4 };
+
+/* Outs of a task, the fewer where the rows are too few for all tasks: whole rows of dy are read without
+ * coming back to their pages. */
+enum { OUTS = 1024, FEW_OUTS = 256 };
 
 #define BODY "weight_gradient_body.h"
 #include "each_type.h"
