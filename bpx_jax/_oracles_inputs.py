@@ -13,6 +13,18 @@ def _embedding(indices, weight, *, padding_idx=None):
     return jnp.take(weight, indices, axis=0)
 
 
+def _embedding_bag(
+    indices, weight, bags, per_sample_weights=None, *, num_bags=1, mode="mean", padding_idx=None
+):
+    rows = jnp.take(weight, indices, axis=0)
+    rows = rows if per_sample_weights is None else rows * per_sample_weights[:, None]
+    kept = jnp.ones(indices.shape, bool) if padding_idx is None else indices != padding_idx
+    y = jax.ops.segment_sum(jnp.where(kept[:, None], rows, 0), bags, num_bags)
+    if mode == "sum":
+        return y
+    return y / jnp.maximum(jax.ops.segment_sum(kept.astype(y.dtype), bags, num_bags), 1)[:, None]
+
+
 def _dropout(x, bits, *, p=0.5, broadcast_dims=()):
     shared = [d % x.ndim for d in broadcast_dims]
     shape = [1 if d in shared else n for d, n in enumerate(x.shape)]
@@ -35,6 +47,11 @@ def _rope(x, cos, sin, *, interleaved=False):
     return jnp.concatenate([turned * cos + rotated * sin, rest], -1)
 
 
-ORACLES = {"embedding": _embedding, "dropout": _dropout, "rope": _rope}
+ORACLES = {
+    "embedding": _embedding,
+    "embedding_bag": _embedding_bag,
+    "dropout": _dropout,
+    "rope": _rope,
+}
 
 DIFFERS: dict[str, dict[str, str]] = {}

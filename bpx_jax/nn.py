@@ -35,6 +35,7 @@ from bpx_jax.layers.affine import affine
 from bpx_jax.layers.avg_pool import avg_pool
 from bpx_jax.layers.bilinear import bilinear
 from bpx_jax.layers.embedding import embedding
+from bpx_jax.layers.embedding_bag import embedding_bag
 from bpx_jax.layers.flatten import flatten
 from bpx_jax.layers.linear import linear
 from bpx_jax.layers.linear_recurrence import linear_recurrence
@@ -83,6 +84,7 @@ __all__ = [  # noqa: RUF022 - in the order of the rules
     "conv_transpose",
     "dropout",
     "embedding",
+    "embedding_bag",
     "flatten",
     "group_norm",
     "instance_norm",

@@ -1,5 +1,5 @@
-"""torch.nn.functional.embedding and embedding_bag over the rule of bpx, re-exported by
-bpx_torch.functional. Between rows and bags stand sums and scalings of torch; a maximum is a pool's.
+"""torch.nn.functional.embedding and embedding_bag over the rules of bpx, re-exported by
+bpx_torch.functional. A bag's maximum is a pool's.
 
 Stated differences from torch: sparse gradients and gradients scaled by frequency are refused; an
 index out of range on a GPU gives a row of NaN (torch: a device-side assertion). The rule keeps
@@ -10,9 +10,9 @@ is an error.
 import torch
 
 from bpx.spec import SpecError, require
-from bpx_torch._dtype import at_least_float32
 from bpx_torch.layers import adaptive_max_pool as _max_pool
 from bpx_torch.layers import embedding as _embedding
+from bpx_torch.layers import embedding_bag as _embedding_bag
 
 MODES = ("sum", "mean", "max")
 
@@ -50,39 +50,29 @@ def embedding_bag(
     padding_idx = _prepared(
         "embedding_bag", input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
     )
-    if input.ndim == 2 and mode != "max" and padding_idx is None:
-        return _of_one_length(input, weight, mode, per_sample_weights)
-    counts = _counts(input, offsets, include_last_offset)
-    bag = torch.repeat_interleave(torch.arange(len(counts), device=input.device), counts)
+    counts = None if input.ndim == 2 else _counts(input, offsets, include_last_offset)
+    many = len(input if counts is None else counts)
+    bag = torch.arange(many, device=input.device)
+    if counts is None:  # the rows are bags
+        bag = bag.unsqueeze(1).expand(input.shape).flatten()
+    else:
+        bag = bag.repeat_interleave(counts)
     index, shares = input.flatten(), per_sample_weights
+    if mode == "max":
+        return _maxima(index, weight, bag, many, padding_idx)
     shares = None if shares is None else shares.flatten()
-    if padding_idx is not None:  # no part in a bag, nor in its count
+    return _embedding_bag.embedding_bag(
+        index, weight, bag, shares, num_bags=many, mode=mode, padding_idx=padding_idx
+    )
+
+
+def _maxima(index, weight, bag, many, padding_idx):
+    """A pool over bags that are filled up to one length; 0 of none."""
+    if padding_idx is not None:
         kept = index != padding_idx
         index, bag = index[kept], bag[kept]
-        shares = None if shares is None else shares[kept]
-        counts = torch.bincount(bag, minlength=len(counts))
+    counts = torch.bincount(bag, minlength=many)
     rows = _embedding.embedding(index, weight, padding_idx=padding_idx)
-    if mode == "max":
-        return _maxima(rows, bag, counts)
-    if shares is not None:
-        rows = rows * shares.unsqueeze(1)
-    wide = at_least_float32(rows)
-    y = wide.new_zeros(len(counts), rows.shape[1]).index_add(0, bag, wide)
-    y = y / counts.clamp(min=1).unsqueeze(1) if mode == "mean" else y
-    return y.to(rows.dtype)
-
-
-def _of_one_length(input, weight, mode, shares):
-    """Bags that are the rows of input: nothing is looked up to know which row is whose."""
-    rows = _embedding.embedding(input, weight)
-    wide = at_least_float32(rows if shares is None else rows * shares.unsqueeze(2))
-    y = wide.sum(1)
-    y = y / max(input.shape[1], 1) if mode == "mean" else y
-    return y.to(rows.dtype)
-
-
-def _maxima(rows, bag, counts):
-    """Of each bag's rows (N D): a pool over bags that are filled up to one length; 0 of none."""
     length = max(int(counts.max()), 1) if len(counts) else 1
     before = counts.cumsum(0) - counts
     place = bag * length + torch.arange(len(bag), device=bag.device) - before[bag]
@@ -94,8 +84,6 @@ def _maxima(rows, bag, counts):
 
 def _counts(input, offsets, include_last_offset):
     """How many indices each bag holds; the last one, as in torch, all to the end."""
-    if input.ndim == 2:
-        return torch.full(input.shape[:1], input.shape[1], device=input.device)
     end = offsets.new_full((1,), len(input), dtype=torch.int64)
     starts = torch.cat([offsets.long(), end])
     none = include_last_offset and not len(offsets)

@@ -13,6 +13,22 @@ def _embedding(indices, weight, *, padding_idx=None):
     return F.embedding(indices.long(), weight, padding_idx)
 
 
+def _embedding_bag(
+    indices, weight, bags, per_sample_weights=None, *, num_bags=1, mode="mean", padding_idx=None
+):
+    """torch's own takes bags in order, and no weights in a mean; those are its sums, divided."""
+    order = torch.argsort(bags.long(), stable=True)
+    kept = order if padding_idx is None else order[indices[order] != padding_idx]
+    size = torch.bincount(bags[kept].long(), minlength=num_bags)
+    shares = None if per_sample_weights is None else per_sample_weights[kept]
+    own = mode if shares is None else "sum"
+    index, offsets = indices[kept].long(), size.cumsum(0) - size
+    if not len(index) or not weight.shape[1]:  # which torch's own may not be given
+        return (weight[:1].sum(0) * 0).expand(num_bags, -1)
+    y = F.embedding_bag(index, weight, offsets, mode=own, per_sample_weights=shares)
+    return y if own == mode else y / size.clamp(min=1).unsqueeze(1)
+
+
 # torch's dropout draws its own mask: with a given one it is this
 def _dropout(x, bits, *, p=0.5, broadcast_dims=()):
     shared = [d % x.ndim for d in broadcast_dims]
@@ -35,6 +51,11 @@ def _rope(x, cos, sin, *, interleaved=False):
     return torch.cat([y.flatten(-2), rest], -1)
 
 
-ORACLES = {"embedding": _embedding, "dropout": _dropout, "rope": _rope}
+ORACLES = {
+    "embedding": _embedding,
+    "embedding_bag": _embedding_bag,
+    "dropout": _dropout,
+    "rope": _rope,
+}
 
 DIFFERS: dict[str, dict[str, str]] = {}

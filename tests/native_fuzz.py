@@ -39,6 +39,7 @@ FOLLOW = {
     "rope": lambda b, o: {"P": b["D"] // 2 if b["D"] > 1 else b["P"]},
     "reversible": lambda b, o: {"W": 2 * b["D"]},
     "ctc_loss": lambda b, o: {"Frames": b["T"] + 1, "Labels": b["S"] + 1},
+    "embedding_bag": lambda b, o: {"B": o["num_bags"]},
     "dropout": lambda b, o: {"B": -(-int(np.prod(b["N"])) // 8)},
     "attention": lambda b, o: _attention(b),
     "conv": lambda b, o: _convolution(b, o),

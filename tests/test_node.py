@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(_node.build() is not None, reason=str(_node.avai
 # in bfloat16 their weights, statistics or gradients are converted, or the plain kernel runs
 CONVERTED = {
     *("affine", "attention", "batch_norm", "conv", "conv_feedback_alignment", "conv_transpose"),
-    *("ctc_loss", "embedding", "gru", "instance_norm", "linear_cross_entropy", "lstm", "prelu"),
-    *("rnn", "rope"),
+    *("ctc_loss", "embedding", "embedding_bag", "gru", "instance_norm", "linear_cross_entropy"),
+    *("lstm", "prelu", "rnn", "rope"),
 }
 FUNCTION = torch.autograd.function.BackwardCFunction
 

@@ -67,18 +67,29 @@ def elsewhere():
     return None
 
 
-def call(kernel, dtype, arrays, results, sizes, numbers=(), *, fold=-1, aliases=None):
+def call(
+    kernel,
+    dtype,
+    arrays,
+    results,
+    sizes,
+    numbers=(),
+    *,
+    fold=-1,
+    aliases=None,
+    vmap="broadcast_all",
+):
     """The results of bpx_`kernel`_<dtype>: `arrays` in the order of its struct, the first never
     absent, each of the type that the struct has; `results` are (shape, dtype), None for one that is
     not wanted. Under vmap `fold` is the size that the batch multiplies where the kernel treats its
     elements alike (the rows of a softmax); without it each element is a call of its own. `aliases`:
-    which array a result may be written over, place -> place."""
+    which array a result may be written over, place -> place. `vmap`: jax.ffi's vmap_method."""
     given = [jnp.zeros((0,), dtype) if a is None else a for a in arrays]
     wanted = [((0,), dtype) if r is None else r for r in results]
     found = jax.ffi.ffi_call(
         TARGET,
         [jax.ShapeDtypeStruct(*w) for w in wanted],
-        vmap_method="broadcast_all",
+        vmap_method=vmap,
         input_output_aliases=aliases,
     )(
         *given,
