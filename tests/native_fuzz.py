@@ -29,7 +29,6 @@ LARGE = (255, 257, 1023, 1025, 8191, 8193, 20_000)
 ELEMENTS = {"cpu": 60_000, "triton": 1500}  # of one array
 DRAWS = 30  # of an entry, until one fits and runs
 AGAIN = 5  # calls of one shape: the third is recorded, the others follow it
-DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 ROUGHLY = {torch.float32: 2.0**-11, torch.float64: 2.0**-40, torch.bfloat16: 2.0**-3}
 
 # Sizes that follow from others; without these hardly a draw would fit.
@@ -127,7 +126,7 @@ def several(chosen, rng, kernel="cpu"):
     if drawn is None:
         return 0, "does not fit"
     numbers, options = drawn
-    dtype = DTYPES[rng.integers(len(DTYPES))]
+    dtype = list(ROUGHLY)[rng.integers(len(ROUGHLY))]
     ways = [None] * len(chosen.spec.args)
     for i in range(AGAIN):
         arrays = []

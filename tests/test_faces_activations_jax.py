@@ -70,6 +70,7 @@ def test_gaps():
         "conv_transpose",
         "dropout",
         "embedding",
+        "embedding_bag",
         "flatten",
         "geglu",
         "reglu",
