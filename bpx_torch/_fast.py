@@ -17,7 +17,7 @@ from bpx import rule
 from bpx_torch import _node
 from bpx_torch._arguments import check_indices, check_types
 from bpx_torch._function import on_its_own
-from bpx_torch._given import bounds, packed
+from bpx_torch._given import bounds, packed, unseen
 from bpx_torch._recording import add, record
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -130,7 +130,7 @@ class Fast:
             dims,
             tuple(None if a is None else a.dtype for a in arrays),
             shapes,
-            [s and torch.full((), torch.nan, **s[1]).expand(s[0]) for s in shapes],
+            [*map(unseen, shapes)],
             floats in ({torch.float32}, {torch.float64}),
             super(torch.autograd.Function, run.saving()).apply,
             kernel.forward,

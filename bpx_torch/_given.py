@@ -1,5 +1,7 @@
 """The arguments of recorded calls: what indices may be, and small arrays without their gaps."""
 
+import torch
+
 SMALL = 1 << 16  # bytes, up to which a copy takes less time than Python's way around the node
 # rules whose kernel copies arrays with gaps, and gives the same layouts for the copies
 PACKED = frozenset(
@@ -29,6 +31,29 @@ def apart(a):
             return False
         reach += (size - 1) * step
     return True
+
+
+def shaped(a):
+    """What is known in backward of an argument of which the shape alone is kept: that, dtype and
+    device, and the axis, if it is not the last, along which its elements lie side by side."""
+    if a is None:
+        return None
+    axes = zip(a.shape, a.stride(), strict=True)
+    side = [i for i, (size, step) in enumerate(axes) if step == 1 and size > 1]
+    of = {"dtype": a.dtype, "device": a.device}
+    return a.shape, of, side[0] if len(side) == 1 and side[0] < a.ndim - 1 else None
+
+
+def unseen(known):
+    """What stands in for such an argument: NaN for who looks at more, its stride 1 along that axis
+    and 0 along the others."""
+    if known is None:
+        return None
+    shape, of, side = known
+    nan = torch.full((), torch.nan, **of)
+    if side is None:
+        return nan.expand(shape)
+    return nan.repeat(shape[side]).as_strided(shape, [int(i == side) for i in range(len(shape))])
 
 
 def extent(a):

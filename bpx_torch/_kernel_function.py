@@ -15,6 +15,7 @@ from bpx_torch._function import (
     without_autocast,
     without_old_vmap,
 )
+from bpx_torch._given import shaped, unseen
 
 
 def differentiable(spec, plain, kernel, trim, part):
@@ -60,10 +61,7 @@ def differentiable(spec, plain, kernel, trim, part):
 
     def shapes(arrays):
         """Of the arguments that backward knows by shape alone."""
-        return [
-            None if (a := arrays[i]) is None else (a.shape, {"dtype": a.dtype, "device": a.device})
-            for i in seen
-        ]
+        return [shaped(arrays[i]) for i in seen]
 
     def sizes(arrays):
         return tuple(None if a is None else a.shape for a in arrays) if linked else ()
@@ -81,8 +79,8 @@ def differentiable(spec, plain, kernel, trim, part):
         saved, arrays = ctx.saved_tensors, [None] * n_args
         for i, a in zip(kept, saved, strict=False):
             arrays[i] = a
-        for i, a in zip(seen, ctx.shapes, strict=True):  # NaN for who looks at more than that
-            arrays[i] = None if a is None else torch.full((), torch.nan, **a[1]).expand(a[0])
+        for i, a in zip(seen, ctx.shapes, strict=True):
+            arrays[i] = unseen(a)
         return tuple(arrays), saved[len(kept) : len(saved) - linked]
 
     def through_y(dy, arrays, residuals, needs, options):

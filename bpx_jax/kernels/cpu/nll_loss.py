@@ -17,7 +17,7 @@ def refuses(arrays, dims):
 
 def sizes(x, target, ignore_index, reduction):
     of_labels = target.dtype.itemsize, *ignoring(ignore_index)
-    return target.size, x.shape[-1], *of_labels, REDUCTIONS[reduction]
+    return target.size, x.shape[-1], 1, *of_labels, REDUCTIONS[reduction]
 
 
 def forward(x, target, weight, *, ignore_index, reduction):

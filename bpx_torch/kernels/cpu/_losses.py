@@ -23,6 +23,14 @@ def refuses(arrays, *alike):
     return None
 
 
+def in_place(x):
+    """x, or a copy, with the classes last or, in an image, before all of its places."""
+    classes_first = x.ndim > 2 and x.movedim(-1, 1).is_contiguous()
+    if classes_first and not (x.is_neg() or x._is_zerotensor()):
+        return x
+    return _call.readable(x, x.dtype)
+
+
 def labels_inside(target, classes, ignore_index):
     """Whether a kernel saw that every label is a class or ignored; False where none could look."""
     if type(target) is not torch.Tensor or not target.is_contiguous():

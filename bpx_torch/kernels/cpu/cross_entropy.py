@@ -8,7 +8,7 @@ Maths, shapes and source: bpx/losses/cross_entropy.py.
 import torch
 
 from bpx.native.losses import REDUCTIONS, ignoring
-from bpx_torch.kernels.cpu import _call
+from bpx_torch.kernels.cpu import _call, _losses
 from bpx_torch.kernels.cpu._call import arithmetic, readable
 
 
@@ -22,17 +22,9 @@ def sizes(logits, target, ignore_index, reduction):
     return target.numel(), logits.shape[-1], inner, *label, REDUCTIONS[reduction]
 
 
-def in_place(logits):
-    """The logits, or a copy, with the classes last or, of all places of a row, before them."""
-    classes_first = logits.ndim > 2 and logits.movedim(-1, 1).is_contiguous()
-    if classes_first and not (logits.is_neg() or logits._is_zerotensor()):
-        return logits
-    return readable(logits, logits.dtype)
-
-
 def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing):
     dtype, wide = logits.dtype, arithmetic(logits.dtype)
-    logits, weight = in_place(logits), readable(weight, wide)
+    logits, weight = _losses.in_place(logits), readable(weight, wide)
     target = readable(target, target.dtype)
     lse = torch.empty(target.shape, dtype=wide)
     y = torch.empty(target.shape if reduction == "none" else (), dtype=dtype)
@@ -45,7 +37,8 @@ def forward(logits, target, weight, *, ignore_index, reduction, label_smoothing)
 def backward(dy, arrays, residuals, needs, *, ignore_index, reduction, label_smoothing):
     logits, target, weight = arrays
     dtype, wide = logits.dtype, arithmetic(logits.dtype)
-    logits, weight, dy = in_place(logits), readable(weight, wide), readable(dy, dtype)
+    logits, weight = _losses.in_place(logits), readable(weight, wide)
+    dy = readable(dy, dtype)
     target, lse = readable(target, target.dtype), readable(residuals[0], wide)
     dlogits = torch.empty_like(logits) if needs[0] else None
     dweight = torch.empty_like(weight) if needs[2] else None
