@@ -45,9 +45,15 @@ CASES = {
     "batch_norm, short": ("batch_norm", (*norm(70, 301, 3), None, None), {"training": True}),
     "batch_norm, short, running": ("batch_norm", (*norm(41, 37, 7, 9), *running(37)), {}),
     "batch_norm, rows": ("batch_norm", (*norm(1201, 53), None, None), {"training": True}),
+    "batch_norm, wide rows": ("batch_norm", (*norm(401, 433), None, None), {"training": True}),
     "batch_norm, running": ("batch_norm", (*norm(9, 7, 19, 37), *running(7)), {}),
     "batch_norm, rows, running": ("batch_norm", (*norm(601, 53), *running(53)), {}),
     "embedding": ("embedding", (index(1501, 301, 7), draw(1501, 67)), {"padding_idx": 3}),
+    "embedding_bag": (
+        "embedding_bag",
+        (index(1501, 3001), draw(1501, 67), index(97, 3001), draw(3001)),
+        {"num_bags": 98, "padding_idx": 3},
+    ),
     "embedding, one row": ("embedding", (index(1, 9001), draw(1, 5)), {}),
     "dropout": ("dropout", (draw(30_001), index(256, 3751).byte()), {"p": 0.3}),
     "dropout, channels": (

@@ -12,7 +12,7 @@ typedef struct {
 
 typedef struct {
     const FN(Backward) *c;
-    int64_t chunks;
+    int64_t chunks, ranges;                 /* of rows, of channels */
     double *totals;                         /* chunks x SUMS x channels */
     A *sums;                                /* the same, of one block */
     A *rstd, *weight, *shift, *about, *along; /* by channel */
@@ -105,16 +105,19 @@ static void FN(write_task)(void *state, int64_t chunk) {
                    bpx_first_row(chunk + 1, s->chunks, s->c->rows));
 }
 
-static void FN(finish)(const FN(State) *s) {
+/* The sums of some channels over all chunks, in their order, and what follows from them. */
+BPX_CLONES static void FN(finish)(const FN(State) *s, int64_t first, int64_t last) {
     const FN(Backward) *c = s->c;
     const int64_t n = c->channels;
-    for (int64_t i = 0; i < n; i++) {
-        double t[SUMS];
+    for (int64_t chunk = 1; chunk < s->chunks; chunk++)
         for (int which = 0; which < SUMS; which++) {
-            t[which] = 0;
-            for (int64_t chunk = 0; chunk < s->chunks; chunk++)
-                t[which] += s->totals[(chunk * SUMS + which) * n + i];
+            double *restrict total = s->totals + which * n;
+            const double *restrict more = total + chunk * SUMS * n;
+            for (int64_t i = first; i < last; i++) total[i] += more[i];
         }
+    for (int64_t i = first; i < last; i++) {
+        double t[SUMS];
+        for (int which = 0; which < SUMS; which++) t[which] = s->totals[which * n + i];
         const double count = (double)c->rows, shift = c->running ? 0 : t[XHAT] / count;
         const A rstd = s->rstd[i];
         const double about = c->running ? 0 : t[G] / count;
@@ -126,6 +129,12 @@ static void FN(finish)(const FN(State) *s) {
         if (c->drunning_mean != NULL) c->drunning_mean[i] = -rstd * (A)t[G];
         if (c->drunning_var != NULL) c->drunning_var[i] = (A)-0.5 * (rstd * rstd) * (A)t[GX];
     }
+}
+
+static void FN(finish_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
+    FN(finish)(s, bpx_first_row(chunk, s->ranges, s->c->channels),
+               bpx_first_row(chunk + 1, s->ranges, s->c->channels));
 }
 
 BPX_EXPORT int FN(bpx_batch_norm_rows_backward)(const void *call, bpx_parallel_for parallel,
@@ -144,7 +153,8 @@ BPX_EXPORT int FN(bpx_batch_norm_rows_backward)(const void *call, bpx_parallel_f
         s.rstd[i] = c->running ? FN(reciprocal)(c->rstd[i], c->eps) : c->rstd[i];
     }
     bpx_run(parallel, host, s.chunks, FN(add_task), &s);
-    FN(finish)(&s);
+    s.ranges = bpx_chunks(n, SUMS * s.chunks);
+    bpx_run(parallel, host, s.ranges, FN(finish_task), &s);
     if (c->dx != NULL) bpx_run(parallel, host, s.chunks, FN(write_task), &s);
     free(s.totals);
     return 0;

@@ -13,7 +13,7 @@ typedef struct {
 
 typedef struct {
     const FN(Forward) *c;
-    int64_t chunks;
+    int64_t chunks, ranges;         /* of rows, of channels */
     bpx_moments *moments;           /* chunks x channels */
     A *sums;                        /* chunks x 3 x channels: of column_moments */
     A *shift, *weight, *bias;       /* by channel */
@@ -61,9 +61,12 @@ static void FN(apply_task)(void *state, int64_t chunk) {
                    bpx_first_row(chunk + 1, s->chunks, s->c->rows));
 }
 
-static void FN(finish)(const FN(State) *s) {
+/* The statistics of some channels: the chunks of rows merged in their order. */
+static void FN(finish_task)(void *state, int64_t chunk) {
+    const FN(State) *s = state;
     const FN(Forward) *c = s->c;
-    for (int64_t i = 0; i < c->channels; i++) {
+    const int64_t last = bpx_first_row(chunk + 1, s->ranges, c->channels);
+    for (int64_t i = bpx_first_row(chunk, s->ranges, c->channels); i < last; i++) {
         s->shift[i] = 0;
         s->weight[i] = c->weight == NULL ? 1 : c->weight[i];
         s->bias[i] = c->bias == NULL ? 0 : c->bias[i];
@@ -71,8 +74,8 @@ static void FN(finish)(const FN(State) *s) {
             c->mean[i] = c->running_mean[i], c->var[i] = c->running_var[i];
         } else {
             bpx_moments m = s->moments[i];
-            for (int64_t chunk = 1; chunk < s->chunks; chunk++) {
-                const bpx_moments *other = s->moments + chunk * c->channels + i;
+            for (int64_t at = 1; at < s->chunks; at++) {
+                const bpx_moments *other = s->moments + at * c->channels + i;
                 bpx_merge(&m, other->count, other->sum, other->mean, 0, other->squares);
             }
             FN(statistics)(&m, &c->mean[i], &s->shift[i], &c->var[i]);
@@ -93,7 +96,8 @@ BPX_EXPORT int FN(bpx_batch_norm_rows_forward)(const void *call, bpx_parallel_fo
     s.shift = s.sums + 3 * partial, s.weight = s.shift + c->channels;
     s.bias = s.weight + c->channels;
     if (c->running_mean == NULL) bpx_run(parallel, host, s.chunks, FN(moments_task), &s);
-    FN(finish)(&s);
+    s.ranges = bpx_chunks(c->channels, MERGED * s.chunks);
+    bpx_run(parallel, host, s.ranges, FN(finish_task), &s);
     bpx_run(parallel, host, s.chunks, FN(apply_task), &s);
     free(s.moments);
     return 0;

@@ -78,11 +78,9 @@ BPX_EXPORT int FN(bpx_linear_cross_entropy)(const void *call, bpx_parallel_for p
     const double y = count == 0 ? 0 : losses / count;
     if (s.c.y != NULL) *s.c.y = STORE((A)y);
     if (s.dclass == NULL) return 0;
-    for (int64_t i = 0; i < classes; i++) {
-        A sum = o->first == 0 ? 0 : s.c.dclass[i];
-        for (int64_t chunk = 0; chunk < s.chunks; chunk++) sum += s.dclass[chunk * classes + i];
-        s.c.dclass[i] = sum;
-    }
+    for (int64_t i = 0; o->first == 0 && i < classes; i++) s.c.dclass[i] = 0;
+    for (int64_t chunk = 0; chunk < s.chunks; chunk++)
+        for (int64_t i = 0; i < classes; i++) s.c.dclass[i] += s.dclass[chunk * classes + i];
     free(s.dclass);
     if (s.c.count != NULL && read == o->all) FN(through_count)(&s, y);
     return 0;
