@@ -105,6 +105,8 @@ def draw(spec, rng, largest=ELEMENTS["cpu"]):
         for i, arg in enumerate(spec.args):
             if arg.name.startswith("w_"):  # of a recurrence, chaotic with larger ones
                 found[i] = 0.5 * found[i] / np.sqrt(found[i].shape[-1])
+            if arg.dims == "V" and arg.name.endswith("weight") and found[i] is not None:
+                found[i] = abs(found[i]) + 0.1  # of classes: a mean divides by their sum
         return found
 
     try:
@@ -209,7 +211,7 @@ def fuzz(calls, seed, names=(), kernel="cpu"):
         if any(k.name == kernel for k in chosen.kernels) and (not names or name in names)
     }
     counts, ran, turn = Counter(), 0, 0
-    while ran < calls and rules:
+    while ran < calls and rules and turn <= 50 * calls + 10_000:
         name = list(rules)[turn % len(rules)]
         for again in range(DRAWS):
             rng = np.random.default_rng([seed, turn, again])
@@ -224,8 +226,6 @@ def fuzz(calls, seed, names=(), kernel="cpu"):
             if done:
                 break
         turn += 1
-        if turn > 50 * calls + 10_000:
-            break
     return counts
 
 
