@@ -217,15 +217,15 @@ def fuzz(calls, seed, names=(), kernel="cpu"):
             rng = np.random.default_rng([seed, turn, again])
             try:
                 done, outcome = several(rules[name], rng, kernel)
-            except AssertionError as error:
-                where = f"{name}, --seed {seed}, turn {turn}, {again}"
-                raise AssertionError(f"{where}: {error}") from error
+            except AssertionError as e:
+                raise AssertionError(f"{name} --seed {seed} turn {turn} {again}: {e}") from e
             counts[name, "ran"] += done
             counts[name, outcome] += outcome != "ran"
             ran += done
             if done:
                 break
         turn += 1
+    assert ran >= calls, f"{ran} of {calls} calls ran: {dict(counts)}"
     return counts
 
 

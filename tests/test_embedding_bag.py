@@ -81,9 +81,10 @@ def test_an_index_out_of_range_makes_its_bag_nan(kernel, index):
 @pytest.mark.parametrize("bag", [2, -1])
 @pytest.mark.parametrize("padding_idx", [None, 3])
 def test_a_bag_out_of_range_makes_all_of_them_nan(kernel, bag, padding_idx):
-    y, dtable, _ = unseen(kernel, [1, 3, 2], [0, bag, 0], padding_idx=padding_idx)
+    y, dtable, dshares = unseen(kernel, [1, 3, 2], [0, bag, 0], padding_idx=padding_idx)
     assert np.isnan(y).all() == (padding_idx is None)  # what counts in no bag may say any
     np.testing.assert_array_equal(dtable, [[0, 0], [0.5, 0.5], [1.5, 1.5], [0, 0]])
+    np.testing.assert_array_equal(dshares, [2.5, 0, 4.5])
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -6,9 +6,8 @@ r"""Bags of embeddings: sums or means of rows of a table, picked by integers.
 
 bags may come in any order; a bag of nothing is 0. Where indices[n] is padding_idx, n is in no bag
 and counts in none, and that row of weight gets no gradient. mode "mean" takes per_sample_weights
-too and divides by the number all the same (torch: refused). Sums and gradients in float32 at least,
-in the order of n. Out of range, where it cannot be seen (GPU, jit): an index makes its bag NaN, a
-bag all of them.
+too and divides by the number all the same (torch: refused). Sums and gradients in float32 at least.
+Out of range, where it cannot be seen (GPU, jit): an index makes its bag NaN, a bag all of them.
 Source: Mikolov, Chen, Corrado, Dean 2013, "Efficient Estimation of Word Representations in Vector
 Space", arXiv:1301.3781, section 3.1 (projected words are averaged); padding_idx and
 per_sample_weights as in torch.nn.functional.embedding_bag.
@@ -32,6 +31,7 @@ def _lines(
     weight: Any,
     bags: Any,
     per_sample_weights: Any,
+    *,
     num_bags: int,
     mode: str,
     padding_idx: int | None,
@@ -48,34 +48,18 @@ def _lines(
 
 
 def forward(
-    indices: Any,
-    weight: Any,
-    bags: Any,
-    per_sample_weights: Any = None,
-    *,
-    num_bags: int,
-    mode: str,
-    padding_idx: int | None,
+    indices: Any, weight: Any, bags: Any, per_sample_weights: Any = None, **options: Any
 ) -> Any:
-    given = indices, weight, bags, per_sample_weights
-    *_, total, divisor = _lines(*given, num_bags, mode, padding_idx)
+    *_, total, divisor = _lines(indices, weight, bags, per_sample_weights, **options)
     return total / divisor[:, None], ()
 
 
 def backward(
-    dy: Any,
-    indices: Any,
-    weight: Any,
-    bags: Any,
-    per_sample_weights: Any = None,
-    *,
-    num_bags: int,
-    mode: str,
-    padding_idx: int | None,
+    dy: Any, indices: Any, weight: Any, bags: Any, per_sample_weights: Any = None, **options: Any
 ) -> Any:
     """The adjoint of forward, line by line from the bottom."""
     given = indices, weight, bags, per_sample_weights
-    kept, share, picked, _, divisor = _lines(*given, num_bags, mode, padding_idx)
+    kept, share, picked, _, divisor = _lines(*given, **options)
     dtotal = dy / divisor[:, None]  # y = total / divisor
     drows = dtotal[bags]  # total[bags] += rows
     dproduct = np.where(kept[:, None], drows, 0.0)  # rows = where(kept, share * picked, 0)

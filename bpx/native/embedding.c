@@ -14,43 +14,57 @@ BPX_INLINE int64_t bpx_index(const void *indices, int64_t bytes, int64_t at) {
     return ((const int64_t *)indices)[at];
 }
 
+/* Picks by a number of each, those of one number in their order: of number k they are
+ * order[first[k]] ... order[first[k + 1] - 1]. */
+typedef struct {
+    int64_t *of, *order, *first; /* of: the number of a pick, negative for one that is left out */
+} bpx_sorted;
+
+/* Room for `picks` numbers below `numbers`; `of` is the caller's to fill in, and to free. */
+static int bpx_sort_room(bpx_sorted *s, int64_t picks, int64_t numbers) {
+    s->of = malloc((size_t)(2 * picks + numbers + 1) * sizeof(int64_t));
+    if (s->of == NULL) return 1;
+    s->order = s->of + picks, s->first = s->order + picks;
+    return 0;
+}
+
+static void bpx_sort(bpx_sorted *s, int64_t picks, int64_t numbers) {
+    int64_t *first = s->first, start = 0;
+    memset(first, 0, (size_t)(numbers + 1) * sizeof(int64_t));
+    for (int64_t at = 0; at < picks; at++)
+        if (s->of[at] >= 0) first[s->of[at]]++;
+    for (int64_t k = 0; k <= numbers; k++) {
+        const int64_t many = first[k];
+        first[k] = start, start += many;
+    }
+    for (int64_t at = 0; at < picks; at++)
+        if (s->of[at] >= 0) s->order[first[s->of[at]]++] = at;
+    for (int64_t k = numbers; k > 0; k--) first[k] = first[k - 1]; /* where the next began */
+    first[0] = 0;
+}
+
 #define BODY "embedding_body.h"
 #include "each_type.h"
 
-/* The picks of each bag in their order: those of bag b are order[first[b]] ... order[first[b + 1] - 1].
- * A pick of the row `constant` is in none. */
+/* The picks by bag. A pick of the row `constant` is in none. */
 typedef struct {
     const void *indices, *bags;
     int64_t picks, index_bytes, bag_bytes, count, constant;
-    int64_t *order, *first;
+    bpx_sorted sorted;
     int outside; /* whether a bag is none of `count` */
 } bpx_bags;
 
-static int64_t bpx_bag_of(const bpx_bags *s, int64_t at) {
-    if (s->constant >= 0 && bpx_index(s->indices, s->index_bytes, at) == s->constant) return -1;
-    const int64_t bag = bpx_index(s->bags, s->bag_bytes, at);
-    return bag < 0 || bag >= s->count ? -2 : bag;
-}
-
-/* `order` is to be freed. Without `all` the bags' sizes alone are looked for. */
-static int bpx_sort_by_bag(bpx_bags *s, int all) {
-    s->order = malloc((size_t)(s->picks + 2 * (s->count + 1)) * sizeof(int64_t));
-    if (s->order == NULL) return 1;
-    s->first = s->order + s->picks;
-    int64_t *next = s->first + s->count + 1;
-    memset(s->first, 0, (size_t)(s->count + 1) * sizeof(int64_t));
+static int bpx_sort_by_bag(bpx_bags *s) {
+    if (bpx_sort_room(&s->sorted, s->picks, s->count)) return 1;
     for (int64_t at = 0; at < s->picks; at++) {
-        const int64_t bag = bpx_bag_of(s, at);
-        if (bag >= 0) s->first[bag + 1]++;
-        if (bag == -2) s->outside = 1;
+        const int64_t bag = bpx_index(s->bags, s->bag_bytes, at);
+        const int kept =
+            s->constant < 0 || bpx_index(s->indices, s->index_bytes, at) != s->constant;
+        const int inside = bag >= 0 && bag < s->count;
+        s->sorted.of[at] = kept && inside ? bag : -1;
+        s->outside |= kept && !inside;
     }
-    for (int64_t bag = 0; bag < s->count; bag++) s->first[bag + 1] += s->first[bag];
-    if (!all) return 0;
-    memcpy(next, s->first, (size_t)(s->count + 1) * sizeof(int64_t));
-    for (int64_t at = 0; at < s->picks; at++) {
-        const int64_t bag = bpx_bag_of(s, at);
-        if (bag >= 0) s->order[next[bag]++] = at;
-    }
+    bpx_sort(&s->sorted, s->picks, s->count);
     return 0;
 }
 

@@ -29,7 +29,7 @@ BPX_INLINE const T *FN(picked)(const FN(BagForward) *c, int64_t at) {
 /* y = sum of share row, over their number in a mean, for some bags */
 BPX_CLONES static void FN(sum_bags)(const FN(BagState) *s, int64_t from, int64_t to) {
     const FN(BagForward) *c = s->c;
-    const int64_t *order = s->bags->order, *first = s->bags->first;
+    const int64_t *order = s->bags->sorted.order, *first = s->bags->sorted.first;
     A sum[FN(SUMMED)];
     for (int64_t bag = from; bag < to; bag++) {
         const int64_t last = first[bag + 1], size = last - first[bag];
@@ -68,11 +68,11 @@ BPX_EXPORT int FN(bpx_embedding_bag_forward)(const void *call, bpx_parallel_for 
     const FN(BagForward) *c = call;
     bpx_bags bags = {c->indices, c->bags, c->picks, c->index_bytes, c->bag_bytes, c->count, c->constant};
     if (c->count == 0) return 0;
-    if (bpx_sort_by_bag(&bags, 1)) return 1;
+    if (bpx_sort_by_bag(&bags)) return 1;
     FN(BagState) s = {.c = c, .bags = &bags};
     s.chunks = bpx_chunks(c->count, c->columns * (1 + c->picks / c->count));
     bpx_run(parallel, host, s.chunks, FN(sum_bags_task), &s);
-    free(bags.order);
+    free(bags.sorted.of);
     return 0;
 }
 
@@ -95,9 +95,10 @@ typedef struct {
 BPX_CLONES static void FN(share_gradients)(const FN(SharesState) *s, int64_t from, int64_t to) {
     const FN(BagBackward) *c = s->c;
     for (int64_t at = from; at < to; at++) {
-        const int64_t bag = bpx_bag_of(s->bags, at), row = bpx_index(c->indices, c->index_bytes, at);
-        A divisor = 1, sum = bag == -1 ? 0 : (A)NAN;
-        if (bag >= 0 && c->mean) divisor = (A)(s->bags->first[bag + 1] - s->bags->first[bag]);
+        const int64_t bag = s->bags->sorted.of[at], *first = s->bags->sorted.first;
+        const int64_t row = bpx_index(c->indices, c->index_bytes, at);
+        A divisor = 1, sum = bag < 0 ? 0 : (A)NAN;
+        if (bag >= 0 && c->mean) divisor = (A)(first[bag + 1] - first[bag]);
         s->scale[at] = (c->shares == NULL ? 1 : LOAD(c->shares[at])) / divisor;
         if (c->dshares == NULL) continue;
         if (bag >= 0 && row >= 0 && row < c->rows) {
@@ -122,22 +123,21 @@ BPX_EXPORT int FN(bpx_embedding_bag_backward)(const void *call, bpx_parallel_for
     bpx_bags bags = {c->indices, c->bags, c->picks, c->index_bytes, c->bag_bytes, c->count, c->constant};
     A *scale = malloc((size_t)(c->picks + 1) * sizeof(A));
     if (scale == NULL) return 1;
-    if (bpx_sort_by_bag(&bags, 0)) {
+    if (bpx_sort_by_bag(&bags)) {
         free(scale);
         return 1;
     }
     FN(SharesState) s = {.c = c, .bags = &bags, .scale = scale};
     s.chunks = bpx_chunks(c->picks, c->dshares == NULL ? 1 : c->columns);
     bpx_run(parallel, host, s.chunks, FN(share_gradients_task), &s);
-    free(bags.order);
     int status = 0;
     if (c->dweight != NULL) {
         const FN(Backward) table = {c->dy,   c->indices, c->dweight,     c->picks,
                                     c->rows, c->columns, c->index_bytes, c->constant};
-        FN(BackwardState) rows = {.c = &table, .bags = c->bags, .scale = scale};
-        rows.bag_bytes = c->bag_bytes, rows.count = c->count;
+        FN(BackwardState) rows = {.c = &table, .bags = bags.sorted.of, .scale = scale};
         status = FN(table_backward)(&rows, parallel, host);
     }
+    free(bags.sorted.of);
     free(scale);
     return status;
 }

@@ -44,10 +44,10 @@ typedef struct {
 /* With bags, dy has a row for each of them, and a pick adds `scale` times its bag's. */
 typedef struct {
     const FN(Backward) *c;
-    const void *bags;
+    const int64_t *bags; /* negative where a pick is in none */
     const A *scale;
-    int64_t bag_bytes, count; /* of the bags */
-    int64_t chunks, *first, *order; /* the picks of chunk k: order[first[k]] ... */
+    int64_t chunks;
+    bpx_sorted sorted; /* by chunk */
 } FN(BackwardState);
 
 BPX_CLONES static void FN(add_rows)(const FN(BackwardState) *s, int64_t chunk) {
@@ -56,11 +56,11 @@ BPX_CLONES static void FN(add_rows)(const FN(BackwardState) *s, int64_t chunk) {
     const int64_t from = bpx_first_row(chunk, s->chunks, c->rows);
     const int64_t to = bpx_first_row(chunk + 1, s->chunks, c->rows);
     memset(c->dweight + from * columns, 0, (size_t)((to - from) * columns) * sizeof(A));
-    for (int64_t i = s->first[chunk]; i < s->first[chunk + 1]; i++) {
-        const int64_t at = s->order[i], row = bpx_index(c->indices, c->index_bytes, at);
+    for (int64_t i = s->sorted.first[chunk]; i < s->sorted.first[chunk + 1]; i++) {
+        const int64_t at = s->sorted.order[i], row = bpx_index(c->indices, c->index_bytes, at);
         A *restrict sum = c->dweight + row * columns;
         if (s->bags != NULL) {
-            const T *restrict dy = c->dy + bpx_index(s->bags, s->bag_bytes, at) * columns;
+            const T *restrict dy = c->dy + s->bags[at] * columns;
             const A scale = s->scale[at];
 #pragma omp simd
             for (int64_t k = 0; k < columns; k++) sum[k] += scale * LOAD(dy[k]);
@@ -77,10 +77,7 @@ static void FN(backward_task)(void *state, int64_t chunk) { FN(add_rows)(state, 
 /* The chunk that holds a row: the inverse of bpx_first_row. -1 for a row without a gradient. */
 static int64_t FN(chunk_of)(const FN(BackwardState) *s, int64_t at) {
     const FN(Backward) *c = s->c;
-    if (s->bags != NULL) {
-        const int64_t bag = bpx_index(s->bags, s->bag_bytes, at);
-        if (bag < 0 || bag >= s->count) return -1;
-    }
+    if (s->bags != NULL && s->bags[at] < 0) return -1;
     const int64_t row = bpx_index(c->indices, c->index_bytes, at);
     if (row < 0 || row >= c->rows || row == c->constant) return -1;
     const int64_t each = c->rows / s->chunks, longer = c->rows % s->chunks;
@@ -91,23 +88,11 @@ static int64_t FN(chunk_of)(const FN(BackwardState) *s, int64_t at) {
 static int FN(table_backward)(FN(BackwardState) *s, bpx_parallel_for parallel, void *host) {
     const FN(Backward) *c = s->c;
     s->chunks = bpx_chunks(c->rows, c->columns);
-    s->order = malloc((size_t)(c->picks + 2 * (s->chunks + 1)) * sizeof(int64_t));
-    if (s->order == NULL) return 1;
-    s->first = s->order + c->picks;
-    int64_t *next = s->first + s->chunks + 1;
-    memset(s->first, 0, (size_t)(s->chunks + 1) * sizeof(int64_t));
-    for (int64_t at = 0; at < c->picks; at++) {
-        const int64_t chunk = FN(chunk_of)(s, at);
-        if (chunk >= 0) s->first[chunk + 1]++;
-    }
-    for (int64_t chunk = 0; chunk < s->chunks; chunk++) s->first[chunk + 1] += s->first[chunk];
-    memcpy(next, s->first, (size_t)(s->chunks + 1) * sizeof(int64_t));
-    for (int64_t at = 0; at < c->picks; at++) {
-        const int64_t chunk = FN(chunk_of)(s, at);
-        if (chunk >= 0) s->order[next[chunk]++] = at;
-    }
+    if (bpx_sort_room(&s->sorted, c->picks, s->chunks)) return 1;
+    for (int64_t at = 0; at < c->picks; at++) s->sorted.of[at] = FN(chunk_of)(s, at);
+    bpx_sort(&s->sorted, c->picks, s->chunks);
     bpx_run(parallel, host, s->chunks, FN(backward_task), s);
-    free(s->order);
+    free(s->sorted.of);
     return 0;
 }
 

@@ -8,7 +8,7 @@ from bpx_jax._dtype import at_least_float32
 from bpx_jax._rule import Rule
 from bpx_jax.layers.embedding import wide
 
-NEVER = {"mode": "drop", "wrap_negative_indices": False}  # an index from the end
+NEVER = {"mode": "drop", "wrap_negative_indices": False}  # neither out of range nor from the end
 
 
 def _pick(indices, table):

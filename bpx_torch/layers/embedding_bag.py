@@ -10,9 +10,10 @@ from bpx_torch.layers.embedding import lookup, pick
 
 
 def _parts(indices, bags, num_bags, mode, padding_idx):
-    """(kept (N), bag (N) that is one of num_bags + 1, divisor (B 1) or None): the last bag is that
-    of what is in none."""
-    kept = indices == indices if padding_idx is None else indices != padding_idx
+    """(kept (N), outside (N), bag (N), divisor (B 1) or None): what has a part, what of it has a
+    bag that is none, and its bag, num_bags for what is in none."""
+    every = torch.ones_like(indices, dtype=torch.bool)
+    kept = every if padding_idx is None else indices != padding_idx
     outside = (bags < 0) | (bags >= num_bags)
     bag = torch.where(kept & ~outside, bags, num_bags).long()
     if mode == "sum":

@@ -24,8 +24,8 @@ def refuses(arrays, dims):
 
 def sizes(index, weight, bag, num_bags, mode, padding_idx):
     constant = -1 if padding_idx is None else padding_idx
-    bytes = index.dtype.itemsize, bag.dtype.itemsize
-    return index.size, *weight.shape, *bytes, num_bags, int(mode == "mean"), constant
+    widths = index.dtype.itemsize, bag.dtype.itemsize
+    return index.size, *weight.shape, *widths, num_bags, int(mode == "mean"), constant
 
 
 def forward(indices, weight, bags, per_sample_weights, *, num_bags, mode, padding_idx):

@@ -14,8 +14,8 @@ def refuses(arrays, dims):
 
 def sizes(index, weight, bag, num_bags, mode, padding_idx):
     constant = -1 if padding_idx is None else padding_idx
-    bytes = WIDTHS[index.dtype], WIDTHS[bag.dtype]
-    return index.numel(), *weight.shape, *bytes, num_bags, int(mode == "mean"), constant
+    widths = WIDTHS[index.dtype], WIDTHS[bag.dtype]
+    return index.numel(), *weight.shape, *widths, num_bags, int(mode == "mean"), constant
 
 
 def forward(indices, weight, bags, per_sample_weights, *, num_bags, mode, padding_idx):
@@ -31,9 +31,9 @@ def backward(dy, arrays, residuals, needs, *, num_bags, mode, padding_idx):
     indices, weight, bags, shares = arrays
     dtype, index, bag = weight.dtype, wide(indices), wide(bags)
     dy, weight, shares = readable(dy, dtype), readable(weight, dtype), readable(shares, dtype)
-    float = arithmetic(dtype)
-    dweight = dy.new_empty(weight.shape, dtype=float) if needs[1] else None
-    dshares = dy.new_empty(index.shape, dtype=float) if needs[3] else None
+    own = arithmetic(dtype)
+    dweight = dy.new_empty(weight.shape, dtype=own) if needs[1] else None
+    dshares = dy.new_empty(index.shape, dtype=own) if needs[3] else None
     of = sizes(index, weight, bag, num_bags, mode, padding_idx)
     given = (dy, weight, index, bag, shares, dweight, dshares)
     _call.run("embedding_bag_backward", dtype, given, of)
