@@ -25,7 +25,7 @@ from bpx.dims import Dims
 from bpx.losses._reduction import check_reduction, out, reduce, reduce_adjoint, reject_reduction
 from bpx.spec import Arg, Case, Op, Options, Reject, number, require
 
-KINKS = "1 for the slope of max(cos - margin, 0) at cos = margin (as torch)"
+KINKS = "1 for the slope of max(cos - margin, 0) at cos = margin (as torch to 2.13; from 2.14 on 0)"
 
 
 def _lines(x1: Any, x2: Any, margin: float, eps: float) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 from bpx.losses._terms import terms
 from bpx.spec import Arg, Case, Options, Reject, number
 
-KINKS = "-1 for the slope of max(margin - x, 0) at x = margin (as torch)"
+KINKS = "-1 for the slope of max(margin - x, 0) at x = margin (as torch to 2.13; from 2.14 on 0)"
 
 
 def f(x: Any, target: Any, *, margin: float) -> Any:

@@ -27,8 +27,8 @@ from bpx.losses._reduction import check_reduction, out, reduce, reduce_adjoint, 
 from bpx.spec import Arg, Case, Op, Options, Reject, number, one_of, require
 
 KINKS = (
-    "1 for the slope of max(z, 0) at z = 0; 0 for that of a distance at 0; half to each of two "
-    "equal distances with swap (as torch)"
+    "1 for the slope of max(z, 0) at z = 0 (as torch to 2.13; from 2.14 on 0); 0 for that of a "
+    "distance at 0; half to each of two equal distances with swap (as torch)"
 )
 
 
