@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import itertools
-from functools import partial
 
 import pytest
 
@@ -180,34 +179,6 @@ def test_variances():
         functional.gaussian_nll_loss(x, target, -rand(4, 5))
     with pytest.raises(SpecError, match=r"var is -1\.0"):
         functional.gaussian_nll_loss(x, target, -1.0)
-
-
-def test_kinks_are_those_of_torch():
-    """Of torch to 2.13: from 2.14 on the slope of a clamp at its bound is 0, and theirs is taken a
-    little above it."""
-    zero = torch.zeros((), requires_grad=True)
-    above = 1e-13 * (1 - torch.autograd.grad(zero.clamp_min(0), zero)[0].item())
-
-    def kinks(name, inputs, *args, margin, beside=above, **options):
-        ours, theirs = pair(name)
-        theirs = partial(theirs, margin=margin + beside)
-        compare(partial(ours, margin=margin), theirs, inputs, *args, **options)
-
-    one = torch.tensor([2.0, 0.5, -1.0], dtype=torch.float64)
-    kinks("hinge_embedding_loss", (one,), -torch.ones(3).double(), margin=2.0)
-    kinks("margin_ranking_loss", (one, one.clone()), signs(3), margin=0.0)
-    x1 = torch.tensor([[1.0, 0.0], [2.0, 0.0]], dtype=torch.float64)
-    x2 = torch.tensor([[0.0, 1.0], [0.0, 3.0]], dtype=torch.float64)
-    target = -torch.ones(2).double()
-    kinks("cosine_embedding_loss", (x1, x2), target, margin=0.0, beside=-above)
-    scores = torch.tensor([[1.0, 0.0, 2.0]], dtype=torch.float64)
-    compare(*pair("multi_margin_loss"), (scores,), torch.tensor([0]))
-    anchor = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 4.0]], dtype=torch.float64)
-    positive = torch.tensor([[3.0, 4.0], [3.0, 4.0], [-3.0, 4.0]], dtype=torch.float64)
-    negative = torch.tensor([[0.0, 6.0], [0.0, 0.0], [0.0, 8.0]], dtype=torch.float64)
-    for options in ({"margin": 1.0}, {"swap": True, "margin": 6.0}):
-        triplet = (anchor, positive, negative)
-        kinks("triplet_margin_loss", triplet, eps=0.0, reduction="none", **options)
 
 
 def test_other_norms_are_refused():

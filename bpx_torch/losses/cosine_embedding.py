@@ -25,7 +25,8 @@ def slopes(cos, target, margin):
     """(dloss / dcos, dloss / dtarget)."""
     high = cos - margin >= 0
     dcos = 0.5 * (torch.where(high, 1 - target, 0.0) - 1 - target)
-    return dcos, 0.5 * (1 - cos - (cos - margin).clamp(min=0))
+    # where, and no clamp, whose slope at 0 differs between versions of torch
+    return dcos, 0.5 * (1 - cos - torch.where(high, cos - margin, 0.0))
 
 
 def pulls(x1, x2, r1, r2, cos):

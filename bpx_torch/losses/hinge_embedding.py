@@ -16,8 +16,8 @@ def dx(x, target, *, margin):
 
 
 def dtarget(x, target, *, margin):
-    # (x - far) / 2
-    return 0.5 * (x - (margin - x).clamp(min=0))
+    # (x - far) / 2; where, and no clamp, whose slope at 0 differs between versions of torch
+    return 0.5 * (x - torch.where(margin - x >= 0, margin - x, 0.0))
 
 
 RULE = terms(SPEC, value, (dx, dtarget))
