@@ -1,5 +1,5 @@
 """The native core with AddressSanitizer and UndefinedBehaviorSanitizer: the verification kit's
-whole table of cases in PyTorch, then native_fuzz.py, then what JAX alone calls.
+whole table of cases in PyTorch, then native_fuzz.py, native_fuzz_jax.py and what JAX alone calls.
 
     python tests/native_sanitizers.py [arguments of native_fuzz.py]
 
@@ -76,6 +76,7 @@ def main(arguments):
             for command in (
                 ["-m", "bpx", "verify", "--framework", "torch", *kernels()],
                 ["-m", "tests.native_fuzz", *arguments],
+                ["-m", "tests.native_fuzz_jax", "--calls", "400"],
                 ["-m", "pytest", "-qrs", str(ROOT / "tests" / "test_native_recurrent_jax.py")],
             ):
                 code = subprocess.run([sys.executable, *command], env=environment).returncode

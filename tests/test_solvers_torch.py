@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bpx_torch import RULES, optim
+from bpx_torch import RULES
 from bpx_torch.solvers import SOLVERS
 from tests import solver_problems as problems
 from tests.solver_problems import DECAY_START, EXACT, PENALTY, by_spec
@@ -156,15 +155,6 @@ def test_goes_on_from_a_state_dict(name: str) -> None:
             torch.testing.assert_close(x, y, rtol=0, atol=0)
     a, b = whole.optimizer.result, part.optimizer.result
     assert (a.outcome, a.value, a.gradient) == (b.outcome, b.value, b.gradient)
-
-
-def test_signature_is_torchs() -> None:
-    ours, theirs = (inspect.signature(c).parameters for c in (optim.LBFGS, torch.optim.LBFGS))
-    plain = [[(p.name, p.kind, p.default) for p in s.values()] for s in (ours, theirs)]
-    assert plain[0] == plain[1]
-    p = torch.nn.Parameter(torch.ones(2))
-    groups = [c([p]).param_groups[0] for c in (optim.LBFGS, torch.optim.LBFGS)]
-    assert list(groups[0].items()) == list(groups[1].items())
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "newton"])

@@ -11,7 +11,8 @@ from bpx_torch.solvers._descent import Descent
 
 
 class LBFGS(Descent):
-    """Replaces torch.optim.LBFGS: the same arguments, closure, steps and state.
+    """Replaces torch.optim.LBFGS: the same arguments (`maximize` is torch's from 2.14 on), closure,
+    steps and state.
 
     Differs: `result` says how a step ended (unsearched, the last point of a call is not evaluated,
     as in torch: `result.value` and `result.gradient` are of the one before it). A pair is left out
@@ -44,6 +45,8 @@ class LBFGS(Descent):
         tolerance_change: float = 1e-9,
         history_size: int = 100,
         line_search_fn: str | None = None,
+        *,
+        maximize: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -53,11 +56,26 @@ class LBFGS(Descent):
             "tolerance_change": tolerance_change,
             "history_size": history_size,
             "line_search_fn": line_search_fn,
+            "maximize": maximize,
         }
         super().__init__(params, defaults)
         if max_eval is None:
             most = max(1, max_iter * 5 // 4)
             self.defaults["max_eval"] = self.param_groups[0]["max_eval"] = most
+
+    @property
+    def _maximize(self) -> bool:
+        return bool(self.param_groups[0].get("maximize"))  # not saved by torch before 2.14
+
+    def _evaluate(self, closure: Any) -> tuple[Any, Tensor]:
+        loss, grad = super()._evaluate(closure)
+        return loss, grad.neg() if self._maximize else grad
+
+    def _loss(self, returned: Any) -> float:
+        return -float(returned) if self._maximize else float(returned)
+
+    def _end(self, loss: float, *rest: Any) -> None:
+        super()._end(-loss if self._maximize else loss, *rest)
 
     def _direction(self, closure: Any, grad: Tensor, memory: dict[str, Any]) -> Tensor | None:
         if memory.get("d") is None:
