@@ -13,6 +13,7 @@
 #define BPX_ELEMENTWISE_H
 
 #include "core.h"
+#include "stream.h"
 #include "vector_math.h"
 
 typedef void (*bpx_elements)(const void *call, int64_t first, int64_t last);
@@ -78,31 +79,50 @@ enum { BPX_BLOCK_BYTES = 1024 };
         _Pragma("omp simd") for (int64_t i = begin; i < end; i++) __VA_ARGS__                      \
     }
 
+/* out[i] = value for each element, past the caches where `out` is that large; `also` is what else is done
+ * for element i before. */
+#define EACH_TO(out, from, fetch, also, value)                                                     \
+    if (bpx_streams(out, from, c->n * (int64_t)sizeof(T))) {                                       \
+        const int64_t width = BPX_STREAM_BYTES / (int64_t)sizeof(T);                               \
+        for (; last - first >= width; first += width) {                                            \
+            _Alignas(64) T ready[BPX_STREAM_BYTES / sizeof(T)];                                    \
+            _Pragma("omp simd") for (int64_t k = 0; k < width; k++) {                              \
+                const int64_t i = first + k;                                                       \
+                also;                                                                              \
+                ready[k] = value;                                                                  \
+            }                                                                                      \
+            bpx_stream(out + first, ready);                                                        \
+        }                                                                                          \
+        bpx_streamed();                                                                            \
+    }                                                                                              \
+    EACH_OF_BLOCKS(fetch, {                                                                        \
+        also;                                                                                      \
+        out[i] = value;                                                                            \
+    })
+
 #define FORWARD(name)                                                                              \
     ELEMENTS(name##_forward, const T *x; T *y;, const T *restrict x = c->x; T *restrict y = c->y;  \
-             EACH_OF_BLOCKS((FETCH(x), FETCH(y)), y[i] = STORE(FN(name##_y)(LOAD(x[i]), a, b));))
+             EACH_TO(y, x, (FETCH(x), FETCH(y)), , STORE(FN(name##_y)(LOAD(x[i]), a, b))))
 
 #define FORWARD_MASK(name)                                                                         \
     ELEMENTS(name##_forward, const T *x; T *y; uint8_t *mask;, const T *restrict x = c->x;         \
              T *restrict y = c->y; uint8_t *restrict mask = c->mask;                               \
-             EACH_OF_BLOCKS((FETCH(x), FETCH(y), FETCH(mask)), {                                   \
-                 const A v = LOAD(x[i]);                                                           \
-                 y[i] = STORE(FN(name##_y)(v, a, b));                                              \
-                 mask[i] = (uint8_t)FN(name##_m)(v, a, b);                                         \
-             }))
+             EACH_TO(y, x, (FETCH(x), FETCH(y), FETCH(mask)),                                      \
+                     mask[i] = (uint8_t)FN(name##_m)(LOAD(x[i]), a, b),                            \
+                     STORE(FN(name##_y)(LOAD(x[i]), a, b))))
 
 #define BACKWARD(name)                                                                             \
     ELEMENTS(name##_backward, const T *dy; const T *kept; T *dx;, const T *restrict dy = c->dy;    \
              const T *restrict kept = c->kept; T *restrict dx = c->dx;                             \
-             EACH_OF_BLOCKS((FETCH(dy), FETCH(kept), FETCH(dx)),                                   \
-                            dx[i] = STORE(FN(name##_dx)(LOAD(dy[i]), LOAD(kept[i]), a, b));))
+             EACH_TO(dx, dy, (FETCH(dy), FETCH(kept), FETCH(dx)), ,                                \
+                     STORE(FN(name##_dx)(LOAD(dy[i]), LOAD(kept[i]), a, b))))
 
 #define BACKWARD_MASK(name)                                                                        \
     ELEMENTS(name##_backward, const T *dy; const uint8_t *mask; T *dx;,                            \
              const T *restrict dy = c->dy; const uint8_t *restrict mask = c->mask;                 \
              T *restrict dx = c->dx;                                                               \
-             EACH_OF_BLOCKS((FETCH(dy), FETCH(mask), FETCH(dx)),                                   \
-                            dx[i] = STORE(FN(name##_dx)(LOAD(dy[i]), mask[i], a, b));))
+             EACH_TO(dx, dy, (FETCH(dy), FETCH(mask), FETCH(dx)), ,                                \
+                     STORE(FN(name##_dx)(LOAD(dy[i]), mask[i], a, b))))
 
 #define BOTH(name) FORWARD(name) BACKWARD(name)
 
