@@ -10,8 +10,9 @@ torch = pytest.importorskip("torch")
 
 from bpx import native
 from bpx.verify.draw import Draw
-from bpx_torch import RULES
+from bpx_torch import RULES, random
 from bpx_torch.kernels.cpu import elementwise
+from bpx_torch.layers import dropout
 from tests.native_streaming import streamed
 
 pytestmark = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
@@ -41,6 +42,46 @@ def test_the_same_bits(name, dtype):
             found = results(rule, x, dy, options)
         for a, b in zip(found, wanted, strict=True):
             assert torch.equal(a.view(torch.uint8), b.view(torch.uint8))
+
+
+ROWS = {
+    "layer_norm": ({}, "xww"),
+    "rms_norm": ({}, "xw"),
+    "softmax": ({"dim": -1}, "x"),
+    "log_softmax": ({"dim": -1}, "x"),
+}
+
+
+def with_and_without(f, *arrays):
+    """y and the gradients, past the caches and not."""
+    found = []
+    for least in (NEVER, 1):
+        leaves = [a.detach().requires_grad_() for a in arrays]
+        with streamed(least):
+            y = f(*leaves)
+            dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(7)).to(y.dtype)
+            found.append((y.detach(), *torch.autograd.grad(y, leaves, dy)))
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a.view(torch.uint8), b.view(torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ROWS)
+def test_the_same_bits_in_rows(name, dtype):
+    """Rows of whole blocks, with a rest, and ones that do not begin at 16 bytes."""
+    options, arrays = ROWS[name]
+    for rows, columns in ((5, 256), (301, 136), (6, 257), (3, 40_000)):
+        generator = torch.Generator().manual_seed(columns)
+        shapes = {"x": (rows, columns), "w": (columns,)}
+        given = [torch.randn(shapes[a], generator=generator).to(dtype) for a in arrays]
+        with_and_without(lambda *a: RULES[name](*a, **options), *given)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", [7, 8, 72, 1003, 20_011])
+def test_the_same_bits_of_dropout(size, dtype):
+    x = torch.randn(size, generator=torch.Generator().manual_seed(size)).to(dtype)
+    with_and_without(lambda x: dropout.drawn(x, random.key(3), p=0.3), x)
 
 
 def relu(x, y):

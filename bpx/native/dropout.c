@@ -1,6 +1,7 @@
 /* Dropout by a packed mask, and the mask of a key. Maths, shapes and source:
  * bpx/layers/dropout.py, bpx/random.py. */
 #include "core.h"
+#include "stream.h"
 
 #define BODY "dropout_body.h"
 #include "each_type.h"

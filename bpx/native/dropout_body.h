@@ -16,23 +16,31 @@ typedef struct {
     int64_t chunks;
 } FN(DropoutState);
 
+/* Eight elements, from one byte of the mask. */
+BPX_INLINE void FN(eight)(const T *restrict x, int bits, A factor, T *restrict y) {
+#pragma omp simd
+    for (int i = 0; i < 8; i++) {
+        const T scaled = STORE(LOAD(x[i]) * factor);
+        y[i] = bits & 1 << i ? scaled : 0;
+    }
+}
+
 BPX_CLONES static void FN(each_element)(const FN(Dropout) *c, int64_t from, int64_t to) {
     const A factor = (A)c->factor;
-    for (int64_t byte = from; byte < to; byte++) {
-        const T *restrict x = c->x + 8 * byte;
-        T *restrict y = c->y + 8 * byte;
-        const int bits = c->bits[byte];
-        if (c->elements - 8 * byte < 8) {
-            for (int64_t i = 0; i < c->elements - 8 * byte; i++)
-                y[i] = bits >> i & 1 ? STORE(LOAD(x[i]) * factor) : 0;
-            continue;
+    const int64_t whole = c->elements / 8, block = BPX_STREAM_BYTES / 8 / (int64_t)sizeof(T);
+    if (bpx_streams(c->y, c->x, c->elements * (int64_t)sizeof(T))) {
+        for (; bpx_least(whole, to) - from >= block; from += block) {
+            _Alignas(64) T ready[BPX_STREAM_BYTES / sizeof(T)];
+            for (int64_t i = 0; i < block; i++)
+                FN(eight)(c->x + 8 * (from + i), c->bits[from + i], factor, ready + 8 * i);
+            bpx_stream(c->y + 8 * from, ready);
         }
-#pragma omp simd
-        for (int i = 0; i < 8; i++) {
-            const T scaled = STORE(LOAD(x[i]) * factor);
-            y[i] = bits & 1 << i ? scaled : 0;
-        }
+        bpx_streamed();
     }
+    for (int64_t byte = from; byte < bpx_least(whole, to); byte++)
+        FN(eight)(c->x + 8 * byte, c->bits[byte], factor, c->y + 8 * byte);
+    for (int64_t i = 8 * whole; whole < to && i < c->elements; i++)
+        c->y[i] = c->bits[whole] >> (i & 7) & 1 ? STORE(LOAD(c->x[i]) * factor) : 0;
 }
 
 BPX_CLONES static void FN(each_slice)(const FN(Dropout) *c, int64_t from, int64_t to) {

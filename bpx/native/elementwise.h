@@ -83,16 +83,7 @@ enum { BPX_BLOCK_BYTES = 1024 };
  * for element i before. */
 #define EACH_TO(out, from, fetch, also, value)                                                     \
     if (bpx_streams(out, from, c->n * (int64_t)sizeof(T))) {                                       \
-        const int64_t width = BPX_STREAM_BYTES / (int64_t)sizeof(T);                               \
-        for (; last - first >= width; first += width) {                                            \
-            _Alignas(64) T ready[BPX_STREAM_BYTES / sizeof(T)];                                    \
-            _Pragma("omp simd") for (int64_t k = 0; k < width; k++) {                              \
-                const int64_t i = first + k;                                                       \
-                also;                                                                              \
-                ready[k] = value;                                                                  \
-            }                                                                                      \
-            bpx_stream(out + first, ready);                                                        \
-        }                                                                                          \
+        BPX_STREAM_BLOCKS(out, first, last, also, value)                                           \
         bpx_streamed();                                                                            \
     }                                                                                              \
     EACH_OF_BLOCKS(fetch, {                                                                        \

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core.h"
+#include "stream.h"
 
 #define BODY "layer_norm_body.h"
 #include "each_type.h"

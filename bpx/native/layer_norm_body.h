@@ -19,6 +19,7 @@ BPX_CLONES static void FN(forward_rows)(const FN(State) *s, int64_t first, int64
     const int64_t columns = s->columns;
     const A *restrict weight = s->weight, *restrict bias = s->bias;
     const int64_t bytes = columns * (int64_t)sizeof(T);
+    const int past = bpx_streams_rows(s->out, s->x, s->rows, bytes);
     for (int64_t row = first; row < last; row++) {
         const T *restrict x = s->x + row * columns;
         T *restrict y = s->out + row * columns;
@@ -39,12 +40,10 @@ BPX_CLONES static void FN(forward_rows)(const FN(State) *s, int64_t first, int64
         const A rstd = 1 / SQRT(square / (A)columns + s->eps) + 0 * square;
         s->mu[row] = mu;
         s->rstd[row] = rstd;
-#pragma omp simd
-        for (int64_t i = 0; i < columns; i++) {
-            const A xhat = (LOAD(x[i]) - mu - shift) * rstd;
-            y[i] = STORE(xhat * weight[i] + bias[i]);
-        }
+        BPX_STREAM_ROW(past, y, columns,
+                       STORE((LOAD(x[i]) - mu - shift) * rstd * weight[i] + bias[i]))
     }
+    bpx_streamed();
 }
 
 /* With g = dy * weight, the gradient of xhat:
@@ -57,6 +56,7 @@ BPX_CLONES static void FN(backward_rows)(const FN(State) *s, int64_t first, int6
     const int64_t columns = s->columns;
     const A *restrict weight = s->weight;
     const int64_t bytes = columns * (int64_t)sizeof(T);
+    const int past = bpx_streams_rows(s->out, s->dy, s->rows, bytes);
     for (int64_t row = first; row < last; row++) {
         const T *restrict x = s->x + row * columns;
         const T *restrict dy = s->dy + row * columns;
@@ -79,12 +79,9 @@ BPX_CLONES static void FN(backward_rows)(const FN(State) *s, int64_t first, int6
         gx_mean = gx_mean / (A)columns - shift * g_mean;
         if (s->out != NULL) {
             T *restrict dx = s->out + row * columns;
-#pragma omp simd
-            for (int64_t i = 0; i < columns; i++) {
-                const A xhat = (LOAD(x[i]) - mu) * rstd - shift;
-                const A g = LOAD(dy[i]) * weight[i];
-                dx[i] = STORE(rstd * (g - g_mean - xhat * gx_mean));
-            }
+            BPX_STREAM_ROW(past, dx, columns,
+                           STORE(rstd * (LOAD(dy[i]) * weight[i] - g_mean -
+                                         ((LOAD(x[i]) - mu) * rstd - shift) * gx_mean)))
         }
         if (dweight != NULL) {
 #pragma omp simd
@@ -96,6 +93,7 @@ BPX_CLONES static void FN(backward_rows)(const FN(State) *s, int64_t first, int6
             for (int64_t i = 0; i < columns; i++) dbias[i] += LOAD(dy[i]);
         }
     }
+    bpx_streamed();
 }
 
 static void FN(forward_task)(void *state, int64_t chunk) {

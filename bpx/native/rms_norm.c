@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core.h"
+#include "stream.h"
 
 #define BODY "rms_norm_body.h"
 #include "each_type.h"

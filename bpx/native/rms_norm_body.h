@@ -13,6 +13,7 @@ typedef struct {
 BPX_CLONES static void FN(forward_rows)(const FN(State) *s, int64_t first, int64_t last) {
     const int64_t columns = s->columns;
     const A *restrict weight = s->weight;
+    const int past = bpx_streams_rows(s->out, s->x, s->rows, columns * (int64_t)sizeof(T));
     for (int64_t row = first; row < last; row++) {
         const T *restrict x = s->x + row * columns;
         T *restrict y = s->out + row * columns;
@@ -23,13 +24,12 @@ BPX_CLONES static void FN(forward_rows)(const FN(State) *s, int64_t first, int64
         const A rstd = 1 / SQRT(square / (A)columns + s->eps) + 0 * square;
         s->rstd[row] = rstd;
         if (weight != NULL) {
-#pragma omp simd
-            for (int64_t i = 0; i < columns; i++) y[i] = STORE(LOAD(x[i]) * rstd * weight[i]);
+            BPX_STREAM_ROW(past, y, columns, STORE(LOAD(x[i]) * rstd * weight[i]))
         } else {
-#pragma omp simd
-            for (int64_t i = 0; i < columns; i++) y[i] = STORE(LOAD(x[i]) * rstd);
+            BPX_STREAM_ROW(past, y, columns, STORE(LOAD(x[i]) * rstd))
         }
     }
+    bpx_streamed();
 }
 
 /* With g = dy * weight, the gradient of xhat = x * rstd:
@@ -40,6 +40,7 @@ BPX_CLONES static void FN(backward_rows)(const FN(State) *s, int64_t first, int6
                                          A *restrict dweight) {
     const int64_t columns = s->columns;
     const A *restrict weight = s->weight;
+    const int past = bpx_streams_rows(s->out, s->dy, s->rows, columns * (int64_t)sizeof(T));
     for (int64_t row = first; row < last; row++) {
         const T *restrict x = s->x + row * columns;
         const T *restrict dy = s->dy + row * columns;
@@ -51,15 +52,15 @@ BPX_CLONES static void FN(backward_rows)(const FN(State) *s, int64_t first, int6
             for (int64_t i = 0; i < columns; i++)
                 along += LOAD(dy[i]) * weight[i] * (LOAD(x[i]) * rstd);
             along /= (A)columns;
-#pragma omp simd
-            for (int64_t i = 0; i < columns; i++)
-                dx[i] = STORE(rstd * (LOAD(dy[i]) * weight[i] - LOAD(x[i]) * rstd * along));
+            BPX_STREAM_ROW(past, dx, columns,
+                           STORE(rstd * (LOAD(dy[i]) * weight[i] - LOAD(x[i]) * rstd * along)))
         }
         if (dweight != NULL) {
 #pragma omp simd
             for (int64_t i = 0; i < columns; i++) dweight[i] += LOAD(dy[i]) * (LOAD(x[i]) * rstd);
         }
     }
+    bpx_streamed();
 }
 
 static void FN(forward_task)(void *state, int64_t chunk) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core.h"
+#include "stream.h"
 #include "turn.h"
 #include "vector_math.h"
 

@@ -11,6 +11,7 @@ typedef struct {
 
 BPX_CLONES static void FN(softmax_rows)(const FN(State) *s, int64_t first, int64_t last) {
     const int64_t n = s->axis;
+    const int past = bpx_streams_rows(s->out, s->x, s->outer, n * (int64_t)sizeof(T));
     for (int64_t row = first; row < last; row++) {
         const T *restrict x = s->x + row * n;
         T *restrict y = s->out + row * n;
@@ -19,8 +20,7 @@ BPX_CLONES static void FN(softmax_rows)(const FN(State) *s, int64_t first, int64
         if (s->logarithm) {
             BPX_SUM(mass, i, n, MATH(bpx_exp)(LOAD(x[i]) - top))
             const A log_mass = MATH(bpx_log)(mass);
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++) y[i] = STORE((LOAD(x[i]) - top) - log_mass);
+            BPX_STREAM_ROW(past, y, n, STORE((LOAD(x[i]) - top) - log_mass))
         } else if (sizeof(T) == sizeof(A)) { /* y holds the exponentials without rounding them */
 #pragma omp simd
             for (int64_t i = 0; i < n; i++) y[i] = STORE(MATH(bpx_exp)(LOAD(x[i]) - top));
@@ -31,31 +31,29 @@ BPX_CLONES static void FN(softmax_rows)(const FN(State) *s, int64_t first, int64
         } else {
             BPX_SUM(mass, i, n, MATH(bpx_exp)(LOAD(x[i]) - top))
             const A share = 1 / mass;
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++)
-                y[i] = STORE(MATH(bpx_exp)(LOAD(x[i]) - top) * share);
+            BPX_STREAM_ROW(past, y, n, STORE(MATH(bpx_exp)(LOAD(x[i]) - top) * share))
         }
     }
+    bpx_streamed();
 }
 
 /* dx = y (dy - sum(dy y)), or dy - e^y sum(dy) for the logarithm */
 BPX_CLONES static void FN(gradient_rows)(const FN(State) *s, int64_t first, int64_t last) {
     const int64_t n = s->axis;
+    const int past = bpx_streams_rows(s->out, s->dy, s->outer, n * (int64_t)sizeof(T));
     for (int64_t row = first; row < last; row++) {
         const T *restrict y = s->x + row * n, *restrict dy = s->dy + row * n;
         T *restrict dx = s->out + row * n;
         A sum = 0;
         if (s->logarithm) {
             BPX_SUM(sum, i, n, LOAD(dy[i]))
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++)
-                dx[i] = STORE(LOAD(dy[i]) - MATH(bpx_exp)(LOAD(y[i])) * sum);
+            BPX_STREAM_ROW(past, dx, n, STORE(LOAD(dy[i]) - MATH(bpx_exp)(LOAD(y[i])) * sum))
         } else {
             BPX_SUM(sum, i, n, LOAD(dy[i]) * LOAD(y[i]))
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++) dx[i] = STORE(LOAD(y[i]) * (LOAD(dy[i]) - sum));
+            BPX_STREAM_ROW(past, dx, n, STORE(LOAD(y[i]) * (LOAD(dy[i]) - sum)))
         }
     }
+    bpx_streamed();
 }
 
 /* n x lanes elements, `stride` from one to the next of a lane's; y may be x. Sums are taken in blocks of

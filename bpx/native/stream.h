@@ -28,6 +28,11 @@ static inline int bpx_streams(const void *to, const void *from, int64_t bytes) {
 #endif
 }
 
+/* Whether a result of rows of so many bytes is, each beginning at 16 bytes. */
+static inline int bpx_streams_rows(const void *to, const void *from, int64_t rows, int64_t bytes) {
+    return bytes % 16 == 0 && bpx_streams(to, from, rows * bytes);
+}
+
 BPX_INLINE void bpx_stream(void *to, const void *block) {
 #if defined(__x86_64__) && defined(__GNUC__)
     __m128i *out = to;
@@ -37,6 +42,26 @@ BPX_INLINE void bpx_stream(void *to, const void *block) {
     memcpy(to, block, BPX_STREAM_BYTES);
 #endif
 }
+
+/* out[i] = value, past the caches, for whole blocks of elements begin ... end - 1; `begin` is where the rest
+ * does. `also` is what else is done for element i before. T is the element (each_type.h). */
+#define BPX_STREAM_BLOCKS(out, begin, end, also, value)                                            \
+    for (; (end) - begin >= BPX_STREAM_BYTES / (int64_t)sizeof(T);                                 \
+         begin += BPX_STREAM_BYTES / (int64_t)sizeof(T)) {                                         \
+        _Alignas(64) T ready[BPX_STREAM_BYTES / sizeof(T)];                                        \
+        _Pragma("omp simd") for (int64_t k = 0; k < BPX_STREAM_BYTES / (int64_t)sizeof(T); k++) {  \
+            const int64_t i = begin + k;                                                           \
+            also;                                                                                  \
+            ready[k] = value;                                                                      \
+        }                                                                                          \
+        bpx_stream((out) + begin, ready);                                                          \
+    }
+
+/* A row of them, of `columns` elements. */
+#define BPX_STREAM_ROW(past, out, columns, value)                                                  \
+    int64_t begin = 0;                                                                             \
+    if (past) { BPX_STREAM_BLOCKS(out, begin, columns, , value) }                                  \
+    _Pragma("omp simd") for (int64_t i = begin; i < columns; i++) out[i] = value;
 
 /* Behind the last one, before another thread is told. */
 static inline void bpx_streamed(void) {
