@@ -3,6 +3,8 @@
 The options come from the cases of an entry, the sizes are drawn anew.
 """
 
+import argparse
+import sys
 from collections import Counter
 from contextlib import nullcontext
 
@@ -158,7 +160,18 @@ def past_caches(rng):
     return nullcontext() if native.available() else streamed(int(rng.integers(2)))
 
 
-def told(counts):
+def main(about, fuzz, calls, kernels):
+    """A fuzzer's command; `kernels` says of each why it cannot run, or None where nothing would."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=calls)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kernel", choices=kernels, default="cpu")
+    parser.add_argument("--names", nargs="*", default=())
+    args = parser.parse_args()
+    refusal = kernels[args.kernel]
+    if refusal is not None and (reason := refusal()) is not None:
+        sys.exit(reason)
+    counts = fuzz(args.calls, args.seed, args.names, args.kernel)
     for outcome in ("ran", "refuses", "does not fit"):
         print(f"{outcome}: {sum(n for (_, o), n in counts.items() if o == outcome)}")
     for name in sorted({name for name, _ in counts}):

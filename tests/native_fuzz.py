@@ -6,8 +6,6 @@ A call that the entry refuses is drawn again. Run under a sanitizer (`make sanit
 reads or writes out of bounds. Kernels of Triton are interpreted, on small arrays.
 """
 
-import argparse
-import sys
 from contextlib import nullcontext
 from functools import partial
 
@@ -112,17 +110,5 @@ def fuzz(calls, seed, names=(), kernel="cpu"):
     return fuzz_draw.fuzz(rules, partial(several, kernel=kernel), calls, seed)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calls", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kernel", choices=("cpu", "triton"), default="cpu")
-    parser.add_argument("--names", nargs="*", default=())
-    args = parser.parse_args()
-    if args.kernel == "cpu" and (reason := native.available()) is not None:
-        sys.exit(reason)
-    fuzz_draw.told(fuzz(args.calls, args.seed, args.names, args.kernel))
-
-
 if __name__ == "__main__":
-    main()
+    fuzz_draw.main(__doc__, fuzz, 100_000, {"cpu": native.available, "triton": None})

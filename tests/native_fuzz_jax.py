@@ -7,8 +7,6 @@ Every call is compiled anew, with the kernel and without, and half of them are m
 some of their arguments. Kernels of Pallas are interpreted, on small arrays.
 """
 
-import argparse
-import sys
 from contextlib import nullcontext
 from functools import partial
 
@@ -130,17 +128,5 @@ def fuzz(calls, seed, names=(), kernel="cpu"):
         return fuzz_draw.fuzz(rules, partial(several, kernel=kernel), calls, seed)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calls", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kernel", choices=("cpu", "pallas"), default="cpu")
-    parser.add_argument("--names", nargs="*", default=())
-    args = parser.parse_args()
-    if args.kernel == "cpu" and (reason := _ffi.available()) is not None:
-        sys.exit(reason)
-    fuzz_draw.told(fuzz(args.calls, args.seed, args.names, args.kernel))
-
-
 if __name__ == "__main__":
-    main()
+    fuzz_draw.main(__doc__, fuzz, 1000, {"cpu": _ffi.available, "pallas": None})

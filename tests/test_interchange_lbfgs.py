@@ -22,16 +22,17 @@ KINDS = {"torch": torch.optim.LBFGS, "bpx": optim.LBFGS}
 
 
 def steps(model, optimizer, count):
-    found = []
+    """Losses; an optimizer that maximizes is given minus the loss."""
+    found, sign = [], -1 if optimizer.param_groups[0].get("maximize") else 1
 
     def closure():
         optimizer.zero_grad()
-        loss = (model(torch.tensor(X)) - torch.tensor(Y)).square().mean()
+        loss = sign * (model(torch.tensor(X)) - torch.tensor(Y)).square().mean()
         loss.backward()
         return loss
 
     for _ in range(count):
-        found.append(float(optimizer.step(closure).detach()))
+        found.append(sign * float(optimizer.step(closure).detach()))
     return found
 
 
@@ -49,7 +50,13 @@ def in_jax(run, count):
     tx = ji.transformation(run.optimizer, structure)
     state = ji.to_optax(run.optimizer, tx.init(params), structure)
 
-    step, found = jax_step(tx), []
+    def of_minus_the_loss(grads, state, params):
+        return tx.update(jax.tree.map(jnp.negative, grads), state, params)
+
+    given = tx
+    if run.optimizer.options().get("maximize"):
+        given = optax.GradientTransformation(tx.init, of_minus_the_loss)
+    step, found = jax_step(given), []
     for _ in range(count):
         value, params, state = step(params, state)
         found.append(float(value))
@@ -57,18 +64,20 @@ def in_jax(run, count):
     return found, ji.from_plain(params, {}, structure), back
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "options"), [("torch", {}), ("bpx", {}), ("bpx", {"maximize": True})]
+)
 @pytest.mark.parametrize("there", [2, 11])
-def test_run_goes_on_and_comes_back(kind, there, tmp_path):
+def test_run_goes_on_and_comes_back(kind, options, there, tmp_path):
     """With a history that is not full yet, and one that has gone round."""
     _, _, want = made(kind, there + 20)
-    model, optimizer, got = made(kind, there)
+    model, optimizer, got = made(kind, there, **options)
     file = tmp_path / "run"
     held = ti.optimizer_state(optimizer, model)
     convert.save(file, convert.Run(ti.weights(model), held, there), "plain")
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         more, weights, back = in_jax(convert.load(file), 9)
-    model, optimizer, _ = made(kind, 0)
+    model, optimizer, _ = made(kind, 0, **options)
     ti.load_weights(model, weights)
     ti.load_optimizer_state(optimizer, model, back)
     got += more + steps(model, optimizer, 11)

@@ -43,7 +43,7 @@ BPX_CLONES static void FN(forward_rows)(const FN(State) *s, int64_t first, int64
         BPX_STREAM_ROW(past, y, columns,
                        STORE((LOAD(x[i]) - mu - shift) * rstd * weight[i] + bias[i]))
     }
-    bpx_streamed();
+    if (past) bpx_streamed();
 }
 
 /* With g = dy * weight, the gradient of xhat:
@@ -93,7 +93,7 @@ BPX_CLONES static void FN(backward_rows)(const FN(State) *s, int64_t first, int6
             for (int64_t i = 0; i < columns; i++) dbias[i] += LOAD(dy[i]);
         }
     }
-    bpx_streamed();
+    if (past) bpx_streamed();
 }
 
 static void FN(forward_task)(void *state, int64_t chunk) {

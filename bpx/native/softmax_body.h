@@ -34,7 +34,7 @@ BPX_CLONES static void FN(softmax_rows)(const FN(State) *s, int64_t first, int64
             BPX_STREAM_ROW(past, y, n, STORE(MATH(bpx_exp)(LOAD(x[i]) - top) * share))
         }
     }
-    bpx_streamed();
+    if (past) bpx_streamed();
 }
 
 /* dx = y (dy - sum(dy y)), or dy - e^y sum(dy) for the logarithm */
@@ -53,7 +53,7 @@ BPX_CLONES static void FN(gradient_rows)(const FN(State) *s, int64_t first, int6
             BPX_STREAM_ROW(past, dx, n, STORE(LOAD(y[i]) * (LOAD(dy[i]) - sum)))
         }
     }
-    bpx_streamed();
+    if (past) bpx_streamed();
 }
 
 /* n x lanes elements, `stride` from one to the next of a lane's; y may be x. Sums are taken in blocks of
